@@ -1,0 +1,107 @@
+"""preflens: will my chosen answers become more likely, or will both move together?
+
+A response is a gradient; a batch is the Gram matrix G of its gradients; an objective is a coefficient vector c; a step
+changes the log-probs by η G c.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from preflens.version import __version__
+
+if TYPE_CHECKING:
+    from preflens.analysis.analyze import analyze
+    from preflens.dynamics import band, classify, condition, predict_change, rollout
+    from preflens.gram import batch_gram, exact_batch_gram, exact_pair_gram, pair_gram
+    from preflens.language_models.loading import load_model, load_tokenizer
+    from preflens.language_models.reading import read_pairs
+    from preflens.objectives import OBJECTIVES, MarginObjective, cpo, dpo, dpop, ipo, simpo, slic
+    from preflens.objectives.parse import parse_objective
+    from preflens.records.analysis import Analysis
+    from preflens.records.outcome import Outcome
+    from preflens.report.render import render_report
+    from preflens.types import BatchGram, LogpChange, PairCoefficients, PairGram, PairLogps
+
+# Loaded when first used: torch and transformers take seconds, and the report needs neither.
+_HOMES = {
+    # the main job
+    "analyze": "preflens.analysis.analyze",
+    "Analysis": "preflens.records.analysis",
+    "render_report": "preflens.report.render",
+    # what it reads
+    "read_pairs": "preflens.language_models.reading",
+    "load_model": "preflens.language_models.loading",
+    "load_tokenizer": "preflens.language_models.loading",
+    # objectives
+    "OBJECTIVES": "preflens.objectives",
+    "MarginObjective": "preflens.objectives",
+    "parse_objective": "preflens.objectives.parse",
+    "cpo": "preflens.objectives",
+    "dpo": "preflens.objectives",
+    "dpop": "preflens.objectives",
+    "ipo": "preflens.objectives",
+    "simpo": "preflens.objectives",
+    "slic": "preflens.objectives",
+    # gradient geometry
+    "pair_gram": "preflens.gram",
+    "batch_gram": "preflens.gram",
+    "exact_pair_gram": "preflens.gram",
+    "exact_batch_gram": "preflens.gram",
+    # what follows from it
+    "predict_change": "preflens.dynamics",
+    "condition": "preflens.dynamics",
+    "band": "preflens.dynamics",
+    "classify": "preflens.dynamics",
+    "rollout": "preflens.dynamics",
+    # the quantities
+    "BatchGram": "preflens.types",
+    "LogpChange": "preflens.types",
+    "Outcome": "preflens.records.outcome",
+    "PairCoefficients": "preflens.types",
+    "PairGram": "preflens.types",
+    "PairLogps": "preflens.types",
+}
+
+__all__ = [
+    "OBJECTIVES",
+    "Analysis",
+    "BatchGram",
+    "LogpChange",
+    "MarginObjective",
+    "Outcome",
+    "PairCoefficients",
+    "PairGram",
+    "PairLogps",
+    "__version__",
+    "analyze",
+    "band",
+    "batch_gram",
+    "classify",
+    "condition",
+    "cpo",
+    "dpo",
+    "dpop",
+    "exact_batch_gram",
+    "exact_pair_gram",
+    "ipo",
+    "load_model",
+    "load_tokenizer",
+    "pair_gram",
+    "parse_objective",
+    "predict_change",
+    "read_pairs",
+    "render_report",
+    "rollout",
+    "simpo",
+    "slic",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'preflens' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

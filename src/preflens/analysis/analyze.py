@@ -1,0 +1,190 @@
+"""The main job: what would a preference-tuning step do to the log-probs of these pairs?"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from hashlib import blake2b
+from pathlib import Path
+from time import perf_counter
+from typing import Literal
+
+from transformers import PreTrainedTokenizerBase
+
+from preflens.analysis.arguments import check_arguments, check_vocabulary, usable_length
+from preflens.analysis.batches import sampling_order, update_batches
+from preflens.analysis.checkpoint import Checkpoint
+from preflens.analysis.geometry import BatchGeometry, Passes, batch_geometry, make_passes
+from preflens.analysis.progress import progress_bar
+from preflens.analysis.provenance import data_facts, model_facts, reference_in_words, versions
+from preflens.analysis.summary import summarize_geometry, summarize_layers, summarize_objectives
+from preflens.analysis.tables import objectives_table, pairs_table
+from preflens.analysis.verify import verify as verify_objective
+from preflens.language_models.loading import padding_token_id
+from preflens.language_models.model import LanguageModel, Reference
+from preflens.language_models.pairs import PreferencePair
+from preflens.language_models.parameters import observing
+from preflens.language_models.reading import PairSource, pairs_in_memory
+from preflens.language_models.tokenizing import TokenizedPair, TokenizedPairs, tokenize_pairs
+from preflens.objectives.base import Objective
+from preflens.objectives.parse import resolve_objectives
+from preflens.records.analysis import Analysis
+from preflens.records.facts import FORMAT_VERSION, Argument, DataFacts, Facts, ModelFacts, Verification
+from preflens.records.json_codec import to_json
+from preflens.records.tables import TEXT_LIMIT
+
+
+def analyze(
+    model: LanguageModel,
+    tokenizer: PreTrainedTokenizerBase,
+    pairs: PairSource | Iterable[Mapping[str, object] | PreferencePair],
+    *,
+    objectives: Sequence[str | Objective] = ("dpo",),
+    reference: Reference = "self",
+    parameters: str = "trainable",
+    update_batch_size: int = 16,
+    micro_batch: int | Literal["auto"] = "auto",
+    learning_rate: float = 1e-6,
+    max_length: int | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    verify: int = 0,
+    resume_from: Path | None = None,
+    progress: bool = True,
+    name: str | None = None,
+    command: str | None = None,
+) -> Analysis:
+    """Measure the gradient geometry of preference pairs and predict what one step of each objective would do.
+
+    One pass over the pairs gives the Gram matrix of all response gradients of each update batch; every objective then
+    only contributes its coefficients. Predictions are first order, for a plain gradient step at this checkpoint.
+
+    Args:
+        model: a Hugging Face causal language model; left as it was found.
+        tokenizer: its tokenizer.
+        pairs: rows in TRL's columns (a list of dicts, a `datasets.Dataset`), or what `read_pairs` returned.
+        objectives: names of the table with optional parameters (`simpo:beta=2,gamma=1`), or objectives.
+        reference: a reference model; `self`: the policy itself, as at the first step of training; `adapter-off`: the
+            policy without its PEFT adapter; `none`.
+        parameters: which parameters a step moves: `trainable`, `all`, `lora`, or a regular expression on names.
+        update_batch_size: pairs that share a step; drawn by `seed`.
+        micro_batch: pairs in a forward pass; bounds memory and changes no number beyond rounding. `auto`: one.
+        learning_rate: η of the step that is predicted.
+        max_length: tokens of prompt and response; default the smaller of 1024 and the model's context.
+        limit: analyse a random sample of so many pairs.
+        seed: of the sample and of the update batches.
+        verify: on so many update batches, take the step for real, measure, and undo it.
+        resume_from: folder for finished update batches; an interrupted run with the same input goes on from there.
+        progress: show a progress bar on standard error.
+        name: what to call the model in the record.
+        command: command line for the record.
+
+    Returns:
+        Tables and summaries; see `Analysis`.
+    """
+    wanted = resolve_objectives(objectives)
+    length = usable_length(model, max_length)
+    check_arguments(
+        wanted, reference=reference, update_batch_size=update_batch_size, micro_batch=micro_batch,
+        learning_rate=learning_rate, limit=limit, verify=verify,
+    )  # fmt: skip
+    seconds: dict[str, float] = {}
+    with _timed(seconds, "total"):
+        source = pairs if isinstance(pairs, PairSource) else pairs_in_memory(pairs)
+        tokenized, used = _sample(source, tokenizer, max_length=length, limit=limit, seed=seed)
+        check_vocabulary(used, model, reference)
+        batches = update_batches(len(used), size=update_batch_size, seed=seed)
+        batches = [sorted(batch, key=lambda i: -used[i].longest) for batch in batches]
+
+        def passes(batch: Sequence[int]) -> Passes:
+            size = 1 if micro_batch == "auto" else micro_batch
+            part = [used[i] for i in batch]
+            return make_passes(model, part, micro_batch=size, pad_token_id=padding_token_id(tokenizer))
+
+        with observing(model, parameters):
+            data = data_facts(source, tokenized, used, max_length=length)
+            about = model_facts(model, name=name, selection=parameters, reference=reference_in_words(reference))
+            checkpoint = Checkpoint(resume_from, _run_key(data, about, batches))
+            with _timed(seconds, "geometry"):
+                found = _measure(batches, passes, reference, checkpoint, progress=progress)
+            with _timed(seconds, "verification"):
+                verified = _verify(wanted, batches[:verify], passes, found, progress=progress)
+        pair_rows = pairs_table(used, batches, found)
+        rows = objectives_table(wanted, used, batches, found, learning_rate=learning_rate)
+        geometry, layers = summarize_geometry(pair_rows), summarize_layers(found)
+        summaries = summarize_objectives(wanted, pair_rows, rows)
+    arguments: dict[str, Argument] = {
+        "update_batch_size": update_batch_size, "micro_batch": micro_batch, "learning_rate": learning_rate,
+        "max_length": max_length, "limit": limit, "seed": seed, "verify": verify,
+    }  # fmt: skip
+    facts = Facts(
+        FORMAT_VERSION, datetime.now(UTC).isoformat(timespec="seconds"), command, versions(), arguments, data, about,
+        len(batches), TEXT_LIMIT, geometry, layers, summaries, verified, seconds,
+    )  # fmt: skip
+    checkpoint.clear()
+    return Analysis(pair_rows, rows, facts)
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], part: str) -> Iterator[None]:
+    start = perf_counter()
+    try:
+        yield
+    finally:
+        seconds[part] = round(perf_counter() - start, 3)
+
+
+def _sample(
+    source: PairSource, tokenizer: PreTrainedTokenizerBase, *, max_length: int, limit: int | None, seed: int
+) -> tuple[TokenizedPairs, list[TokenizedPair]]:
+    """Tokenise a sample, or all, and return it with the usable pairs in the order of the data set."""
+    count = len(source.pairs)
+    order = range(count) if limit is None or limit >= count else sampling_order(count, seed=seed)
+    tokenized = tokenize_pairs((source.pairs[i] for i in order), tokenizer, max_length=max_length, limit=limit)
+    position = {pair.id: i for i, pair in enumerate(source.pairs)}
+    return tokenized, sorted(tokenized.pairs, key=lambda p: position[p.pair.id])
+
+
+def _measure(
+    batches: Sequence[Sequence[int]],
+    passes: Callable[[Sequence[int]], Passes],
+    reference: Reference,
+    checkpoint: Checkpoint,
+    *,
+    progress: bool,
+) -> list[BatchGeometry]:
+    found = []
+    with progress_bar("Gradients of pairs", total=sum(map(len, batches)), shown=progress) as advance:
+        for number, batch in enumerate(batches):
+            geometry = checkpoint.load(number)
+            if geometry is None:
+                geometry = batch_geometry(passes(batch), reference)
+                checkpoint.store(number, geometry)
+            found.append(geometry)
+            advance(len(batch))
+    return found
+
+
+def _verify(
+    objectives: Mapping[str, Objective],
+    batches: Sequence[Sequence[int]],
+    passes: Callable[[Sequence[int]], Passes],
+    found: Sequence[BatchGeometry],
+    *,
+    progress: bool,
+) -> tuple[Verification, ...]:
+    if not batches:
+        return ()
+    prepared = [passes(batch) for batch in batches]
+    with progress_bar("Real steps", total=len(objectives) * len(batches), shown=progress) as advance:
+        return tuple(
+            verify_objective(label, objective, prepared, found[: len(batches)], advance=advance)
+            for label, objective in objectives.items()
+        )
+
+
+def _run_key(data: DataFacts, model: ModelFacts, batches: Sequence[Sequence[int]]) -> str:
+    """Everything the geometry of the update batches depends on; the objectives are not among it."""
+    used = versions()
+    parts = [to_json(data), to_json(model), [list(b) for b in batches], [used[p] for p in ("preflens", "torch")]]
+    return blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()

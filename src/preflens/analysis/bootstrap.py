@@ -1,0 +1,73 @@
+"""Intervals for numbers that come from a sample of pairs or of update batches."""
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.stats import bootstrap
+
+from preflens.records.facts import Estimate
+
+_RESAMPLES = 2000
+_AT_ONCE = 50  # resamples held in memory together
+_SEED = 0
+
+Statistic = Callable[..., np.ndarray]
+
+
+def estimate(statistic: Statistic, *samples: np.ndarray) -> Estimate:
+    """Compute a statistic and its 95 % percentile bootstrap interval.
+
+    Args:
+        statistic: of one or more arrays of the same units, with an `axis` argument.
+        *samples: paired arrays, one entry a unit (a pair, or an update batch).
+
+    Returns:
+        Value and interval; no interval for fewer than two units, no value for none or where it is not finite.
+    """
+    units = len(samples[0])
+    value = float(statistic(*samples, axis=-1)) if units else np.nan
+    if not np.isfinite(value):
+        return Estimate(None)
+    if units < 2:
+        return Estimate(value)
+    interval = bootstrap(
+        samples,
+        statistic,
+        paired=True,
+        vectorized=True,
+        method="percentile",
+        n_resamples=_RESAMPLES,
+        batch=_AT_ONCE,
+        rng=np.random.default_rng(_SEED),
+    ).confidence_interval
+    return Estimate(value, *(float(end) if np.isfinite(end) else None for end in (interval.low, interval.high)))
+
+
+def mean(values: np.ndarray) -> Estimate:
+    """Estimate a mean; NaN entries are left out.
+
+    Args:
+        values: one entry a unit.
+
+    Returns:
+        The estimate.
+    """
+    return estimate(np.mean, values[~np.isnan(values)])
+
+
+def ratio(above: np.ndarray, below: np.ndarray) -> Estimate:
+    """Estimate the ratio of two sums over the same units.
+
+    Args:
+        above: numerator, one entry a unit.
+        below: denominator.
+
+    Returns:
+        The estimate.
+    """
+    return estimate(_ratio_of_sums, above, below)
+
+
+def _ratio_of_sums(above: np.ndarray, below: np.ndarray, axis: int) -> np.ndarray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(above.sum(axis=axis) / below.sum(axis=axis))

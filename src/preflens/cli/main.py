@@ -1,0 +1,54 @@
+"""`preflens`: the entry point, and how errors reach the user."""
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from preflens.cli.analyze import analyze
+from preflens.cli.console import ERRORS
+from preflens.cli.demo import demo
+from preflens.cli.objectives import objectives
+from preflens.cli.report import report
+from preflens.errors import PreflensError
+from preflens.version import __version__
+
+app = typer.Typer(
+    name="preflens",
+    help="Will my chosen answers become more likely? Gradient entanglement of preference pairs, measured and forecast.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (analyze, report, objectives, demo):
+    app.command()(command)
+
+
+def _print_version(wanted: bool) -> bool:
+    if wanted:
+        print(f"preflens {__version__}")
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Hold the options that stand before a command; typer calls this.
+
+    Args:
+        version: print the version and stop.
+    """
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line on standard error and exit code 2."""
+    try:
+        app(prog_name="preflens")
+    except PreflensError as error:
+        ERRORS.print(f"[bold red]error:[/] {escape(' '.join(str(error).split()))}", soft_wrap=True, highlight=False)
+        sys.exit(2)

@@ -1,0 +1,52 @@
+"""An analysis in a few lines of the terminal."""
+
+from rich import box
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+
+from preflens.cli.console import OUTPUT
+from preflens.records.analysis import Analysis
+from preflens.records.outcome import Outcome
+from preflens.records.wording import share, verdicts, with_interval
+
+_COLOURS = {"rises": "green", "falls": "magenta", "unclear": "yellow"}
+
+
+def print_verdicts(analysis: Analysis) -> None:
+    """Print the answer, the outcome shares, and what was dropped.
+
+    Args:
+        analysis: what was found.
+    """
+    for found in verdicts(analysis.facts):
+        text = f"[bold]{escape(found.headline)}[/]\n" + escape("\n".join(found.detail))
+        title = escape(" · ".join(found.labels))
+        OUTPUT.print(Panel(text, title=title, title_align="left", border_style=_COLOURS[found.direction]))
+    OUTPUT.print(_outcomes(analysis))
+    data, geometry = analysis.facts.data, analysis.facts.geometry
+    OUTPUT.print(f"{data.pairs} pairs, mean gradient cosine {with_interval(geometry.cosine)}.", highlight=False)
+    for what, counts in (("dropped", data.dropped), ("noted", data.noted)):
+        for reason, count in counts.items():
+            OUTPUT.print(f"{what}: {count} × {escape(reason)}", style="yellow", highlight=False)
+    for check in analysis.facts.verification:
+        OUTPUT.print(
+            f"forecast against {check.batches} real steps of {escape(check.objective)}: slope {_number(check.slope)}, "
+            f"correlation {_number(check.correlation)}, signs right {_number(check.signs_right)}, "
+            f"rounding floor {check.rounding_floor:.1g} nats",
+            highlight=False,
+        )
+
+
+def _outcomes(analysis: Analysis) -> Table:
+    table = Table(title="Each pair on its own: share of pairs", title_justify="left", box=box.SIMPLE)
+    table.add_column("objective")
+    for outcome in Outcome:
+        table.add_column(outcome.in_words, justify="right")
+    for objective in analysis.facts.objectives:
+        table.add_row(escape(objective.label), *(share(objective.outcomes[o]) for o in Outcome))
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.4f}"

@@ -1,0 +1,122 @@
+"""The demo: three forms of the same data, tuned and looked at before and after."""
+
+import copy
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
+
+from preflens.analysis.analyze import analyze
+from preflens.demo.sentences import SUFFIXES, reviews
+from preflens.demo.tiny import make_model, make_tokenizer, tokenize, train_language_model
+from preflens.demo.tuning import Tuning, tune
+from preflens.records.analysis import Analysis
+from preflens.report.render import render_report
+
+_DPO_RATE = 0.02
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How large the demo is.
+
+    The defaults are such that the model knows the verdict before it is tuned and has not quite learnt the suffix, as a
+    real model after a short supervised tuning. With too little pretraining it knows neither, and all forms look alike.
+
+    Attributes:
+        seeds: runs of each form.
+        pretraining_steps: on reviews with a bare verdict.
+        sft_steps: on the chosen responses of the form.
+        dpo_steps: of plain gradient descent.
+        held_out: pairs looked at.
+    """
+
+    seeds: int = 3
+    pretraining_steps: int = 300
+    sft_steps: int = 20
+    dpo_steps: int = 40
+    held_out: int = 48
+
+
+@dataclass(frozen=True)
+class DemoRun:
+    """One form of the data with one seed.
+
+    Attributes:
+        form: which suffix.
+        seed: of everything drawn.
+        before: analysis of held-out pairs after supervised tuning.
+        after: the same after the DPO steps, against the reference.
+        tuning: forecast and fact of the steps between.
+    """
+
+    form: str
+    seed: int
+    before: Analysis
+    after: Analysis
+    tuning: Tuning
+
+
+def run_demo(setup: Setup, *, advance: Callable[[int], None] = lambda _: None) -> list[DemoRun]:
+    """Train, tune and analyse every form with every seed; what comes out is reported as it comes out.
+
+    Args:
+        setup: how large.
+        advance: told after each run.
+
+    Returns:
+        The runs, seed by seed.
+    """
+    tokenizer, runs = make_tokenizer(), []
+    for seed in range(setup.seeds):
+        pretrained = _pretrained(tokenizer, setup, seed)
+        for form in SUFFIXES:
+            runs.append(_run(form, seed, copy.deepcopy(pretrained), tokenizer, setup))
+            advance(1)
+    return runs
+
+
+def save_demo(runs: list[DemoRun], folder: Path) -> list[Path]:
+    """Save the analyses of the first seed, and the reports of the longest suffix.
+
+    Args:
+        runs: of the demo.
+        folder: where to.
+
+    Returns:
+        The reports, before and after.
+    """
+    reports = []
+    for run in (r for r in runs if r.seed == 0):
+        for when, analysis in (("before", run.before), ("after", run.after)):
+            place = folder / run.form.replace(" ", "-") / when
+            analysis.save(place)
+            if run.form == list(SUFFIXES)[-1]:
+                reports.append(render_report(analysis, place / "report.html"))
+    return reports
+
+
+def _pretrained(tokenizer: PreTrainedTokenizerFast, setup: Setup, seed: int) -> GPT2LMHeadModel:
+    """A model that knows what the verdict on a review is, and has never seen a suffix."""
+    draw = random.Random(seed)
+    model = make_model(tokenizer, seed=seed)
+    texts = tokenize(reviews(512, suffix=" .", draw=draw), tokenizer)
+    train_language_model(
+        model, texts, steps=setup.pretraining_steps, learning_rate=3e-3, on_prompts_too=True, draw=draw
+    )
+    return model
+
+
+def _run(form: str, seed: int, model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, setup: Setup) -> DemoRun:
+    draw = random.Random(seed)
+    train = tokenize(reviews(256, suffix=SUFFIXES[form], draw=draw), tokenizer)
+    rows = reviews(setup.held_out, suffix=SUFFIXES[form], draw=draw)
+    train_language_model(model, train, steps=setup.sft_steps, learning_rate=1e-3, on_prompts_too=False, draw=draw)
+    reference = copy.deepcopy(model)
+    name = f"demo model, {form}, seed {seed}"
+    before = analyze(model, tokenizer, rows, verify=1, progress=False, name=f"{name}, before DPO")
+    tuning = tune(model, train, tokenize(rows, tokenizer), steps=setup.dpo_steps, learning_rate=_DPO_RATE, draw=draw)
+    after = analyze(model, tokenizer, rows, reference=reference, verify=1, progress=False, name=f"{name}, after DPO")
+    return DemoRun(form, seed, before, after, tuning)

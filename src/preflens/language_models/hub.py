@@ -1,0 +1,49 @@
+"""Data sets that the `datasets` library reads: folders it saved, and the hub."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from preflens.errors import InputError
+from preflens.language_models.names import first_line
+
+
+def load_data_set(name: str, *, split: str | None, config: str | None) -> Iterator[Mapping[str, object]]:
+    """Yield the rows of a data set.
+
+    Args:
+        name: a folder written by `save_to_disk`, a folder of data files, or a hub id.
+        split: which split; without it `train`, or the only one.
+        config: configuration of a hub data set.
+
+    Returns:
+        The rows.
+
+    Raises:
+        InputError: it is not there, cannot be reached or read, or has no such split.
+    """
+    import datasets  # takes a second, and files do not need it
+
+    datasets.disable_progress_bars()
+    try:
+        if (Path(name) / "dataset_info.json").is_file() or (Path(name) / "dataset_dict.json").is_file():
+            found = datasets.load_from_disk(name)
+        else:
+            found = datasets.load_dataset(name, config)
+    except (OSError, ValueError, RuntimeError) as error:
+        kind = "folder" if Path(name).is_dir() else "file or folder here, and no reachable data set of the hub"
+        raise InputError(f"`{name}` is no readable {kind}: {first_line(error)}.") from None
+    if isinstance(found, Mapping):
+        found = found[_choose_split(name, list(found), split)]
+    elif split not in {None, "train"}:
+        raise InputError(f"`{name}` was saved without splits; it has no `{split}`.")
+    return iter(found)
+
+
+def _choose_split(name: str, splits: list[str], split: str | None) -> str:
+    if split is not None and split not in splits:
+        raise InputError(f"`{name}` has no split `{split}`. It has {', '.join(f'`{s}`' for s in splits)}.")
+    if split is not None:
+        return split
+    if "train" not in splits and len(splits) > 1:
+        raise InputError(f"`{name}` has the splits {', '.join(f'`{s}`' for s in splits)}; choose one with `--split`.")
+    return "train" if "train" in splits else splits[0]

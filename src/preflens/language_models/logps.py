@@ -1,0 +1,32 @@
+"""Log-probabilities of responses under a causal language model, the same numbers that TRL trains on."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from preflens.language_models.batch import PairBatch
+
+
+def response_logps(model: nn.Module, batch: PairBatch) -> Float[Tensor, " response"]:
+    """Compute log π(y|x) of every response of a batch.
+
+    log π(y|x) = Σ_t log softmax(logits_{t−1})[y_t] over the response's tokens, in nats: a sum, not a mean. The softmax
+    is taken in float32 or better whatever the model's type, and only on rows that predict a response token.
+
+    Args:
+        model: a Hugging Face causal language model; called in whatever mode it is in.
+        batch: rows in TRL's layout.
+
+    Returns:
+        One log-prob a row, chosen rows first, with a graph where gradients are enabled.
+    """
+    logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask.long(), use_cache=False).logits
+    predicts_response = batch.completion_mask[:, 1:]
+    scores = logits[:, :-1][predicts_response]  # [scored token, vocab]
+    if scores.dtype in {torch.float16, torch.bfloat16}:
+        scores = scores.float()
+    targets = batch.input_ids[:, 1:][predicts_response]
+    token_logps = scores.gather(1, targets[:, None]).squeeze(1) - scores.logsumexp(dim=1)
+    row = predicts_response.nonzero()[:, 0]
+    logps: Tensor = token_logps.new_zeros(len(batch.input_ids)).index_add(0, row, token_logps)
+    return logps

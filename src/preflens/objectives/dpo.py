@@ -1,0 +1,47 @@
+"""DPO: the logistic loss of a margin of log-ratios."""
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from preflens.objectives.base import MarginObjective, Source
+from preflens.objectives.domain import positive
+from preflens.types import ResponseLogps
+
+SOURCE = Source(
+    "Direct Preference Optimization: Your Language Model is Secretly a Reward Model",
+    "Rafailov et al.", 2023, "2305.18290", "Eq. 7",
+)  # fmt: skip
+
+
+def dpo(beta: float = 0.1) -> MarginObjective:
+    """Direct Preference Optimization.
+
+    ℓ = −log σ( β [ (a_w − r_w) − (a_l − r_l) ] ), with a the log-prob of a response under the policy and r under the
+    reference model. In the margin form: m(z) = log σ(z), h_w = h_l = β (a − r), no regularizer. So d_w = d_l.
+
+    Args:
+        beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.
+
+    Returns:
+        The objective.
+
+    Example:
+        At the reference model the margin is zero and both coefficients are β σ(0) = 0.05:
+
+        >>> import torch
+        >>> from preflens import PairLogps, dpo
+        >>> logps = PairLogps(*(torch.tensor([x]) for x in (-3.0, -5.0, -3.0, -5.0)))
+        >>> dpo().coefficients(logps).chosen.item()
+        0.05
+
+    References:
+        Rafailov et al., "Direct Preference Optimization: Your Language Model is Secretly a Reward Model", 2023,
+        https://arxiv.org/abs/2305.18290, Eq. 7.
+    """
+    positive("dpo", beta=beta)
+
+    def reward(response: ResponseLogps) -> Float[Tensor, " pair"]:
+        return beta * response.log_ratio
+
+    return MarginObjective("dpo", m=F.logsigmoid, h_w=reward, h_l=reward, source=SOURCE, parameters={"beta": beta})

@@ -1,0 +1,56 @@
+"""The columns of the two tables an analysis writes, each with its unit and meaning."""
+
+import pyarrow as pa
+
+TEXT_LIMIT = 1000  # characters of each text kept beside the numbers
+
+_ID = ("id", pa.string(), "", "the row's `id`, or its number in the data set")
+
+_PAIR_COLUMNS = (
+    _ID,
+    ("prompt_tokens", pa.int64(), "tokens", "context before the response"),
+    ("chosen_tokens", pa.int64(), "tokens", "scored tokens of the chosen response"),
+    ("rejected_tokens", pa.int64(), "tokens", "scored tokens of the rejected response"),
+    ("chosen_logp", pa.float64(), "nats", "log-prob of the chosen response, summed over its tokens"),
+    ("rejected_logp", pa.float64(), "nats", "log-prob of the rejected response, summed over its tokens"),
+    ("ref_chosen_logp", pa.float64(), "nats", "the same under the reference model; null without one"),
+    ("ref_rejected_logp", pa.float64(), "nats", "the same under the reference model; null without one"),
+    ("chosen_sq_norm", pa.float64(), "nats² / parameter²", "squared norm of the gradient of chosen_logp"),
+    ("rejected_sq_norm", pa.float64(), "nats² / parameter²", "squared norm of the gradient of rejected_logp"),
+    ("inner_product", pa.float64(), "nats² / parameter²", "inner product of the two gradients"),
+    ("cosine", pa.float64(), "", "inner product over the product of norms; null where a gradient is zero"),
+    ("update_batch", pa.int64(), "", "number of the update batch the pair shares a step with"),
+    ("prompt", pa.string(), "", f"text, its last {TEXT_LIMIT} characters"),
+    ("chosen", pa.string(), "", f"text, its first {TEXT_LIMIT} characters"),
+    ("rejected", pa.string(), "", f"text, its first {TEXT_LIMIT} characters"),
+)
+
+_OBJECTIVE_COLUMNS = (
+    _ID,
+    ("objective", pa.string(), "", "name, and parameters that are not the default"),
+    ("chosen_coefficient", pa.float64(), "", "d_w = −∂loss/∂chosen_logp"),
+    ("rejected_coefficient", pa.float64(), "", "d_l = +∂loss/∂rejected_logp"),
+    ("chosen_logp_change", pa.float64(), "nats", "predicted, one plain gradient step on this pair alone"),
+    ("rejected_logp_change", pa.float64(), "nats", "predicted, one plain gradient step on this pair alone"),
+    (
+        "batch_chosen_logp_change",
+        pa.float64(),
+        "nats",
+        "predicted, one plain step on the mean loss of the update batch",
+    ),
+    ("batch_rejected_logp_change", pa.float64(), "nats", "the same for the rejected response"),
+    ("outcome", pa.string(), "", "what the own-pair step does: intended, both_rise, both_fall, reversed, unchanged"),
+    ("slack_chosen", pa.float64(), "nats / learning rate", "chosen rises where positive"),
+    ("slack_rejected", pa.float64(), "nats / learning rate", "rejected falls where positive"),
+    ("band_slack", pa.float64(), "", "log distance to the edge of the band, positive inside; null for d ≤ 0"),
+)
+
+
+def _schema(columns: tuple[tuple[str, pa.DataType, str, str], ...]) -> pa.Schema:
+    return pa.schema([
+        pa.field(name, kind, metadata={"unit": unit, "about": about}) for name, kind, unit, about in columns
+    ])
+
+
+PAIRS_SCHEMA = _schema(_PAIR_COLUMNS)
+OBJECTIVES_SCHEMA = _schema(_OBJECTIVE_COLUMNS)

@@ -1,0 +1,1 @@
+"""One self-contained HTML page from a saved analysis; loads neither torch nor transformers."""

@@ -1,0 +1,29 @@
+"""How alike the two gradients of a pair point."""
+
+import plotly.graph_objects as go
+
+from preflens.records.analysis import Analysis
+from preflens.report.plots import CHOSEN, plot
+from preflens.report.section import Section
+
+
+def cosines(analysis: Analysis) -> Section:
+    """Show the distribution of the cosine.
+
+    Args:
+        analysis: what was found.
+
+    Returns:
+        A section with a histogram.
+    """
+    values = analysis.pairs["cosine"].drop_null().to_numpy()
+    bins = {"start": -1, "end": 1.0001, "size": 0.05}
+    figure = go.Figure(go.Histogram(x=values.round(4), xbins=bins, marker={"color": CHOSEN}, name="pairs"))
+    figure.update_xaxes(title="cosine of the chosen and the rejected gradient", range=[-1.02, 1.02])
+    figure.update_yaxes(title="pairs")
+    values_shown = {
+        "plot": plot(figure, name="cosines", height=340),
+        "geometry": analysis.facts.geometry,
+        "without": analysis.pairs["cosine"].null_count,
+    }
+    return Section("Cosines", "cosines.html", values_shown)

@@ -1,0 +1,18 @@
+"""What the numbers do not tell."""
+
+from preflens.records.analysis import Analysis
+from preflens.report.section import Section
+
+
+def limits(analysis: Analysis) -> Section:
+    """State what was assumed.
+
+    Args:
+        analysis: what was found.
+
+    Returns:
+        A section of text.
+    """
+    facts = analysis.facts
+    return Section("What this does not tell", "limits.html", {"selection": facts.model.selection,
+                   "reference": facts.model.reference, "verified": bool(facts.verification)})  # fmt: skip

@@ -1,0 +1,51 @@
+"""Put the panels of an analysis on one page."""
+
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from preflens.records.analysis import Analysis
+from preflens.records.storage import output_folder, write_atomically
+from preflens.records.wording import plain, share, signed, with_interval
+from preflens.report.panels import PANELS
+
+
+def render_report(analysis: Analysis, path: str | Path) -> Path:
+    """Write the report: one HTML file with everything in it, readable without a network.
+
+    Args:
+        analysis: what to show.
+        path: the file to write; its folder is made.
+
+    Returns:
+        The path.
+    """
+    page = report_html(analysis)
+    target = Path(path)
+    output_folder(target.parent)
+    write_atomically(target, lambda place: place.write_text(page, encoding="utf-8"))
+    return target
+
+
+def report_html(analysis: Analysis) -> str:
+    """Return the report as a string.
+
+    Args:
+        analysis: what to show.
+
+    Returns:
+        A complete HTML document; all texts from data sets and models are escaped.
+    """
+    environment = Environment(
+        loader=PackageLoader("preflens.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters.update(signed=signed, plain=plain, share=share, with_interval=with_interval)
+    sections = [section for panel in PANELS.values() if (section := panel(analysis)) is not None]
+    return environment.get_template("page.html").render(
+        facts=analysis.facts,
+        sections=sections,
+        theme=Markup((Path(__file__).parent / "theme.css").read_text(encoding="utf-8")),  # our own file
+        plotly=Markup(get_plotlyjs()),  # the library's own script
+    )

@@ -1,0 +1,235 @@
+"""The quantities preflens speaks of, and the names of their axes.
+
+One vocabulary of axes is used in every annotation:
+
+=================  ====================================================================
+axis               is
+=================  ====================================================================
+``pair``           preference pairs
+``response``       2·pair rows, the chosen ones first
+``token``          positions of a padded row
+``*block``         what a Gram is broken down by: nothing, or layers, or modules
+``step``           steps of a rollout, the start included
+=================  ====================================================================
+
+Log-probabilities are sums over the tokens of a response, in nats. Nothing here is a mean over a batch or over tokens
+unless its name says ``_per_token``.
+"""
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from jaxtyping import Float, Float64, Int
+from torch import Tensor
+
+from preflens.errors import MissingInputError, NumericalError
+
+# How far an inner product may exceed the product of norms: float64 rounding of a long sum.
+_CAUCHY_SCHWARZ_SLACK = 1e-9
+
+
+@dataclass(frozen=True)
+class ResponseLogps:
+    """One side of the pairs: what the functions h_w and h_l of an objective see.
+
+    Attributes:
+        logp: log π(y|x), nats.
+        ref_logp: the same under the frozen reference model, or None where there is none.
+        tokens: scored tokens of the response, or None where they are unknown.
+    """
+
+    logp: Float[Tensor, " pair"]
+    ref_logp: Float[Tensor, " pair"] | None = None
+    tokens: Int[Tensor, " pair"] | None = None
+
+    @property
+    def log_ratio(self) -> Float[Tensor, " pair"]:
+        """Log π(y|x) − log π_ref(y|x), nats.
+
+        Raises:
+            MissingInputError: no reference log-probs were given.
+        """
+        if self.ref_logp is None:
+            raise MissingInputError(
+                "This objective compares with a reference model, and no reference log-probs were given. "
+                "Name a reference, or choose an objective without one (simpo, slic, cpo)."
+            )
+        return self.logp - self.ref_logp
+
+    @property
+    def logp_per_token(self) -> Float[Tensor, " pair"]:
+        """Log π(y|x) / |y|, nats per token.
+
+        Raises:
+            MissingInputError: no token counts were given.
+        """
+        if self.tokens is None:
+            raise MissingInputError("This objective normalises by length, and no token counts were given.")
+        return self.logp / self.tokens
+
+
+@dataclass(frozen=True)
+class PairLogps:
+    """Log-probs of preference pairs, and what objectives need beside them.
+
+    Attributes:
+        chosen: log π(y_w|x), nats.
+        rejected: log π(y_l|x), nats.
+        ref_chosen: log π_ref(y_w|x), nats, or None.
+        ref_rejected: log π_ref(y_l|x), nats, or None.
+        chosen_tokens: scored tokens of the chosen response, or None.
+        rejected_tokens: scored tokens of the rejected response, or None.
+    """
+
+    chosen: Float[Tensor, " pair"]
+    rejected: Float[Tensor, " pair"]
+    ref_chosen: Float[Tensor, " pair"] | None = None
+    ref_rejected: Float[Tensor, " pair"] | None = None
+    chosen_tokens: Int[Tensor, " pair"] | None = None
+    rejected_tokens: Int[Tensor, " pair"] | None = None
+
+    @property
+    def chosen_side(self) -> ResponseLogps:
+        """The chosen responses alone."""
+        return ResponseLogps(self.chosen, self.ref_chosen, self.chosen_tokens)
+
+    @property
+    def rejected_side(self) -> ResponseLogps:
+        """The rejected responses alone."""
+        return ResponseLogps(self.rejected, self.ref_rejected, self.rejected_tokens)
+
+    def double(self) -> "PairLogps":
+        """Return the same log-probs in float64, cut from any graph."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        floats = {k: v.detach().double() for k, v in values.items() if v is not None and v.is_floating_point()}
+        return replace(self, **floats)
+
+
+@dataclass(frozen=True)
+class PairCoefficients:
+    """How strongly a step climbs the chosen gradient and descends the rejected one.
+
+    The negative gradient of a pair's loss is d_w ∇log π(y_w|x) − d_l ∇log π(y_l|x). No unit; a coefficient may be
+    negative, and is never clamped.
+
+    Attributes:
+        chosen: d_w = −∂L/∂log π(y_w|x).
+        rejected: d_l = +∂L/∂log π(y_l|x).
+    """
+
+    chosen: Float64[Tensor, " pair"]
+    rejected: Float64[Tensor, " pair"]
+
+    def signed(self) -> Float64[Tensor, " response"]:
+        """Return the vector c with c_i = −∂L/∂a_i: d_w for chosen rows, −d_l for rejected rows."""
+        return torch.cat([self.chosen, -self.rejected])
+
+
+@dataclass(frozen=True)
+class LogpChange:
+    """A change of log-probs, predicted or measured, in nats.
+
+    Attributes:
+        chosen: change of log π(y_w|x).
+        rejected: change of log π(y_l|x).
+    """
+
+    chosen: Float64[Tensor, " pair"]
+    rejected: Float64[Tensor, " pair"]
+
+    @property
+    def margin(self) -> Float64[Tensor, " pair"]:
+        """Change of log π(y_w|x) − log π(y_l|x), nats."""
+        return self.chosen - self.rejected
+
+
+@dataclass(frozen=True)
+class PairGram:
+    """Gradient geometry of preference pairs: the 2×2 Gram matrix of each pair.
+
+    With g_w = ∇log π(y_w|x) and g_l = ∇log π(y_l|x) over the trainable parameters. Units: squared nats per squared
+    parameter unit. With blocks, the leading axis runs over them and the blocks add up to the whole.
+
+    Attributes:
+        chosen_sq_norm: ‖g_w‖².
+        rejected_sq_norm: ‖g_l‖².
+        inner_product: ⟨g_w, g_l⟩.
+        blocks: names of the leading axis (layers or modules), or None.
+
+    Raises:
+        NumericalError: an entry is not finite, a squared norm is negative, or Cauchy-Schwarz fails.
+    """
+
+    chosen_sq_norm: Float64[Tensor, "*block pair"]
+    rejected_sq_norm: Float64[Tensor, "*block pair"]
+    inner_product: Float64[Tensor, "*block pair"]
+    blocks: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("chosen_sq_norm", "rejected_sq_norm", "inner_product"):
+            _check_finite(name, getattr(self, name))
+        product = self.chosen_sq_norm * self.rejected_sq_norm
+        negative = (self.chosen_sq_norm < 0) | (self.rejected_sq_norm < 0)
+        beyond = self.inner_product.square() > product * (1 + _CAUCHY_SCHWARZ_SLACK)
+        if bool((negative | beyond).any()):
+            row = int((negative | beyond).reshape(-1, product.shape[-1]).any(0).nonzero()[0])
+            raise NumericalError(f"The gradient Gram of pair {row} (from 0) is not positive semi-definite.")
+
+    @property
+    def cosine(self) -> Float64[Tensor, "*block pair"]:
+        """ρ = ⟨g_w, g_l⟩ / (‖g_w‖ ‖g_l‖); NaN where a gradient is zero."""
+        return self.inner_product / (self.chosen_sq_norm * self.rejected_sq_norm).sqrt()
+
+    def total(self) -> "PairGram":
+        """Return the sum over blocks."""
+        if self.blocks is None:
+            return self
+        return PairGram(self.chosen_sq_norm.sum(0), self.rejected_sq_norm.sum(0), self.inner_product.sum(0))
+
+
+@dataclass(frozen=True)
+class BatchGram:
+    """The Gram matrix of all response gradients of a batch: G_ij = ⟨∇a_i, ∇a_j⟩.
+
+    Rows are responses, the chosen ones first, so the 2×2 matrices on (i, i + pair) are the batch's `PairGram`.
+
+    Attributes:
+        matrix: G, squared nats per squared parameter unit.
+        logps: the a_i that were differentiated, nats.
+        blocks: names of the leading axis (layers or modules), or None.
+
+    Raises:
+        NumericalError: an entry of G is not finite.
+    """
+
+    matrix: Float64[Tensor, "*block response response"]
+    logps: Float64[Tensor, " response"]
+    blocks: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        _check_finite("matrix", self.matrix)
+
+    @property
+    def pairs(self) -> int:
+        """How many pairs the batch holds."""
+        return self.matrix.shape[-1] // 2
+
+    def pair_gram(self) -> PairGram:
+        """Return the 2×2 Gram of each pair."""
+        n = self.pairs
+        diagonal = self.matrix.diagonal(dim1=-2, dim2=-1)
+        cross = self.matrix[..., :n, n:].diagonal(dim1=-2, dim2=-1)
+        return PairGram(diagonal[..., :n], diagonal[..., n:], cross, self.blocks)
+
+    def total(self) -> "BatchGram":
+        """Return the sum over blocks."""
+        return self if self.blocks is None else BatchGram(self.matrix.sum(0), self.logps)
+
+
+def _check_finite(name: str, values: Tensor) -> None:
+    if not bool(torch.isfinite(values).all()):
+        place = tuple(torch.isfinite(values).logical_not().nonzero()[0].tolist())
+        raise NumericalError(
+            f"The gradient Gram is not finite: `{name}` is {values[place].item()} at index {place}. "
+            "Gradients overflowed; compute in float32 (`--dtype float32`)."
+        )

@@ -1,0 +1,23 @@
+"""Preference pairs to test with."""
+
+TEXT_ROWS = [
+    {"id": "sky", "prompt": "the sky is", "chosen": " blue and the sea is green", "rejected": " green"},
+    {"id": "dogs", "prompt": "two dogs", "chosen": " ran over the hill", "rejected": " ran over the sea and the hill"},
+    {"id": "say", "prompt": "say yes or", "chosen": " no", "rejected": " maybe"},
+    {"id": "same", "prompt": "the sea", "chosen": " is green", "rejected": " is green"},
+    {"id": "bound", "prompt": "the sky is bl", "chosen": "ue", "rejected": "ack"},
+    {"id": "long", "prompt": "yes " * 12, "chosen": " positive", "rejected": " negative"},
+]
+
+
+def chat_rows(rows=None):
+    """The same rows as messages."""
+    return [
+        {
+            "id": row["id"],
+            "prompt": [{"role": "user", "content": row["prompt"]}],
+            "chosen": [{"role": "assistant", "content": row["chosen"]}],
+            "rejected": [{"role": "assistant", "content": row["rejected"]}],
+        }
+        for row in (TEXT_ROWS if rows is None else rows)
+    ]

@@ -1,0 +1,48 @@
+"""What every test starts from: no network, a fixed seed, float64 unless asked otherwise."""
+
+import os
+
+os.environ |= {
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+}
+
+from pathlib import Path
+
+import pytest
+import torch
+
+DTYPES = {"float64": torch.float64, "float32": torch.float32}
+
+
+def pytest_addoption(parser):
+    parser.addoption("--dtype", choices=list(DTYPES), default="float64", help="type the laws are tested in")
+    parser.addoption("--device", default="cpu", help="device the laws are tested on")
+
+
+@pytest.fixture
+def dtype(request):
+    return DTYPES[request.config.getoption("--dtype")]
+
+
+@pytest.fixture
+def device(request):
+    return torch.device(request.config.getoption("--device"))
+
+
+@pytest.fixture(autouse=True)
+def fixed_seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The folder with real data sets and models; tests that need it skip without."""
+    place = os.environ.get("PREFLENS_REAL_DATA")
+    if not place:
+        pytest.skip("PREFLENS_REAL_DATA is not set: no folder with real data sets and models")
+    if not (Path(place) / "data" / "preference").is_dir():
+        pytest.skip(f"PREFLENS_REAL_DATA={place} holds no data/preference")
+    return Path(place)

@@ -1,0 +1,57 @@
+"""The report in a real browser: it draws, it complains of nothing, and it runs no text as a script."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from preflens.report.render import report_html
+from tests.cases.analyses import ANALYSES
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine to open the report with"),
+]
+
+# Appended to the page: writes what happened into its title once everything is drawn.
+PROBE = """<script>
+window.alert = () => { window.alerted = true; };
+window.addEventListener('load', () => setTimeout(() => {
+  const plots = [...document.querySelectorAll('.plotly-graph-div')];
+  document.title = 'SEEN' + JSON.stringify({
+    plots: plots.length,
+    drawn: plots.filter(p => p.querySelector('svg.main-svg')).length,
+    alerted: !!window.alerted,
+    errors: window.errors,
+    requests: performance.getEntriesByType('resource').map(r => r.name),
+    wide: document.documentElement.scrollWidth > document.documentElement.clientWidth,
+  }) + 'END';
+}, 500));
+</script>"""
+CATCH = "<script>window.errors = []; window.addEventListener('error', e => window.errors.push(e.message));</script>"
+
+
+@pytest.mark.parametrize("name", ANALYSES)
+@pytest.mark.parametrize("width", [1200, 420])
+def test_the_report_opens_and_draws_every_plot(name, width, tmp_path):
+    html = report_html(ANALYSES[name]())
+    page = tmp_path / "report.html"
+    page.write_text(html.replace("<body>", "<body>" + CATCH).replace("</body>", PROBE + "</body>"), encoding="utf-8")
+    flags = [
+        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+        "--disable-background-networking", "--disable-component-update", f"--user-data-dir={tmp_path / 'profile'}",
+        f"--window-size={width},2000", "--virtual-time-budget=10000", "--dump-dom",
+    ]  # fmt: skip
+    done = subprocess.run([CHROMIUM, *flags, page.as_uri()], capture_output=True, text=True, timeout=120, check=False)
+    found = re.search(r"<title>SEEN(.*?)END</title>", done.stdout, re.S)
+    assert found, done.stderr[-2000:]
+    seen = json.loads(found[1].replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">"))
+    assert seen["drawn"] == seen["plots"] >= 4
+    assert seen["errors"] == []
+    assert seen["requests"] == []
+    assert not seen["alerted"]
+    assert not seen["wide"]

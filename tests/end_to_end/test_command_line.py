@@ -1,0 +1,138 @@
+"""The commands as a user calls them, on a tiny model."""
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+
+from preflens import OBJECTIVES, Analysis
+from tests.cases.pairs import TEXT_ROWS
+from tests.end_to_end.conftest import run_outside
+
+WRITTEN = {"pairs.parquet", "objectives.parquet", "analysis.json", "report.html"}
+
+
+def analyze(preflens, place, out, *more, data="pairs.jsonl"):
+    return preflens(
+        "analyze", "--model", place / "model", "--data", place / data, "--out", out, "--no-progress", *more
+    )  # fmt: skip
+
+
+def test_analyze_writes_tables_facts_and_report_and_says_the_verdict(preflens, place, tmp_path):
+    objectives = [part for name in OBJECTIVES for part in ("--objective", name)]
+    code, out, err = analyze(preflens, place, tmp_path / "out", "--verify", 1, *objectives)
+    assert code == 0, err
+    assert {p.name for p in (tmp_path / "out").iterdir()} == WRITTEN
+    assert "nat of margin" in " ".join(out.split())
+    assert "report.html" in out
+    pairs = pq.read_table(tmp_path / "out" / "pairs.parquet")
+    rows = pq.read_table(tmp_path / "out" / "objectives.parquet")
+    assert pairs["id"].to_pylist() == [r["id"] for r in TEXT_ROWS]
+    assert rows.num_rows == len(TEXT_ROWS) * len(OBJECTIVES)
+    facts = json.loads((tmp_path / "out" / "analysis.json").read_text())
+    assert facts["command"].startswith("preflens analyze --model ")
+    assert facts["versions"]["torch"]
+    assert facts["data"]["pairs"] == len(TEXT_ROWS)
+    assert facts["seconds"]["total"] > 0
+    assert len(facts["verification"]) == len(OBJECTIVES)
+
+
+def test_the_recorded_command_repeats_the_analysis(preflens, place, tmp_path):
+    import shlex
+
+    analyze(preflens, place, tmp_path / "out", "--seed", 3, "--limit", 4)
+    first = Analysis.load(tmp_path / "out")
+    code, _, err = preflens(*shlex.split(first.facts.command)[1:])
+    assert code == 0, err
+    again = Analysis.load(tmp_path / "out")
+    assert again.pairs.equals(first.pairs)
+    assert again.objectives.equals(first.objectives)
+
+
+def test_conversations_adapter_parameters_and_reference(preflens, place, tmp_path):
+    code, _, err = analyze(
+        preflens, place, tmp_path / "out", "--adapter", place / "adapter", "--objective", "simpo:beta=2.5,gamma=0.3",
+        "--objective", "dpo", "--update-batch-size", 3, "--micro-batch", 2, "--learning-rate", 1e-3, data="chat.jsonl",
+    )  # fmt: skip
+    assert code == 0, err
+    facts = Analysis.load(tmp_path / "out").facts
+    assert (facts.model.selection, facts.model.reference) == ("lora", "adapter-off")
+    assert [o.label for o in facts.objectives] == ["simpo:beta=2.5,gamma=0.3", "dpo"]
+    assert facts.update_batches == 2
+
+
+def test_reference_model_and_other_choices(preflens, place, tmp_path):
+    code, _, err = analyze(
+        preflens, place, tmp_path / "out", "--reference", place / "model", "--parameters", r"layers\.1", "--dtype",
+        "bfloat16", "--max-length", 20, "--device", "cpu",
+    )  # fmt: skip
+    assert code == 0, err
+    facts = Analysis.load(tmp_path / "out").facts
+    assert facts.model.dtype == "bfloat16"
+    assert facts.data.dropped == {"prompt fills the maximal length": 1}
+    assert [layer.name for layer in facts.layers] == ["model.layers.1"]
+    assert "model (" in facts.model.reference
+
+
+def test_report_renders_a_finished_analysis_again(preflens, place, tmp_path):
+    analyze(preflens, place, tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").read_text()
+    (tmp_path / "out" / "report.html").unlink()
+    code, _, err = preflens("report", tmp_path / "out")
+    assert code == 0, err
+    assert (tmp_path / "out" / "report.html").read_text() == page
+    assert preflens("report", tmp_path / "out", "--out", tmp_path / "x" / "other.html")[0] == 0
+    assert (tmp_path / "x" / "other.html").read_text() == page
+
+
+def test_report_of_nothing_is_refused(preflens, tmp_path):
+    code, _, err = preflens("report", tmp_path)
+    assert code == 2
+    assert "holds no finished analysis" in err
+
+
+def test_objectives_are_listed_and_shown(preflens):
+    code, out, _ = preflens("objectives")
+    assert code == 0
+    assert all(name in out for name in OBJECTIVES)
+    code, out, _ = preflens("objectives", "simpo:beta=3")
+    assert code == 0
+    assert "ℓ = −log σ" in out
+    assert "beta=3, gamma=1" in out
+    assert "arXiv 2405.14734" in out
+
+
+@pytest.mark.parametrize("command", [[], ["analyze"], ["report"], ["objectives"], ["demo"]])
+def test_every_command_has_help(preflens, command):
+    code, out, _ = preflens(*command, "--help")
+    assert code == 0
+    assert "Usage: preflens" in out
+    assert "--help" in out
+
+
+def test_version_is_printed(preflens):
+    from preflens.version import __version__
+
+    assert preflens("--version") == (0, f"preflens {__version__}\n", "")
+
+
+def test_report_never_loads_torch(place, tmp_path, preflens):
+    analyze(preflens, place, tmp_path / "out")
+    (tmp_path / "fake").mkdir()
+    for name in ("torch", "transformers", "datasets", "peft", "trl"):
+        (tmp_path / "fake" / f"{name}.py").write_text("raise ImportError('this must not be loaded')")
+    import os
+
+    done = run_outside("report", tmp_path / "out", env=os.environ | {"PYTHONPATH": str(tmp_path / "fake")})
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_progress_bar_shows_rate_and_time_left(place, tmp_path):
+    done = run_outside(
+        "analyze", "--model", place / "model", "--data", place / "pairs.jsonl", "--out", tmp_path / "out"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Gradients of pairs" in done.stderr
+    assert "6/6" in done.stderr
+    assert "/s" in done.stderr
+    assert "Gradients" not in done.stdout

@@ -1,0 +1,157 @@
+"""Laws of the first-order predictions, on drawn gradients and end to end on models."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from preflens import (
+    OBJECTIVES,
+    BatchGram,
+    LogpChange,
+    Outcome,
+    PairCoefficients,
+    PairLogps,
+    band,
+    batch_gram,
+    classify,
+    condition,
+    predict_change,
+    rollout,
+)
+from preflens.analysis.measure import measure_change, plain_update
+from preflens.language_models.batch import collate
+from preflens.language_models.logps import response_logps
+from tests.cases.language_models import tiny_lora, tiny_model
+from tests.laws.test_gram import tokenized
+
+numbers = st.floats(-3, 3, width=32).filter(lambda x: abs(x) > 1e-3 or x == 0)
+gradients = hnp.arrays(float, (2, 4), elements=numbers)
+coefficient = st.floats(-2, 2, width=32)
+
+
+def geometry(rows):
+    """Gram of pairs whose gradients are the rows: chosen first."""
+    g = torch.as_tensor(rows, dtype=torch.float64)
+    return BatchGram(g @ g.T, torch.zeros(len(g), dtype=torch.float64))
+
+
+def tensor(*values):
+    return torch.tensor(values, dtype=torch.float64)
+
+
+@given(gradients, coefficient, coefficient)
+def test_the_condition_holds_exactly_when_the_predicted_sign_says_so(rows, d_w, d_l):
+    gram, c = geometry(rows).pair_gram(), PairCoefficients(tensor(d_w), tensor(d_l))
+    change, slack = predict_change(gram, c, learning_rate=0.5), condition(gram, c)
+    assert torch.equal(slack.chosen > 0, change.chosen > 0)
+    assert torch.equal(slack.rejected > 0, change.rejected < 0)
+    torch.testing.assert_close(change.chosen, 0.5 * slack.chosen)
+    torch.testing.assert_close(change.rejected, -0.5 * slack.rejected)
+
+
+@given(gradients, coefficient, coefficient)
+def test_own_pair_prediction_is_the_inner_product_with_the_update(rows, d_w, d_l):
+    g_w, g_l = torch.as_tensor(rows)
+    change = predict_change(geometry(rows).pair_gram(), PairCoefficients(tensor(d_w), tensor(d_l)), learning_rate=0.1)
+    update = 0.1 * (d_w * g_w - d_l * g_l)
+    torch.testing.assert_close(change.chosen[0], g_w @ update, atol=1e-12, rtol=1e-9)
+    torch.testing.assert_close(change.rejected[0], g_l @ update, atol=1e-12, rtol=1e-9)
+
+
+@settings(max_examples=300)
+@given(gradients, st.floats(0.01, 10), st.floats(0.01, 10))
+def test_chosen_never_falls_while_rejected_rises_for_positive_coefficients(rows, d_w, d_l):
+    change = predict_change(geometry(rows).pair_gram(), PairCoefficients(tensor(d_w), tensor(d_l)), learning_rate=1.0)
+    assert classify(change, 1e-9) != (Outcome.REVERSED,)
+
+
+@given(gradients, st.floats(0.01, 10), st.floats(0.01, 10))
+def test_a_pair_is_inside_the_band_exactly_when_both_conditions_hold(rows, d_w, d_l):
+    gram, c = geometry(rows).pair_gram(), PairCoefficients(tensor(d_w), tensor(d_l))
+    slack, place = condition(gram, c), band(gram, c).slack.item()
+    both = min(slack.chosen.item(), slack.rejected.item())
+    if abs(both) > 1e-6 and abs(place) > 1e-9:  # on the edge itself rounding decides
+        assert (place > 0) == (both > 0)
+
+
+def test_band_is_undefined_for_coefficients_that_are_not_positive():
+    gram = geometry([[1.0, 0.0], [0.5, 0.5]]).pair_gram()
+    assert band(gram, PairCoefficients(tensor(-1.0), tensor(1.0))).slack.isnan().all()
+    assert band(gram, PairCoefficients(tensor(1.0), tensor(0.0))).slack.isnan().all()
+
+
+def test_every_ratio_is_inside_the_band_of_opposed_gradients():
+    gram = geometry([[1.0, 0.0], [-0.5, 0.5]]).pair_gram()
+    assert band(gram, PairCoefficients(tensor(1e6), tensor(1e-6))).slack.item() == torch.inf
+
+
+@given(hnp.arrays(float, (6, 5), elements=numbers), hnp.arrays(float, (6,), elements=coefficient))
+def test_a_batch_step_never_raises_its_own_mean_loss(rows, c):
+    gram, signed = geometry(rows), torch.as_tensor(c)
+    change = predict_change(gram, PairCoefficients(signed[:3], -signed[3:]), learning_rate=1.0)
+    assert signed @ torch.cat([change.chosen, change.rejected]) >= -1e-9
+
+
+def test_a_batch_of_one_pair_is_the_own_pair_prediction():
+    gram, c = geometry([[1.0, 2.0], [0.5, -1.0]]), PairCoefficients(tensor(0.3), tensor(0.7))
+    own, batch = (predict_change(g, c, learning_rate=0.1) for g in (gram.pair_gram(), gram))
+    torch.testing.assert_close(own.chosen, batch.chosen)
+    torch.testing.assert_close(own.rejected, batch.rejected)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_rollout_of_no_step_is_the_start_and_of_one_step_the_prediction(name):
+    torch.manual_seed(1)
+    gram = geometry(torch.randn(6, 5, dtype=torch.float64))
+    tokens = torch.tensor([3, 4, 5])
+    logps = PairLogps(*(-9 * torch.rand(3, dtype=torch.float64) for _ in range(4)), tokens, tokens)
+    objective = OBJECTIVES[name]()
+    path = rollout(gram, logps, objective, steps=1, learning_rate=0.01)
+    change = predict_change(gram, objective.coefficients(logps), learning_rate=0.01)
+    assert torch.equal(path.chosen[0], logps.chosen)
+    torch.testing.assert_close(path.chosen[1], logps.chosen + change.chosen)
+    torch.testing.assert_close(path.rejected[1], logps.rejected + change.rejected)
+
+
+def test_rollout_is_exact_for_a_model_that_is_linear_in_its_parameters():
+    torch.manual_seed(2)
+    features = torch.randn(6, 4, dtype=torch.float64)
+    theta = torch.randn(4, dtype=torch.float64, requires_grad=True)
+    objective, start = OBJECTIVES["dpo"](), (features @ theta).detach()
+
+    def logps(values):
+        return PairLogps(values[:3], values[3:], start[:3], start[3:])
+
+    path = rollout(geometry(features), logps(start), objective, steps=20, learning_rate=0.5)
+    now = theta.detach().clone()
+    for _ in range(20):
+        now.requires_grad_()
+        (gradient,) = torch.autograd.grad(objective.loss(logps(features @ now)).mean(), now)
+        now = (now - 0.5 * gradient).detach()
+    torch.testing.assert_close(torch.cat([path.chosen[-1], path.rejected[-1]]), features @ now)
+
+
+@pytest.mark.parametrize("make", [tiny_model, tiny_lora], ids=["gpt2", "lora"])
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_prediction_error_falls_fourfold_when_the_learning_rate_halves(name, make):
+    model, pairs = make(), tokenized()
+    batch = collate(pairs, pad_token_id=0)
+    forward = [lambda: response_logps(model, batch)]
+    gram = batch_gram(model, forward)
+    chosen, rejected = gram.logps.chunk(2)
+    logps = PairLogps(chosen, rejected, chosen - 0.5, rejected + 0.5, *batch.tokens.chunk(2))
+    c = OBJECTIVES[name]().coefficients(logps)
+    update = plain_update(model, forward, [c])
+    unit = predict_change(gram, c, learning_rate=1.0)
+    rate = 3e-3 / torch.cat([unit.chosen, unit.rejected]).abs().max().item()  # small steps: second order, not fourth
+    if make is tiny_lora:
+        rate *= 10  # its rotary embedding rounds in float32; larger steps stay above that
+
+    def error(learning_rate):
+        fact = measure_change(model, forward, update, learning_rate=learning_rate)
+        forecast = LogpChange(learning_rate * unit.chosen, learning_rate * unit.rejected)
+        return torch.cat([fact.chosen - forecast.chosen, fact.rejected - forecast.rejected]).norm().item()
+
+    assert error(rate) / error(rate / 2) == pytest.approx(4.0, rel=0.06)

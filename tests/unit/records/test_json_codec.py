@@ -1,0 +1,38 @@
+"""Dataclasses to JSON and back."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from preflens.records.json_codec import from_json, to_json
+
+
+@dataclass(frozen=True)
+class Inner:
+    value: float | None
+
+
+@dataclass(frozen=True)
+class Outer:
+    name: str
+    parts: tuple[Inner, ...]
+    by_name: dict[str, Inner]
+    mixed: dict[str, int | str | None]
+
+
+RECORD = Outer("é\u2028", (Inner(0.1 + 0.2), Inner(None)), {"a": Inner(5e-324)}, {"x": 1, "y": "z", "w": None})
+
+
+def test_records_survive_exactly():
+    assert from_json(Outer, to_json(RECORD)) == RECORD
+
+
+def test_what_json_cannot_hold_is_refused():
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        to_json(Inner(float("nan")))
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", '{"name": 1}', "[1]"])
+def test_other_texts_are_refused(text):
+    with pytest.raises(ValueError, match=r".+"):
+        from_json(Outer, text)
