@@ -1,5 +1,6 @@
 """The demo tells what it saw, and what it saw adds up."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -59,6 +60,7 @@ def test_results_are_saved_and_the_story_is_told(runs, tmp_path, capsys):
     for form in SUFFIXES:
         for when in ("before", "after"):
             assert Analysis.load(tmp_path / form.replace(" ", "-") / when).pairs.num_rows == SMOKE.held_out
+    assert len(json.loads((tmp_path / "demo.json").read_text())["runs"]) == len(SUFFIXES)
     print_story(runs, SMOKE)
     told = capsys.readouterr().out
     assert all(form in told for form in SUFFIXES)

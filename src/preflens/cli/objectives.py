@@ -23,13 +23,19 @@ def objectives(
         return
     objective = parse_objective(name)
     OUTPUT.print(f"[bold]{escape(objective_label(objective))}[/]")
-    OUTPUT.print(escape(cleandoc(OBJECTIVES[objective.name].__doc__ or "")), highlight=False)
+    OUTPUT.print(escape(_flowing(cleandoc(OBJECTIVES[objective.name].__doc__ or ""))), highlight=False)
     OUTPUT.print()
     OUTPUT.print(f"reference model  {'needed' if objective.needs_reference else 'not used'}", highlight=False)
     OUTPUT.print(f"response length  {'used' if objective.uses_length else 'not used'}", highlight=False)
     values = ", ".join(f"{k}={v:g}" for k, v in objective.parameters.items())
     OUTPUT.print(f"parameters       {values}", highlight=False)
     OUTPUT.print(f"source           {escape(str(objective.source))}", highlight=False)
+
+
+def _flowing(text: str) -> str:
+    """Join the lines of paragraphs, so that the terminal breaks them; what is indented stays as it is."""
+    paragraphs = (p if "\n " in p else p.replace("\n", " ") for p in text.split("\n\n"))
+    return "\n\n".join(paragraphs)
 
 
 def _table(names: list[str]) -> Table:

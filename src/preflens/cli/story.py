@@ -7,7 +7,7 @@ from rich.table import Table
 
 from preflens.cli.console import OUTPUT
 from preflens.demo.run import DemoRun, Setup
-from preflens.records.wording import signed
+from preflens.records.wording import verdicts
 
 
 def print_story(runs: list[DemoRun], setup: Setup) -> None:
@@ -24,7 +24,7 @@ def print_story(runs: list[DemoRun], setup: Setup) -> None:
     order = "grows" if start == sorted(start) else "does not simply grow"
     _say(
         "The cosine says how much the gradients of chosen and rejected answer pull together. Before tuning it "
-        f"{order} with the text that both share: {', '.join(signed(c) for c in start)}."
+        f"{order} with the text that both share: {', '.join(map(_two_places, start))}."
     )
     fell = {form: sum(run.tuning.fact[0] < 0 for run in by_form[form]) for form in forms}
     counts = ", ".join(f"{fell[form]} of {len(by_form[form])} ({form})" for form in forms)
@@ -34,10 +34,18 @@ def print_story(runs: list[DemoRun], setup: Setup) -> None:
         f"Every step was forecast before it was taken. Summed over {setup.dpo_steps} steps, forecast and fact of the "
         f"chosen log-prob differ by at most {gap:.2g} nats in {len(runs)} runs; what differs is second order."
     )
+    last = next(run for run in runs if run.seed == 0 and run.form == forms[-1])
+    before, after = (verdicts(analysis.facts)[0].headline for analysis in (last.before, last.after))
+    moral = "the same answer" if before == after else "the gradients changed under way, so look again during a run"
+    _say(f"The verdict on the next step, {last.form}, seed 0: “{before}” After the steps: “{after}” ({moral}).")
 
 
 def _say(sentence: str) -> None:
     OUTPUT.print(f"• {sentence}", highlight=False)
+
+
+def _two_places(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "−")
 
 
 def _table(by_form: dict[str, list[DemoRun]], setup: Setup) -> Table:
@@ -48,13 +56,15 @@ def _table(by_form: dict[str, list[DemoRun]], setup: Setup) -> Table:
     for column in ("cosine\nbefore → after", "chosen change\nforecast | fact", "rejected change\nforecast | fact"):
         table.add_column(column, justify="right", no_wrap=True)
     for form, runs in by_form.items():
-        cosines = " → ".join(signed(mean(_cosines(runs, when))) for when in ("before", "after"))
-        changes = [
-            " | ".join(signed(mean(getattr(run.tuning, what)[side] for run in runs)) for what in ("forecast", "fact"))
-            for side in (0, 1)
-        ]
+        cosines = " → ".join(_two_places(mean(_cosines(runs, when))) for when in ("before", "after"))
+        changes = [_forecast_and_fact(runs, side) for side in (0, 1)]
         table.add_row(form, cosines, *changes)
     return table
+
+
+def _forecast_and_fact(runs: list[DemoRun], side: int) -> str:
+    means = (mean(getattr(run.tuning, what)[side] for run in runs) for what in ("forecast", "fact"))
+    return " | ".join(map(_two_places, means))
 
 
 def _cosines(runs: list[DemoRun], when: str) -> list[float]:

@@ -30,8 +30,9 @@ def print_verdicts(analysis: Analysis) -> None:
         for reason, count in counts.items():
             OUTPUT.print(f"{what}: {count} × {escape(reason)}", style="yellow", highlight=False)
     for check in analysis.facts.verification:
+        steps = "one real step" if check.batches == 1 else f"{check.batches} real steps"
         OUTPUT.print(
-            f"forecast against {check.batches} real steps of {escape(check.objective)}: slope {_number(check.slope)}, "
+            f"forecast against {steps} of {escape(check.objective)}: slope {_number(check.slope)}, "
             f"correlation {_number(check.correlation)}, signs right {_number(check.signs_right)}, "
             f"rounding floor {check.rounding_floor:.1g} nats",
             highlight=False,
@@ -42,7 +43,7 @@ def _outcomes(analysis: Analysis) -> Table:
     table = Table(title="Each pair on its own: share of pairs", title_justify="left", box=box.SIMPLE)
     table.add_column("objective")
     for outcome in Outcome:
-        table.add_column(outcome.in_words, justify="right")
+        table.add_column(outcome.replace("_", " "), justify="right")
     for objective in analysis.facts.objectives:
         table.add_row(escape(objective.label), *(share(objective.outcomes[o]) for o in Outcome))
     return table

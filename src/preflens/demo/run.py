@@ -4,6 +4,7 @@ import copy
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
@@ -12,7 +13,10 @@ from preflens.analysis.analyze import analyze
 from preflens.demo.sentences import SUFFIXES, reviews
 from preflens.demo.tiny import make_model, make_tokenizer, tokenize, train_language_model
 from preflens.demo.tuning import Tuning, tune
+from preflens.language_models.reading import pairs_in_memory
 from preflens.records.analysis import Analysis
+from preflens.records.json_codec import to_json
+from preflens.records.storage import output_folder, write_atomically
 from preflens.report.render import render_report
 
 _DPO_RATE = 0.02
@@ -59,6 +63,40 @@ class DemoRun:
     tuning: Tuning
 
 
+@dataclass(frozen=True)
+class DemoRow:
+    """One run in numbers.
+
+    Attributes:
+        form: which suffix.
+        seed: of everything drawn.
+        cosine_before: mean gradient cosine before the DPO steps.
+        cosine_after: and after them.
+        forecast: summed forecast of the mean held-out log-probs, chosen and rejected, nats.
+        fact: what they did.
+    """
+
+    form: str
+    seed: int
+    cosine_before: float | None
+    cosine_after: float | None
+    forecast: tuple[float, float]
+    fact: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class DemoSummary:
+    """The demo in numbers.
+
+    Attributes:
+        versions: of preflens and what it stands on.
+        runs: one row a run.
+    """
+
+    versions: dict[str, str]
+    runs: tuple[DemoRow, ...]
+
+
 def run_demo(setup: Setup, *, advance: Callable[[int], None] = lambda _: None) -> list[DemoRun]:
     """Train, tune and analyse every form with every seed; what comes out is reported as it comes out.
 
@@ -79,7 +117,7 @@ def run_demo(setup: Setup, *, advance: Callable[[int], None] = lambda _: None) -
 
 
 def save_demo(runs: list[DemoRun], folder: Path) -> list[Path]:
-    """Save the analyses of the first seed, and the reports of the longest suffix.
+    """Save the numbers of all runs, the analyses of the first seed, and the reports of the longest suffix.
 
     Args:
         runs: of the demo.
@@ -88,6 +126,9 @@ def save_demo(runs: list[DemoRun], folder: Path) -> list[Path]:
     Returns:
         The reports, before and after.
     """
+    write_atomically(
+        output_folder(folder) / "demo.json", lambda path: path.write_text(to_json(_summary(runs)), encoding="utf-8")
+    )
     reports = []
     for run in (r for r in runs if r.seed == 0):
         for when, analysis in (("before", run.before), ("after", run.after)):
@@ -96,6 +137,21 @@ def save_demo(runs: list[DemoRun], folder: Path) -> list[Path]:
             if run.form == list(SUFFIXES)[-1]:
                 reports.append(render_report(analysis, place / "report.html"))
     return reports
+
+
+def _summary(runs: list[DemoRun]) -> DemoSummary:
+    rows = tuple(
+        DemoRow(
+            run.form,
+            run.seed,
+            cosine_before=run.before.facts.geometry.cosine.value,
+            cosine_after=run.after.facts.geometry.cosine.value,
+            forecast=run.tuning.forecast,
+            fact=run.tuning.fact,
+        )
+        for run in runs
+    )
+    return DemoSummary(runs[0].before.facts.versions, rows)
 
 
 def _pretrained(tokenizer: PreTrainedTokenizerFast, setup: Setup, seed: int) -> GPT2LMHeadModel:
@@ -112,11 +168,12 @@ def _pretrained(tokenizer: PreTrainedTokenizerFast, setup: Setup, seed: int) -> 
 def _run(form: str, seed: int, model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, setup: Setup) -> DemoRun:
     draw = random.Random(seed)
     train = tokenize(reviews(256, suffix=SUFFIXES[form], draw=draw), tokenizer)
-    rows = reviews(setup.held_out, suffix=SUFFIXES[form], draw=draw)
+    held_out = pairs_in_memory(reviews(setup.held_out, suffix=SUFFIXES[form], draw=draw), name="generated reviews")
     train_language_model(model, train, steps=setup.sft_steps, learning_rate=1e-3, on_prompts_too=False, draw=draw)
     reference = copy.deepcopy(model)
-    name = f"demo model, {form}, seed {seed}"
-    before = analyze(model, tokenizer, rows, verify=1, progress=False, name=f"{name}, before DPO")
-    tuning = tune(model, train, tokenize(rows, tokenizer), steps=setup.dpo_steps, learning_rate=_DPO_RATE, draw=draw)
-    after = analyze(model, tokenizer, rows, reference=reference, verify=1, progress=False, name=f"{name}, after DPO")
+    watched = tokenize(held_out.pairs, tokenizer)
+    look = partial(analyze, model, tokenizer, held_out, verify=1, progress=False)
+    before = look(name=f"demo model, {form}, seed {seed}, before DPO")
+    tuning = tune(model, train, watched, steps=setup.dpo_steps, learning_rate=_DPO_RATE, draw=draw)
+    after = look(name=f"demo model, {form}, seed {seed}, after DPO", reference=reference)
     return DemoRun(form, seed, before, after, tuning)

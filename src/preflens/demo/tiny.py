@@ -10,6 +10,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 from preflens.demo.sentences import Row, all_words
 from preflens.language_models.batch import collate
 from preflens.language_models.logps import response_logps
+from preflens.language_models.pairs import PreferencePair
 from preflens.language_models.reading import pairs_in_memory
 from preflens.language_models.tokenizing import TokenizedPair, tokenize_pairs
 
@@ -54,7 +55,7 @@ def make_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> GPT2LMHeadMo
         return GPT2LMHeadModel(config)
 
 
-def tokenize(rows: Sequence[Row], tokenizer: PreTrainedTokenizerFast) -> tuple[TokenizedPair, ...]:
+def tokenize(rows: Sequence[Row | PreferencePair], tokenizer: PreTrainedTokenizerFast) -> tuple[TokenizedPair, ...]:
     """Tokenise generated rows.
 
     Args:
