@@ -29,7 +29,7 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 
 test: $(VENV)/.dev lint types
-	$(BIN)/python -m pytest --doctest-modules src tests
+	$(BIN)/python -m pytest -n auto --doctest-modules src tests
 
 bench: $(VENV)/.dev
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done

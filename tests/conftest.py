@@ -6,6 +6,7 @@ os.environ |= {
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TOKENIZERS_PARALLELISM": "false",
+    "OMP_NUM_THREADS": "1",  # tiny tensors, and one test process a core
     "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
 }
 
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import pytest
 import torch
+
+torch.set_num_threads(1)
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 

@@ -12,7 +12,7 @@ from preflens.version import __version__
 if TYPE_CHECKING:
     from preflens.analysis.analyze import analyze
     from preflens.dynamics import band, classify, condition, predict_change, rollout
-    from preflens.gram import batch_gram, exact_batch_gram, exact_pair_gram, pair_gram
+    from preflens.gram import batch_gram, directional, exact_batch_gram, exact_pair_gram, pair_gram, riding
     from preflens.language_models.loading import load_model, load_tokenizer
     from preflens.language_models.reading import read_pairs
     from preflens.objectives import OBJECTIVES, MarginObjective, cpo, dpo, dpop, ipo, simpo, slic
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from preflens.records.analysis import Analysis
     from preflens.records.outcome import Outcome
     from preflens.report.render import render_report
-    from preflens.types import BatchGram, LogpChange, PairCoefficients, PairGram, PairLogps
+    from preflens.types import BatchGram, HeadInput, LogpChange, PairCoefficients, PairGram, PairLogps
 
 # Loaded when first used: torch and transformers take seconds, and the report needs neither.
 _HOMES = {
@@ -47,6 +47,8 @@ _HOMES = {
     "batch_gram": "preflens.gram",
     "exact_pair_gram": "preflens.gram",
     "exact_batch_gram": "preflens.gram",
+    "directional": "preflens.gram",
+    "riding": "preflens.gram",
     # what follows from it
     "predict_change": "preflens.dynamics",
     "condition": "preflens.dynamics",
@@ -55,6 +57,7 @@ _HOMES = {
     "rollout": "preflens.dynamics",
     # the quantities
     "BatchGram": "preflens.types",
+    "HeadInput": "preflens.types",
     "LogpChange": "preflens.types",
     "Outcome": "preflens.records.outcome",
     "PairCoefficients": "preflens.types",
@@ -66,6 +69,7 @@ __all__ = [
     "OBJECTIVES",
     "Analysis",
     "BatchGram",
+    "HeadInput",
     "LogpChange",
     "MarginObjective",
     "Outcome",
@@ -79,6 +83,7 @@ __all__ = [
     "classify",
     "condition",
     "cpo",
+    "directional",
     "dpo",
     "dpop",
     "exact_batch_gram",
@@ -91,6 +96,7 @@ __all__ = [
     "predict_change",
     "read_pairs",
     "render_report",
+    "riding",
     "rollout",
     "simpo",
     "slic",

@@ -8,6 +8,10 @@ axis               is
 ``pair``           preference pairs
 ``response``       2·pair rows, the chosen ones first
 ``token``          positions of a padded row
+``scored_token``   tokens of all responses that have a log-prob, response by response
+``vocab``          entries of the vocabulary
+``in``, ``out``    input and output features of a layer
+``row``            rows a layer sees of one response: positions, heads and positions, or one
 ``*block``         what a Gram is broken down by: nothing, or layers, or modules
 ``step``           steps of a rollout, the start included
 =================  ====================================================================
@@ -103,6 +107,55 @@ class PairLogps:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         floats = {k: v.detach().double() for k, v in values.items() if v is not None and v.is_floating_point()}
         return replace(self, **floats)
+
+
+@dataclass(frozen=True)
+class TokenRows:
+    """Which positions of the rows matter, so that no work goes into the others.
+
+    Only a hint: what it leaves out has a zero gradient, and what it calls shared is equal in both responses of a pair.
+
+    Attributes:
+        start: first real token of each response's row.
+        end: one past the last position whose output reaches a score.
+        shared: positions from `start` on that both responses of a pair have in common, token by token.
+        width: positions of the padded rows.
+    """
+
+    start: Int[Tensor, " response"]
+    end: Int[Tensor, " response"]
+    shared: Int[Tensor, " pair"]
+    width: int
+
+
+@dataclass(frozen=True)
+class HeadInput:
+    """What the output head of a language model gets, in place of the log-probs that it would lead to.
+
+    With z = scale · (W h + b), capped to κ tanh(z/κ) where there is a `soft_cap` κ, the log-prob of a response is
+    a_i = Σ_t ( z_t[y_t] − log Σ_v exp z_t[v] ) over its scored tokens t, in nats.
+
+    Attributes:
+        hidden: h of every position that predicts a response token, response by response, with its graph.
+        weight: W, a parameter of the module.
+        targets: y, the tokens that are scored.
+        response_index: which response each position belongs to, ascending.
+        responses: how many responses there are, the chosen ones first.
+        bias: b, or None.
+        scale: factor on the scores.
+        soft_cap: κ, or None.
+        rows: which positions of the rows matter, or None where that is not known.
+    """
+
+    hidden: Float[Tensor, "scored_token in"]
+    weight: Float[Tensor, "vocab in"]
+    targets: Int[Tensor, " scored_token"]
+    response_index: Int[Tensor, " scored_token"]
+    responses: int
+    bias: Float[Tensor, " vocab"] | None = None
+    scale: float = 1.0
+    soft_cap: float | None = None
+    rows: TokenRows | None = None
 
 
 @dataclass(frozen=True)

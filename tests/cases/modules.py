@@ -46,12 +46,12 @@ class Branches(nn.Module):
 
 
 def module_cases(dtype, device):
-    """Name → (module, forward) with three pairs each."""
+    """Name → (module, forward) with three pairs each; `forward(order)` takes the rows in another order."""
     x = torch.randn(6, 4, dtype=dtype, device=device)
     ids = torch.randint(6, (6, 3), device=device)
     inputs = {"reused": (Reused(), x), "tied": (Tied(), ids), "branches": (Branches(), x)}
     cases = {}
     for name, (module, given) in inputs.items():
         module.to(device=device, dtype=dtype)
-        cases[name] = (module, lambda module=module, given=given: module(given))
+        cases[name] = (module, lambda order=slice(None), module=module, given=given: module(given[order]))
     return cases

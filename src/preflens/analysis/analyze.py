@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from time import perf_counter
@@ -14,14 +15,17 @@ from transformers import PreTrainedTokenizerBase
 from preflens.analysis.arguments import check_arguments, check_vocabulary, usable_length
 from preflens.analysis.batches import sampling_order, update_batches
 from preflens.analysis.checkpoint import Checkpoint
-from preflens.analysis.geometry import BatchGeometry, Passes, batch_geometry, make_passes
+from preflens.analysis.geometry import BatchGeometry, batch_geometry
+from preflens.analysis.memory import limit_for, memory_budget
+from preflens.analysis.passes import Passes, PassLimit, Scorer, make_passes
 from preflens.analysis.progress import progress_bar
 from preflens.analysis.provenance import data_facts, model_facts, reference_in_words, versions
 from preflens.analysis.summary import summarize_geometry, summarize_layers, summarize_objectives
 from preflens.analysis.tables import objectives_table, pairs_table
 from preflens.analysis.verify import verify as verify_objective
+from preflens.language_models.heads import plain_head
 from preflens.language_models.loading import padding_token_id
-from preflens.language_models.model import LanguageModel, Reference
+from preflens.language_models.model import LanguageModel, Reference, check_rows_are_independent
 from preflens.language_models.pairs import PreferencePair
 from preflens.language_models.parameters import observing
 from preflens.language_models.reading import PairSource, pairs_in_memory
@@ -68,7 +72,8 @@ def analyze(
             policy without its PEFT adapter; `none`.
         parameters: which parameters a step moves: `trainable`, `all`, `lora`, or a regular expression on names.
         update_batch_size: pairs that share a step; drawn by `seed`.
-        micro_batch: pairs in a forward pass; bounds memory and changes no number beyond rounding. `auto`: one.
+        micro_batch: pairs in a forward pass; bounds memory and changes no number beyond rounding. `auto`: as many as
+            keep a pass within a quarter of the memory that is free.
         learning_rate: η of the step that is predicted.
         max_length: tokens of prompt and response; default the smaller of 1024 and the model's context.
         limit: analyse a random sample of so many pairs.
@@ -83,6 +88,7 @@ def analyze(
         Tables and summaries; see `Analysis`.
     """
     wanted = resolve_objectives(objectives)
+    check_rows_are_independent(model)
     length = usable_length(model, max_length)
     check_arguments(
         wanted, reference=reference, update_batch_size=update_batch_size, micro_batch=micro_batch,
@@ -96,17 +102,23 @@ def analyze(
         batches = update_batches(len(used), size=update_batch_size, seed=seed)
         batches = [sorted(batch, key=lambda i: -used[i].longest) for batch in batches]
 
-        def passes(batch: Sequence[int]) -> Passes:
-            size = 1 if micro_batch == "auto" else micro_batch
-            part = [used[i] for i in batch]
-            return make_passes(model, part, micro_batch=size, pad_token_id=padding_token_id(tokenizer))
-
         with observing(model, parameters):
+            scorer = Scorer(model, plain_head(model), padding_token_id(tokenizer))
+            memory = memory_budget(model.device)
+            if micro_batch == "auto":
+                limit_of_pass = limit_for(scorer, max(used, key=lambda p: p.longest), memory=memory / 2)
+            else:
+                limit_of_pass = PassLimit(pairs=micro_batch)
+
+            def passes(batch: Sequence[int]) -> Passes:
+                return make_passes(scorer, [used[i] for i in batch], limit_of_pass)
+
             data = data_facts(source, tokenized, used, max_length=length)
             about = model_facts(model, name=name, selection=parameters, reference=reference_in_words(reference))
             checkpoint = Checkpoint(resume_from, _run_key(data, about, batches))
             with _timed(seconds, "geometry"):
-                found = _measure(batches, passes, reference, checkpoint, progress=progress)
+                look = partial(batch_geometry, reference=reference, memory=memory / 2)
+                found = _measure(batches, passes, look, checkpoint, progress=progress)
             with _timed(seconds, "verification"):
                 verified = _verify(wanted, batches[:verify], passes, found, progress=progress)
         pair_rows = pairs_table(used, batches, found)
@@ -148,7 +160,7 @@ def _sample(
 def _measure(
     batches: Sequence[Sequence[int]],
     passes: Callable[[Sequence[int]], Passes],
-    reference: Reference,
+    look: Callable[[Passes], BatchGeometry],
     checkpoint: Checkpoint,
     *,
     progress: bool,
@@ -158,7 +170,7 @@ def _measure(
         for number, batch in enumerate(batches):
             geometry = checkpoint.load(number)
             if geometry is None:
-                geometry = batch_geometry(passes(batch), reference)
+                geometry = look(passes(batch))
                 checkpoint.store(number, geometry)
             found.append(geometry)
             advance(len(batch))

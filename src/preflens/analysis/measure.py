@@ -7,13 +7,15 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor, nn
 
-from preflens.gram.exact import Forward
+from preflens.gram.outcome import LogpForward
 from preflens.types import LogpChange, PairCoefficients
 
 Update = list[Tensor]
 
 
-def plain_update(module: nn.Module, forwards: Sequence[Forward], coefficients: Sequence[PairCoefficients]) -> Update:
+def plain_update(
+    module: nn.Module, forwards: Sequence[LogpForward], coefficients: Sequence[PairCoefficients]
+) -> Update:
     """Compute the direction of a plain gradient step on the mean loss: (1/N) Σ_i c_i ∇a_i.
 
     Args:
@@ -36,7 +38,7 @@ def plain_update(module: nn.Module, forwards: Sequence[Forward], coefficients: S
 
 
 def measure_change(
-    module: nn.Module, forwards: Sequence[Forward], update: Update, *, learning_rate: float
+    module: nn.Module, forwards: Sequence[LogpForward], update: Update, *, learning_rate: float
 ) -> LogpChange:
     """Measure what a step really does to the log-probs; the weights are back afterwards, bit for bit.
 
@@ -108,5 +110,5 @@ def _trainable(module: nn.Module) -> list[nn.Parameter]:
 
 
 @torch.no_grad()
-def _values(forwards: Sequence[Forward]) -> Float64[Tensor, "two pair"]:
+def _values(forwards: Sequence[LogpForward]) -> Float64[Tensor, "two pair"]:
     return torch.cat([forward().double().cpu().reshape(2, -1) for forward in forwards], dim=1)

@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from preflens.analysis.geometry import BatchGeometry, Passes
+from preflens.analysis.geometry import BatchGeometry
 from preflens.analysis.measure import in_float32, measure_change, plain_update
+from preflens.analysis.passes import Passes
 from preflens.dynamics import predict_change
 from preflens.objectives.base import Objective
 from preflens.records.facts import Verification

@@ -1,38 +1,131 @@
-"""The entry points for gradient geometry."""
+"""The entry points for gradient geometry: exact, from one forward and one activation-only backward pass."""
 
 from collections.abc import Sequence
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from preflens.gram.blocks import Breakdown
-from preflens.gram.exact import Forward, exact_batch_gram, exact_pair_gram
+from preflens.gram.blocks import Breakdown, block_names, parameter_blocks
+from preflens.gram.coverage import audit, audited
+from preflens.gram.outcome import Forward
+from preflens.gram.owners import Owners, check_dropout, find_owners
+from preflens.gram.passes import run_pass
+from preflens.gram.products.modes import BatchMode, Mode, PairMode
+from preflens.gram.stored import over_passes
+from preflens.gram.streamed import Streamed
 from preflens.types import BatchGram, PairGram
 
 
-def pair_gram(module: nn.Module, forward: Forward, *, by: Breakdown | None = None) -> PairGram:
-    """Compute the 2×2 gradient Gram of each pair: the same as `exact_pair_gram`.
+def pair_gram(
+    module: nn.Module, forward: Forward, *, by: Breakdown | None = None, dropout: bool = False, check: bool = True
+) -> PairGram:
+    """Compute the 2×2 gradient Gram of each pair, exactly, for less than a training step.
+
+    The same numbers as `exact_pair_gram`, without per-response gradients: the backward pass stops at activations, and
+    ‖∇a_w‖², ‖∇a_l‖² and ⟨∇a_w, ∇a_l⟩ are read off layer inputs and output gradients.
 
     Args:
-        module: whose parameters with `requires_grad` are differentiated; `param.grad` is not touched.
-        forward: runs the module and returns one number per response, the chosen responses first.
+        module: whose parameters with `requires_grad` are differentiated; left as it was found.
+        forward: runs the module and returns one number per response, the chosen responses first; or a `HeadInput`, from
+            which the log-probs are computed without the scores of the prompt's tokens.
         by: `layer` or `module` for a leading block axis; blocks add up to the whole.
+        dropout: allow active dropout, for the geometry of one draw of it.
+        check: audit the first answer for this module and these parameters against autograd.
 
     Returns:
         The geometry of each pair, in float64.
+
+    Note:
+        Responses must not influence each other, and every module must see one row a response, in the order of the
+        responses (or flattened rows in that order). What breaks this is refused by name, or fails the audit.
     """
-    return exact_pair_gram(module, forward, by=by)
+    owners = _prepared(module, dropout=dropout)
+    found = _streamed(module, owners, forward, PairMode, dropout=dropout, check=check)
+    products = by_block(found.products, owners, module, by, shape=(3, len(found.logps) // 2))
+    ww, ll, wl = products.unbind(-2)
+    return PairGram(ww, ll, wl, block_names(parameter_blocks(module, by), by))
 
 
-def batch_gram(module: nn.Module, forward: Forward | Sequence[Forward], *, by: Breakdown | None = None) -> BatchGram:
-    """Compute the Gram matrix of all responses of a batch: the same as `exact_batch_gram`.
+def batch_gram(
+    module: nn.Module,
+    forward: Forward | Sequence[Forward],
+    *,
+    by: Breakdown | None = None,
+    dropout: bool = False,
+    check: bool = True,
+    memory: float | None = None,
+) -> BatchGram:
+    """Compute the Gram matrix of all responses of a batch, exactly.
+
+    The same numbers as `exact_batch_gram`. A batch in one pass is reduced module by module; over several passes the
+    factors of the gradients are kept, or the gradients themselves where they are smaller.
 
     Args:
-        module: whose parameters with `requires_grad` are differentiated; `param.grad` is not touched.
-        forward: runs the module and returns one number per response, the chosen responses first; or several such
-            functions (micro-batches), whose pairs together form the batch.
+        module: whose parameters with `requires_grad` are differentiated; left as it was found.
+        forward: as for `pair_gram`; or several such functions (micro-batches), whose pairs together form the batch.
         by: `layer` or `module` for a leading block axis; blocks add up to the whole.
+        dropout: allow active dropout, for the geometry of one draw of it.
+        check: audit the first answer for this module and these parameters against autograd.
+        memory: bytes that several passes may keep between them; where that is too little, the parameters are split into
+            groups and the passes repeated for each.
 
     Returns:
-        The Gram, chosen responses first, and the numbers that were differentiated, in float64.
+        The Gram, chosen responses of all micro-batches first, and the numbers that were differentiated, in float64.
     """
-    return exact_batch_gram(module, forward, by=by)
+    owners = _prepared(module, dropout=dropout)
+    forwards = [forward] if callable(forward) else list(forward)
+    if len(forwards) == 1:
+        found = _streamed(module, owners, forwards[0], BatchMode, dropout=dropout, check=check)
+        table, logps = found.products, found.logps
+    else:
+        if check and not audited(module, owners, forwards[0]):
+            _streamed(module, owners, forwards[0], PairMode, dropout=dropout, check=True)
+        table, logps = over_passes(owners, forwards, equal_inputs=not dropout, memory=memory)
+    whole = by_block(table, owners, module, by, shape=(len(logps), len(logps)))
+    return BatchGram(whole, logps.cpu(), block_names(parameter_blocks(module, by), by))
+
+
+def _prepared(module: nn.Module, *, dropout: bool) -> Owners:
+    owners = find_owners(module)
+    if not dropout:
+        check_dropout(module)
+    return owners
+
+
+def _streamed(
+    module: nn.Module, owners: Owners, forward: Forward, mode: type[Mode], *, dropout: bool, check: bool
+) -> Streamed:
+    found = Streamed(owners, mode, equal_inputs=not dropout)
+    run_pass(owners, forward, found)
+    if check and not audited(module, owners, forward):
+        audit(module, owners, forward, found)
+    return found
+
+
+def by_block(
+    products: Sequence[Tensor | None],
+    owners: Owners,
+    module: nn.Module,
+    by: Breakdown | None,
+    *,
+    shape: tuple[int, ...],
+) -> Tensor:
+    """Add the finest blocks' products up to those that were asked for; unused parameters have zeros.
+
+    Args:
+        products: one tensor a block of the owners, None for nothing.
+        owners: of the parameters.
+        module: the model.
+        by: what was asked for.
+        shape: of one block's products.
+
+    Returns:
+        With a leading block axis if `by` says so.
+    """
+    blocks = parameter_blocks(module, by)
+    place = {p: number for number, block in enumerate(blocks) for p in block.parameters}
+    total = torch.zeros(len(blocks), *shape, dtype=torch.float64)
+    for block, found in zip(owners.blocks, products, strict=True):
+        if found is not None:
+            total[place[block.parameters[0]]] += found.cpu()
+    return total if by is not None else total[0]

@@ -3,17 +3,17 @@
 Slow and plainly right. The fast engine is tested against it, and users can check their own models with it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
-from preflens.errors import InputError
 from preflens.gram.blocks import Block, Breakdown, block_names, parameter_blocks
-from preflens.types import BatchGram, PairGram
-
-Forward = Callable[[], Float[Tensor, " response"]]
+from preflens.gram.differentiate import differentiate
+from preflens.gram.outcome import Forward, check_outcome
+from preflens.gram.softmax_rows import head_logps
+from preflens.types import BatchGram, HeadInput, PairGram
 
 # Gradients are widened to float64 in pieces of this many numbers: float32 sums over whole gradients are off by
 # percents on CPU (2.7 % of a squared norm at 124 million parameters), and widening everything at once doubles memory.
@@ -28,7 +28,7 @@ def exact_pair_gram(module: nn.Module, forward: Forward, *, by: Breakdown | None
 
     Args:
         module: whose parameters with `requires_grad` are differentiated; `param.grad` is not touched.
-        forward: runs the module and returns one number per response, the chosen responses first.
+        forward: runs the module and returns one number per response, the chosen responses first; or a `HeadInput`.
         by: `layer` or `module` for a leading block axis; blocks add up to the whole.
 
     Returns:
@@ -45,9 +45,9 @@ def exact_pair_gram(module: nn.Module, forward: Forward, *, by: Breakdown | None
         (25.0, 3.0)
     """
     blocks = parameter_blocks(module, by)
-    values = _run(forward)
+    values = values_of(forward)
     pairs = len(values) // 2
-    columns = [_products([_gradient(values[i], blocks), _gradient(values[i + pairs], blocks)]) for i in range(pairs)]
+    columns = [products([gradient(values[i], blocks), gradient(values[i + pairs], blocks)]) for i in range(pairs)]
     entries = torch.stack(columns, dim=-1)  # [block, 2, 2, pair]
     if by is None:
         entries = entries[0]
@@ -78,37 +78,57 @@ def exact_batch_gram(
     blocks = parameter_blocks(module, by)
     chosen, rejected, logps = [], [], []
     for run in [forward] if callable(forward) else forward:
-        values = _run(run)
-        gradients = [_gradient(value, blocks) for value in values]
+        values = values_of(run)
+        gradients = [gradient(value, blocks) for value in values]
         chosen += gradients[: len(values) // 2]
         rejected += gradients[len(values) // 2 :]
         logps.append(values.detach().double().cpu().reshape(2, -1))
-    matrix = _products(chosen + rejected)
+    matrix = products(chosen + rejected)
     return BatchGram(
         matrix if by is not None else matrix[0], torch.cat(logps, dim=1).flatten(), blocks=block_names(blocks, by)
     )
 
 
-def _run(forward: Forward) -> Float[Tensor, " response"]:
+def values_of(forward: Forward) -> Float[Tensor, " response"]:
+    """Run a forward pass and return its log-probs with their graph.
+
+    Args:
+        forward: returns log-probs or the input of a head.
+
+    Returns:
+        The log-probs.
+    """
     with torch.enable_grad():
-        values = forward()
-    if values.ndim != 1 or len(values) == 0 or len(values) % 2:
-        raise InputError(
-            "`forward` should return one number per response, as many rejected as chosen ones. "
-            f"Found shape {tuple(values.shape)}."
-        )
-    return values
+        outcome = forward()
+        check_outcome(outcome)
+        return head_logps(outcome) if isinstance(outcome, HeadInput) else outcome
 
 
-def _gradient(value: Float[Tensor, ""], blocks: Sequence[Block]) -> list[list[Tensor]]:
-    """The gradient of one number, per block and parameter; zero for a parameter that is not used."""
+def gradient(value: Float[Tensor, ""], blocks: Sequence[Block]) -> list[list[Tensor]]:
+    """Differentiate one number.
+
+    Args:
+        value: the number; its graph stays.
+        blocks: of the parameters.
+
+    Returns:
+        The gradient, per block and parameter; zero for a parameter that is not used.
+    """
     parameters = [p for block in blocks for p in block.parameters]
-    flat = iter(torch.autograd.grad(value, parameters, retain_graph=True, materialize_grads=True))
+    found = zip(differentiate(value, parameters), parameters, strict=True)
+    flat = iter([torch.zeros_like(p) if g is None else g for g, p in found])
     return [[next(flat) for _ in block.parameters] for block in blocks]
 
 
-def _products(gradients: Sequence[list[list[Tensor]]]) -> Float64[Tensor, "block row row"]:
-    """Inner products of the rows' gradients, block by block, widened to float64 piece by piece."""
+def products(gradients: Sequence[list[list[Tensor]]]) -> Float64[Tensor, "block row row"]:
+    """Multiply gradients with each other, block by block, widened to float64 piece by piece.
+
+    Args:
+        gradients: of each row, per block and parameter.
+
+    Returns:
+        Their inner products.
+    """
     return torch.stack([_block_products(block) for block in zip(*gradients, strict=True)])
 
 

@@ -2,12 +2,14 @@
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from preflens.language_models.batch import PairBatch
+from preflens.language_models.inputs import model_inputs
+from preflens.language_models.model import LanguageModel, without_adapter_wrapper
 
 
-def response_logps(model: nn.Module, batch: PairBatch) -> Float[Tensor, " response"]:
+def response_logps(model: LanguageModel, batch: PairBatch) -> Float[Tensor, " response"]:
     """Compute log π(y|x) of every response of a batch.
 
     log π(y|x) = Σ_t log softmax(logits_{t−1})[y_t] over the response's tokens, in nats: a sum, not a mean. The softmax
@@ -20,7 +22,7 @@ def response_logps(model: nn.Module, batch: PairBatch) -> Float[Tensor, " respon
     Returns:
         One log-prob a row, chosen rows first, with a graph where gradients are enabled.
     """
-    logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask.long(), use_cache=False).logits
+    logits = model(**model_inputs(without_adapter_wrapper(model), batch), use_cache=False).logits
     predicts_response = batch.completion_mask[:, 1:]
     scores = logits[:, :-1][predicts_response]  # [scored token, vocab]
     if scores.dtype in {torch.float16, torch.bfloat16}:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from preflens.errors import InputError
+from preflens.errors import InputError, UnsupportedModelError
 from preflens.language_models.names import first_line
 
 # A PEFT model is no PreTrainedModel but passes everything on to the one inside; for the type checker it is one.
@@ -53,6 +53,25 @@ def adapter_off(model: LanguageModel) -> Iterator[LanguageModel]:
         yield model
 
 
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model in evaluation mode for a while; every module's own mode comes back.
+
+    Args:
+        model: the model.
+
+    Yields:
+        Nothing.
+    """
+    modes = {module: module.training for module in model.modules()}
+    try:
+        model.eval()
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
 def resolve_device(device: str) -> torch.device:
     """Turn `auto` or a device's name into a device.
 
@@ -71,3 +90,34 @@ def resolve_device(device: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"`--device {device}` cannot be used: {first_line(error)}.") from None
     return chosen
+
+
+def without_adapter_wrapper(model: LanguageModel) -> LanguageModel:
+    """Return the model that a PEFT wrapper is around, its layers replaced in place; any other model as it is.
+
+    Args:
+        model: a language model.
+
+    Returns:
+        The model inside.
+    """
+    unwrap = getattr(model, "get_base_model", None)
+    inside: LanguageModel = model if unwrap is None else unwrap()
+    return inside
+
+
+def check_rows_are_independent(model: LanguageModel) -> None:
+    """Refuse a model whose training loss couples the rows of a batch beside the log-probs.
+
+    Args:
+        model: a language model.
+
+    Raises:
+        UnsupportedModelError: its router losses are switched on.
+    """
+    if getattr(model.config.get_text_config(), "output_router_logits", False):
+        raise UnsupportedModelError(
+            f"The configuration of this `{type(model).__name__}` has `output_router_logits` on: its auxiliary loss for "
+            "balancing experts is taken over the whole batch, so a response has no gradient of its own in it. Set "
+            "`model.config.output_router_logits = False`."
+        )

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from torch import nn
 
 from preflens.errors import InputError
+from preflens.language_models.model import evaluating
 
 
 @contextmanager
@@ -24,17 +25,14 @@ def observing(model: nn.Module, parameters: str = "trainable") -> Iterator[nn.Mo
     Raises:
         InputError: no parameter is chosen.
     """
-    modes = {module: module.training for module in model.modules()}
     flags = {parameter: parameter.requires_grad for parameter in model.parameters()}
     chosen = select_parameters(model, parameters)
     try:
-        model.eval()
         for parameter in flags:
             parameter.requires_grad_(parameter in chosen)
-        yield model
+        with evaluating(model):
+            yield model
     finally:
-        for module, training in modes.items():
-            module.training = training
         for parameter, flag in flags.items():
             parameter.requires_grad_(flag)
 

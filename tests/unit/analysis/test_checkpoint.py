@@ -22,11 +22,11 @@ def interrupted(tmp_path, monkeypatch):
     """A folder with two of three update batches done, and a list of the batches computed after that."""
     computed, real = [], module.batch_geometry
 
-    def interrupt(passes, reference):
+    def interrupt(passes, **arguments):
         if len(computed) == 2:
             raise KeyboardInterrupt
         computed.append(passes)
-        return real(passes, reference)
+        return real(passes, **arguments)
 
     monkeypatch.setattr(module, "batch_geometry", interrupt)
     folder = tmp_path / "unfinished"

@@ -1,0 +1,136 @@
+"""Two audits: is every trainable parameter accounted for, and are the numbers those of autograd?
+
+A gradient inner product that silently skips a parameter is the worst mistake of this field, and classes lie about what
+they compute. So before the first answer for a model, the first pair is differentiated by autograd: with respect to the
+parameters that no tap has claimed, which must come out as unused, and with respect to one module of each class, whose
+products must agree.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from weakref import WeakKeyDictionary
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor, nn
+
+from preflens.errors import AuditError, UnsupportedModelError
+from preflens.gram.blocks import Block
+from preflens.gram.exact import gradient, products, values_of
+from preflens.gram.outcome import Forward
+from preflens.gram.owners import Owners
+from preflens.gram.passes import frozen, same_random_state
+from preflens.gram.streamed import Streamed
+
+# How far products may be from autograd's, as a share of the product of the block's norms. Wide enough for the rounding
+# of a type and of float32 islands in float64 models, narrow enough for a wrong formula, which is off by percents.
+_TOLERANCE = {torch.float64: 1e-4, torch.float32: 5e-3}
+_TOLERANCE_HALF = 0.2
+# And of the whole gradient's norms: a bias before a softmax has no gradient but rounding, which agrees with nothing.
+_ROUNDING = {torch.float64: 1e-10, torch.float32: 1e-6}
+_ROUNDING_HALF = 1e-3
+
+_AUDITED: WeakKeyDictionary[nn.Module, set[object]] = WeakKeyDictionary()
+
+
+def audited(module: nn.Module, owners: Owners, forward: Forward) -> bool:
+    """Tell whether a model has passed its audits with these parameters and this way of calling it.
+
+    Args:
+        module: the model.
+        owners: of the parameters that are differentiated.
+        forward: the pass.
+
+    Returns:
+        Whether it has.
+    """
+    return _key(owners, forward) in _AUDITED.get(module, set())
+
+
+def audit(module: nn.Module, owners: Owners, forward: Forward, found: Streamed) -> None:
+    """Compare what a pass found with autograd, on its first pair.
+
+    Costs a forward pass and two backward passes, once for a model and a choice of parameters.
+
+    Args:
+        module: the model.
+        owners: of the parameters that are differentiated.
+        forward: the pass.
+        found: what the engine read off it.
+
+    Raises:
+        UnsupportedModelError: a parameter has an influence that no module's call explains.
+        AuditError: products differ.
+    """
+    checked = _one_block_a_class(owners, found)
+    blocks = [owners.blocks[number] for number in checked]
+    unclaimed = Block("unclaimed", tuple(p for p in owners.block_of if p not in found.claimed))
+    wanted = {p for block in (*blocks, unclaimed) for p in block.parameters}
+    with frozen(p for p in owners.block_of if p not in wanted), same_random_state():
+        values = values_of(forward)
+        rows = [gradient(values[row], [*blocks, unclaimed]) for row in (0, len(values) // 2)]
+    _check_unused(owners, unclaimed, [row[-1] for row in rows])
+    expected = products([row[:-1] for row in rows]) if blocks else torch.zeros(0, 2, 2)
+    ours = [found.first_pair(number).cpu() for number in checked]
+    there = [number for number, p in enumerate(found.products) if p is not None]
+    whole = torch.stack([found.first_pair(number).cpu() for number in there]).sum(0) if there else torch.zeros(2, 2)
+    rounding = _norms(whole) * _ROUNDING.get(values.dtype, _ROUNDING_HALF)
+    for block, mine, true in zip(blocks, ours, expected, strict=True):
+        allowed = _norms(true) * _TOLERANCE.get(values.dtype, _TOLERANCE_HALF) + rounding
+        _compare(block, mine, true, allowed)
+    _AUDITED.setdefault(module, set()).add(_key(owners, forward))
+
+
+def _key(owners: Owners, forward: Forward) -> object:
+    """Which parameters, and which code: closures over other batches are the same code."""
+    function = forward
+    while isinstance(function, partial):
+        function = function.func
+    return frozenset(map(id, owners.block_of)), getattr(function, "__code__", function)
+
+
+def _one_block_a_class(owners: Owners, found: Streamed) -> list[int]:
+    """The first block of each class of modules: whatever mixes responses above it is seen there."""
+    first: dict[type[nn.Module], int] = {}
+    for module, own in owners.parameters.items():
+        for p in own.values():
+            if found.products[owners.block_of[p]] is not None:
+                first.setdefault(type(module), owners.block_of[p])
+    return sorted(set(first.values()))
+
+
+def _check_unused(owners: Owners, unclaimed: Block, gradients: Sequence[list[Tensor]]) -> None:
+    for row in gradients:
+        for p, found in zip(unclaimed.parameters, row, strict=True):
+            if bool(found.any()):
+                raise UnsupportedModelError(
+                    f"Parameter `{_name_of(p, owners)}` influences the log-probs, but not through a call of the module "
+                    "that owns it, so its gradient cannot be read off there. Freeze it, or use `exact_pair_gram` / "
+                    "`exact_batch_gram`."
+                )
+
+
+def _norms(products: Float64[Tensor, "2 2"]) -> Float64[Tensor, "2 2"]:
+    norms = products.diagonal().clamp(min=0).sqrt()
+    return norms[:, None] * norms[None]
+
+
+def _compare(
+    block: Block, ours: Float64[Tensor, "2 2"], true: Float64[Tensor, "2 2"], allowed: Float64[Tensor, "2 2"]
+) -> None:
+    if bool(((ours - true).abs() <= allowed).all()):
+        return
+    worst = float(((ours - true).abs() / _norms(true).clamp(min=1e-300)).max())
+    raise AuditError(
+        f"The gradient products of `{block.name}` differ from autograd's by {worst:.2g} of the product of norms. Its "
+        "module does not compute what its class promises, or its responses influence each other. Freeze its "
+        "parameters, or use `exact_pair_gram` / `exact_batch_gram`."
+    )
+
+
+def _name_of(parameter: nn.Parameter, owners: Owners) -> str:
+    for module, own in owners.parameters.items():
+        for name, p in own.items():
+            if p is parameter:
+                return f"{owners.names[module]}.{name}"
+    return "?"

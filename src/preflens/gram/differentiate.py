@@ -1,0 +1,53 @@
+"""Gradients by autograd that leave every `.grad` alone, through reentrant checkpointing too."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+def differentiate(value: Float[Tensor, ""], parameters: Sequence[nn.Parameter]) -> list[Tensor | None]:
+    """Return the gradient of a number with respect to each parameter; its graph stays.
+
+    Args:
+        value: the number.
+        parameters: with `requires_grad`.
+
+    Returns:
+        One tensor a parameter, None where it is not used.
+    """
+    if not value.requires_grad or not parameters:
+        return [None for _ in parameters]
+    if not is_reentrant(value):
+        return list(torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True))
+    kept = [p.grad for p in parameters]
+    try:
+        for p in parameters:
+            p.grad = None
+        value.backward(retain_graph=True)
+        return [p.grad for p in parameters]
+    finally:
+        for p, grad in zip(parameters, kept, strict=True):
+            p.grad = grad
+
+
+def is_reentrant(root: Tensor) -> bool:
+    """Tell whether a graph holds reentrant checkpoints, which `torch.autograd.grad` refuses.
+
+    Args:
+        root: end of the graph.
+
+    Returns:
+        Whether it does.
+    """
+    seen, todo = set(), [root.grad_fn]
+    while todo:
+        node = todo.pop()
+        if node is None or node in seen:
+            continue
+        if node.name() == "CheckpointFunctionBackward":
+            return True
+        seen.add(node)
+        todo += [following for following, _ in node.next_functions]
+    return False

@@ -1,0 +1,190 @@
+"""Inner products of every response's gradient with parameter updates: the exact first-order change of its log-prob.
+
+Whatever an update is made of (a plain gradient step, what AdamW is about to do, the difference of two checkpoints), the
+log-prob of response i changes by ⟨∇a_i, update⟩ to first order. One activation-only backward pass, and one matrix
+product a weight, give it for all responses without their gradients.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor, nn
+
+from preflens.errors import InputError
+from preflens.gram.coverage import audit, audited
+from preflens.gram.outcome import Forward
+from preflens.gram.owners import Owners, check_dropout, find_owners
+from preflens.gram.passes import run_pass
+from preflens.gram.products.batch import PIECE
+from preflens.gram.products.factors import Factor, Flat, Lookup, Outer, PerResponse
+from preflens.gram.products.layout import Layout, layout_of
+from preflens.gram.products.modes import PairMode
+from preflens.gram.rules import Claim
+from preflens.gram.softmax_head import head_pass
+from preflens.gram.softmax_rows import SoftmaxRows
+from preflens.gram.streamed import Streamed
+from preflens.types import HeadInput
+
+Update = Sequence[Tensor]  # one tensor a trainable parameter, in the order of `module.parameters()`
+
+# Entries of a formed block of gradients.
+_BLOCK = 1 << 21
+
+
+def directional(
+    module: nn.Module, forward: Forward, updates: Sequence[Update], *, dropout: bool = False, check: bool = True
+) -> Float64[Tensor, "update response"]:
+    """Compute ⟨∇a_i, update⟩ for every response and every update.
+
+    Args:
+        module: whose parameters with `requires_grad` the updates are for; left as it was found.
+        forward: runs the module and returns one number per response, the chosen responses first; or a `HeadInput`.
+        updates: one or more; each holds one tensor a trainable parameter, in the order of `module.parameters()`.
+        dropout: allow active dropout, for one draw of it.
+        check: audit the first answer for this module and these parameters against autograd.
+
+    Returns:
+        First-order change of each log-prob, nats for each unit that the updates are scaled in.
+
+    Raises:
+        InputError: an update does not fit the trainable parameters.
+
+    Example:
+        >>> import torch
+        >>> linear = torch.nn.Linear(2, 1, bias=False)
+        >>> x = torch.tensor([[1.0, 0.0], [3.0, 4.0]])
+        >>> directional(linear, lambda: linear(x).squeeze(1), [[torch.tensor([[0.1, 1.0]])]]).round(decimals=4).tolist()
+        [[0.1, 4.3]]
+    """
+    owners = find_owners(module)
+    if not dropout:
+        check_dropout(module)
+    by_parameter = [_by_parameter(module, update) for update in updates]
+    if check and not audited(module, owners, forward):
+        probe = Streamed(owners, PairMode, equal_inputs=not dropout)
+        run_pass(owners, forward, probe)
+        audit(module, owners, forward, probe)
+    reader = Directional(owners, by_parameter, equal_inputs=not dropout)
+    run_pass(owners, forward, reader)
+    return reader.changes
+
+
+class Directional:
+    """Reads inner products with updates off a pass.
+
+    Args:
+        owners: of the parameters.
+        updates: of each, the tensor for each parameter.
+        equal_inputs: whether equal tokens give equal activations.
+
+    Attributes:
+        changes: one row an update.
+    """
+
+    def __init__(self, owners: Owners, updates: Sequence[dict[nn.Parameter, Tensor]], *, equal_inputs: bool) -> None:
+        self._owners, self._updates, self._equal_inputs = owners, updates, equal_inputs
+        self._layout = Layout(0)
+        self.changes: Float64[Tensor, "update response"] = torch.zeros(len(updates), 0, dtype=torch.float64)
+
+    def begin(self, outcome: Float[Tensor, " response"] | HeadInput) -> None:
+        """Settle the layout."""
+        if isinstance(outcome, HeadInput):
+            self._layout = layout_of(outcome.responses, outcome.rows, equal_inputs=self._equal_inputs)
+            device = outcome.hidden.device
+        else:
+            self._layout, device = Layout(len(outcome)), outcome.device
+        self.changes = torch.zeros(len(self._updates), self._layout.responses, dtype=torch.float64, device=device)
+
+    def head(self, head: HeadInput) -> tuple[Float64[Tensor, " response"], Float[Tensor, "scored_token in"]]:
+        """Score the head and move its scores along the updates."""
+        own = [self._owners.own(p) for p in (head.weight, head.bias)]
+
+        def visit(number: int, rows: SoftmaxRows, here: slice, gradient: Tensor) -> None:  # noqa: ARG001  # one part
+            for k, update in enumerate(self._updates):
+                moved = 0 if own[0] is None else rows.inputs @ update[own[0]][here].to(rows.inputs).T
+                if own[1] is not None:
+                    moved = moved + update[own[1]][here].to(rows.inputs)
+                change = (moved * gradient).sum(1, dtype=torch.float64)
+                self.changes[k].index_add_(0, head.response_index, change)
+
+        everything = torch.arange(len(head.hidden), device=head.hidden.device)
+        nothing = own[0] is None and own[1] is None
+        found = head_pass(head, [everything], (lambda *_: None) if nothing else visit)
+        return found.rows.logps(), found.hidden_gradient
+
+    def take(self, module: nn.Module, claims: list[Claim]) -> None:
+        """Add the inner products of a module's gradients."""
+        own = self._owners.parameters[module]
+        for claim in claims:
+            updates = [[update[own[name]] for name in claim.parameters] for update in self._updates]
+            self.changes += along(_cut(claim.factor, self._layout), updates)
+
+    def finish(self) -> None:
+        """Everything is added up already."""
+
+
+def along(factor: Factor, updates: Sequence[Update]) -> Float64[Tensor, "update response"]:
+    """Multiply the gradients of some parameters with updates of them.
+
+    Args:
+        factor: the gradients.
+        updates: of each direction, one tensor a parameter.
+
+    Returns:
+        One row an update.
+    """
+    if isinstance(factor, Outer):
+        return _outer_along(factor, updates) if len(updates) == 1 else _formed_along(factor, updates)
+    if isinstance(factor, Lookup):
+        moved = (update[0].to(factor.grads)[factor.ids] for update in updates)
+        return torch.stack([(m * factor.grads).sum((1, 2), dtype=torch.float64) for m in moved])
+    flat = torch.stack([torch.cat([u.flatten() for u in update]).double() for update in updates])
+    if isinstance(factor, Flat):
+        return flat @ factor.values.double().T
+    assert isinstance(factor, PerResponse)
+    return torch.stack([flat @ factor.gradient(i).double() for i in range(factor.responses)], 1)
+
+
+def _outer_along(factor: Outer, updates: Sequence[Update]) -> Float64[Tensor, "update response"]:
+    """Σ_t d_t·(U x_t): one product of the size of a forward pass."""
+    (update,) = updates
+    weight = update[0].to(factor.inputs)
+    moved = factor.inputs @ (weight if factor.input_first else weight.T)
+    if factor.with_bias:
+        moved = moved + update[1].to(moved)
+    return (moved * factor.grads).sum((1, 2), dtype=torch.float64)[None]
+
+
+def _formed_along(factor: Outer, updates: Sequence[Update]) -> Float64[Tensor, "update response"]:
+    """Form the gradients a block of outputs at a time, and meet all updates with them."""
+    weights = torch.stack([u[0].to(factor.inputs) for u in updates])  # [update, out, in], or [update, in, out]
+    weights = weights.mT if factor.input_first else weights
+    total = torch.zeros(len(updates), len(factor.inputs), dtype=torch.float64, device=factor.inputs.device)
+    step = max(1, _BLOCK // (len(factor.inputs) * factor.inputs.shape[2]))
+    for start in range(0, factor.grads.shape[2], step):
+        here = slice(start, start + step)
+        block = torch.bmm(factor.grads[:, :, here].mT, factor.inputs).flatten(1)  # [response, out block · in]
+        update = weights[:, here].flatten(1)
+        for one, other in zip(update.split(PIECE, 1), block.split(PIECE, 1), strict=True):
+            total += one @ other.T
+    if factor.with_bias:
+        total += torch.stack([u[1] for u in updates]).double() @ factor.grads.sum(1).double().T
+    return total
+
+
+def _cut(factor: Factor, layout: Layout) -> Factor:
+    if isinstance(factor, Outer):
+        return Outer(layout.cut(factor.inputs), layout.cut(factor.grads), factor.input_first, factor.with_bias)
+    return factor
+
+
+def _by_parameter(module: nn.Module, update: Update) -> dict[nn.Parameter, Tensor]:
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    shapes = [tuple(u.shape) for u in update]
+    if shapes != [tuple(p.shape) for p in parameters]:
+        raise InputError(
+            f"An update should hold one tensor for each of the {len(parameters)} trainable parameters, of its shape, "
+            f"in the order of `module.parameters()`. Found {len(shapes)} tensors."
+        )
+    return dict(zip(parameters, update, strict=True))

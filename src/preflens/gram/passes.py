@@ -1,0 +1,182 @@
+"""One forward and one backward pass over activations, with taps that read per-response gradients off it.
+
+Autograd never forms a weight gradient here: parameters are frozen for the pass, and what reaches a tapped output is
+handed to the layer rules together with the inputs.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor, nn
+
+from preflens.errors import UnsupportedModelError
+from preflens.gram.differentiate import is_reentrant
+from preflens.gram.outcome import Forward, check_finite, check_outcome
+from preflens.gram.owners import Owners
+from preflens.gram.rules import Claim, Request, claims_of
+from preflens.gram.tap import Call, TapState, taps
+from preflens.types import HeadInput
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """Whoever wants to know the per-response gradients of a pass."""
+
+    def begin(self, outcome: Float[Tensor, " response"] | HeadInput) -> None:
+        """Hear what the forward pass returned."""
+
+    def head(self, head: HeadInput) -> tuple[Float64[Tensor, " response"], Float[Tensor, "scored_token in"]]:
+        """Score a head; return the log-probs and the gradient of their sum with respect to the hidden rows."""
+
+    def take(self, module: nn.Module, claims: list[Claim]) -> None:
+        """Take the claims of a module, of all its calls together."""
+
+    def finish(self) -> None:
+        """Hear that the backward pass is over."""
+
+
+class Collector:
+    """Turns tapped calls into claims and hands them over when a module has seen all of its calls.
+
+    Args:
+        owners: of the parameters.
+        reader: takes the claims.
+
+    Attributes:
+        state: of the taps; set before the forward pass.
+    """
+
+    def __init__(self, owners: Owners, reader: Reader) -> None:
+        self._owners, self._reader = owners, reader
+        self._waiting: dict[nn.Module, list[Claim]] = {}
+        self._arrived: Counter[nn.Module] = Counter()
+        self._expected: Counter[nn.Module] = Counter()
+        self._done: set[nn.Module] = set()
+        self._responses = 0
+        self.state: TapState | None = None
+
+    def begin(self, responses: int) -> None:
+        """Note how many calls each module had; recomputation in the backward pass does not count."""
+        assert self.state is not None
+        self._responses, self._expected, self.state.closed = responses, Counter(self.state.recorded), True
+
+    def receive(self, call: Call) -> None:
+        """Apply the rule of a module to one of its calls."""
+        module, state = call.module, self.state
+        assert state is not None
+        if self._responses == 0:
+            return  # a backward pass that is not ours
+        if module in self._done:
+            raise UnsupportedModelError(
+                f"`{self._owners.names[module]}` is called in several segments of reentrant gradient checkpointing. "
+                "Use `use_reentrant=False`, or switch checkpointing off."
+            )
+        own = self._owners.parameters[module]
+        private = frozenset(name for name, p in own.items() if p in self._owners.single)
+        request = Request(self._responses, tuple(own), private, state.switched_off)
+        with torch.autocast(_device_of(call), enabled=False):
+            claims = claims_of(call, request)
+        self._waiting.setdefault(module, []).extend(claims)
+        self._arrived[module] += 1
+        if self._arrived[module] >= self._expected[module]:
+            self._hand_over(module)
+
+    def finish(self) -> None:
+        """Hand over what waits for calls that the backward pass did not reach."""
+        for module in list(self._waiting):
+            self._hand_over(module)
+
+    def _hand_over(self, module: nn.Module) -> None:
+        self._done.add(module)
+        self._reader.take(module, self._waiting.pop(module))
+
+
+def _device_of(call: Call) -> str:
+    return next(g.device.type for g in call.gradients if g is not None)
+
+
+def run_pass(owners: Owners, forward: Forward, reader: Reader) -> None:
+    """Run forward and backward once and let a reader see the per-response gradients.
+
+    Parameters, `param.grad`, hooks and random state are as before afterwards, also after an error.
+
+    Args:
+        owners: of the parameters that are differentiated.
+        forward: runs the model; returns log-probs or the input of its head.
+        reader: hears of everything.
+
+    Raises:
+        InputError: `forward` does not return chosen and rejected rows.
+        NonFiniteLogpError: a log-prob is not finite.
+    """
+    collector = Collector(owners, reader)
+    with ExitStack() as stack:
+        stack.enter_context(frozen(owners.block_of))
+        stack.enter_context(same_random_state())
+        collector.state = stack.enter_context(taps(owners.keep_outputs(), collector.receive, force=True))
+        stack.enter_context(torch.enable_grad())
+        outcome = forward()
+        collector.begin(check_outcome(outcome))
+        reader.begin(outcome)
+        if isinstance(outcome, HeadInput):
+            with torch.no_grad(), torch.autocast(outcome.hidden.device.type, enabled=False):
+                logps, gradient = reader.head(outcome)
+            check_finite(logps)
+            _backward(outcome.hidden, gradient, collector.state)
+        else:
+            check_finite(outcome.detach())
+            _backward(outcome, torch.ones_like(outcome), collector.state)
+        with torch.no_grad():
+            collector.finish()
+            reader.finish()
+
+
+@contextmanager
+def frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Let autograd pass parameters by for a while.
+
+    Args:
+        parameters: those that require a gradient will again.
+
+    Yields:
+        Nothing.
+    """
+    kept = [p for p in parameters if p.requires_grad]
+    try:
+        for p in kept:
+            p.requires_grad_(False)
+        yield
+    finally:
+        for p in kept:
+            p.requires_grad_(True)
+
+
+@contextmanager
+def same_random_state() -> Iterator[None]:
+    """Leave the random state as it was: dropout may draw.
+
+    Yields:
+        Nothing.
+    """
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices=devices):
+        yield
+
+
+def _backward(root: Tensor, gradient: Tensor, state: TapState) -> None:
+    """Walk backwards to the taps; nothing is written to any `.grad`.
+
+    Reentrant checkpointing works with `backward` only. There every parameter of ours is frozen, and whatever else
+    might collect a gradient lies outside of the model.
+    """
+    if not root.requires_grad:
+        return
+    if state.skipped and is_reentrant(root):
+        torch.autograd.backward(root, gradient)
+    else:
+        assert state.anchor is not None
+        torch.autograd.grad(root, [state.anchor], gradient, allow_unused=True)

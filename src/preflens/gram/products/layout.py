@@ -1,0 +1,91 @@
+"""Where the responses of a pass stand in the tensors that modules see."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Shaped
+from torch import Tensor
+
+from preflens.types import TokenRows
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How many responses share a pass, and which of their rows can carry a gradient.
+
+    Attributes:
+        responses: chosen ones first, as many rejected ones after them.
+        chosen: first and last-plus-one row of interest of the chosen responses; None for all.
+        rejected: the same of the rejected ones.
+        shared: leading rows of interest in which the two responses of every pair have equal inputs.
+        width: rows of the tensors that this is about; others are left whole.
+    """
+
+    responses: int
+    chosen: tuple[int, int] | None = None
+    rejected: tuple[int, int] | None = None
+    shared: int = 0
+    width: int = -1
+
+    @property
+    def pairs(self) -> int:
+        """How many pairs."""
+        return self.responses // 2
+
+    def applies(self, values: Tensor) -> bool:
+        """Tell whether the rows of a tensor are the positions this is about.
+
+        Args:
+            values: [response, row, features].
+
+        Returns:
+            Whether it can be cut.
+        """
+        return self.chosen is not None and values.shape[1] == self.width
+
+    def sides(
+        self, values: Shaped[Tensor, "response row features"]
+    ) -> tuple[Shaped[Tensor, "pair chosen_row features"], Shaped[Tensor, "pair rejected_row features"]]:
+        """Split rows into chosen and rejected ones and cut off what carries no gradient.
+
+        Args:
+            values: rows of a module.
+
+        Returns:
+            Both sides.
+        """
+        chosen, rejected = values[: self.pairs], values[self.pairs :]
+        if self.chosen is None or self.rejected is None or not self.applies(values):
+            return chosen, rejected
+        return chosen[:, slice(*self.chosen)], rejected[:, slice(*self.rejected)]
+
+    def cut(self, values: Tensor) -> Tensor:
+        """Cut off rows that carry no gradient in any response.
+
+        Args:
+            values: [response, row, …].
+
+        Returns:
+            The rows of interest.
+        """
+        if self.chosen is None or self.rejected is None or not self.applies(values):
+            return values
+        return values[:, min(self.chosen[0], self.rejected[0]) : max(self.chosen[1], self.rejected[1])]
+
+
+def layout_of(responses: int, rows: TokenRows | None, *, equal_inputs: bool) -> Layout:
+    """Derive the layout of a pass.
+
+    Args:
+        responses: how many.
+        rows: what is known of the positions.
+        equal_inputs: whether equal tokens give equal activations: not under dropout.
+
+    Returns:
+        The layout.
+    """
+    if rows is None:
+        return Layout(responses)
+    start, ends = int(rows.start.min()), rows.end.reshape(2, -1).amax(dim=1).tolist()
+    aligned = equal_inputs and bool((rows.start == rows.start[0]).all())
+    shared = int(rows.shared.min()) if aligned else 0
+    return Layout(responses, (start, ends[0]), (start, ends[1]), min(shared, *(e - start for e in ends)), rows.width)

@@ -1,0 +1,48 @@
+"""`nn.Linear`, the matrices of LoRA among them: y = W x + b."""
+
+import torch
+from torch import Tensor, nn
+
+from preflens.gram.rules.base import Claim, Request, linear_claims, response_rows
+from preflens.gram.tap import Call
+
+
+def linear(call: Call, request: Request) -> list[Claim]:
+    """Claim W and b: ∇W = Σ_t d_t ⊗ x_t, ∇b = Σ_t d_t.
+
+    Args:
+        call: of the module.
+        request: what is asked.
+
+    Returns:
+        The claims.
+    """
+    inputs, (grads,) = _input(call), call.gradients
+    assert grads is not None
+    x, d = (response_rows(v, call.module, request.responses) for v in (inputs, grads))
+    return linear_claims(x, d, request, bias=call.module.bias, input_first=False)
+
+
+def is_linear(call: Call) -> bool:
+    """Recognise a module that computes W x + b by another class than `nn.Linear`, from one row of numbers.
+
+    Args:
+        call: with its output kept.
+
+    Returns:
+        Whether it does.
+    """
+    weight, bias = (call.module._parameters.get(name) for name in ("weight", "bias"))
+    known = set(call.module._parameters) <= {"weight", "bias"} and len(call.outputs) == 1
+    if not known or weight is None or weight.ndim != 2 or not call.args or not isinstance(call.args[0], Tensor):
+        return False
+    inputs, output = call.args[0], call.outputs[0]
+    if (inputs.shape[-1], output.shape[-1]) != (weight.shape[1], weight.shape[0]):
+        return False
+    x, y = inputs.reshape(-1, inputs.shape[-1])[:1], output.reshape(-1, output.shape[-1])[:1]
+    return bool(torch.allclose(nn.functional.linear(x.to(weight.dtype), weight, bias).to(y.dtype), y, rtol=1e-2))
+
+
+def _input(call: Call) -> Tensor:
+    inputs: Tensor = call.args[0] if call.args else call.kwargs["input"]
+    return inputs

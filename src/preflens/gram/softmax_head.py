@@ -1,0 +1,172 @@
+"""The pass through an output head: log-probs, the gradient it sends back, and what its own weight adds to the Gram."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from preflens.gram.products.batch import Table, outer_table
+from preflens.gram.products.factors import Outer
+from preflens.gram.products.layout import Layout
+from preflens.gram.products.pairs import InputGrams, Products, formed_pairs, ghost_is_cheaper, ghost_pairs, row_gram
+from preflens.gram.softmax_rows import SCORES, SoftmaxRows, detached, score_once, softmax_rows, taken
+from preflens.types import HeadInput
+
+Part = Int[Tensor, " _"]  # numbers of scored rows
+# Told of each part's number, its rows, a slice of the vocabulary, and u there (see `SoftmaxRows`).
+Visit = Callable[[int, SoftmaxRows, slice, Tensor], None]
+
+
+@dataclass(frozen=True)
+class HeadPass:
+    """What came out of a head.
+
+    Attributes:
+        rows: scored rows, for whatever else is to be asked of them.
+        hidden_gradient: gradient of the (weighted) sum of log-probs with respect to the hidden rows.
+    """
+
+    rows: SoftmaxRows
+    hidden_gradient: Float[Tensor, "scored_token in"]
+
+
+def head_pass(
+    head: HeadInput, parts: Sequence[Part], visit: Visit, *, weights: Float[Tensor, " response"] | None = None
+) -> HeadPass:
+    """Score rows part by part, show the score gradients to a visitor, and send them on to the hidden rows.
+
+    Args:
+        head: what the head got.
+        parts: numbers of the rows that are worked on together; every row is in one.
+        visit: looks at the score gradients while they are there.
+        weights: of the log-probs in the sum that is differentiated; 1 where there are none. The visitor sees the score
+            gradients without them.
+
+    Returns:
+        Rows and the gradient of their hidden states.
+    """
+    cut = detached(head)
+    hidden_gradient = torch.zeros_like(cut.hidden)
+    normalizer, target_score = torch.empty(2, len(cut.hidden), dtype=torch.float64, device=cut.hidden.device)
+    for number, part in enumerate(parts):
+        here = taken(cut, part)
+        if len(part) * len(cut.weight) <= SCORES:
+            rows, whole = score_once(here)
+            slices = iter([(slice(0, len(cut.weight)), whole)])
+        else:
+            rows = softmax_rows(here)
+            slices = rows.gradients()
+        back = torch.zeros_like(rows.inputs)
+        for columns, gradient in slices:
+            back += gradient.to(cut.weight.dtype) @ cut.weight[columns]
+            visit(number, rows, columns, gradient)
+        if weights is not None:
+            back *= weights[rows.head.response_index, None]
+        hidden_gradient[part] = back.to(hidden_gradient.dtype)
+        normalizer[part], target_score[part] = rows.normalizer.double(), rows.target_score.double()
+    wide = torch.promote_types(cut.hidden.dtype, torch.float32)
+    return HeadPass(SoftmaxRows(cut, normalizer.to(wide), target_score.to(wide)), hidden_gradient)
+
+
+class PairHead:
+    """Collects the products within pairs of a head's weight: one part a pair.
+
+    Args:
+        head: what the head got.
+        bias: whether the head's bias is differentiated too.
+    """
+
+    def __init__(self, head: HeadInput, *, bias: bool) -> None:
+        self._bounds, self._pairs = row_bounds(head), head.responses // 2
+        self._bias = bias
+        self._grams: tuple[int, InputGrams] | None = None
+        self.products: Products = torch.zeros(3, self._pairs, dtype=torch.float64, device=head.hidden.device)
+
+    def parts(self) -> list[Part]:
+        """Return the rows of each pair, the chosen ones first."""
+        b, n = self._bounds, self._pairs
+        ranges = [(torch.arange(b[k], b[k + 1]), torch.arange(b[n + k], b[n + k + 1])) for k in range(n)]
+        return [torch.cat(both).to(self.products.device) for both in ranges]
+
+    def visit(self, number: int, rows: SoftmaxRows, columns: slice, gradient: Tensor) -> None:
+        """Add a slice of the vocabulary of one pair."""
+        split = self._bounds[number + 1] - self._bounds[number]
+        x = (rows.inputs[None, :split], rows.inputs[None, split:])
+        d = (gradient[None, :split], gradient[None, split:])
+        if ghost_is_cheaper(x, d, shared=0, cached=columns.start > 0):
+            if self._grams is None or self._grams[0] != number:
+                grams = InputGrams(row_gram(x[0], x[0]), row_gram(x[0], x[1]), row_gram(x[1], x[1]), shared=0)
+                self._grams = number, grams
+            found = ghost_pairs(self._grams[1], d, bias=self._bias)
+        else:
+            found = formed_pairs(x, d, bias=self._bias)
+        self.products[:, number] += found[:, 0]
+
+
+class BatchHead:
+    """Collects the Gram of a head's weight: all rows in one part.
+
+    Args:
+        head: what the head got.
+        bias: whether the head's bias is differentiated too.
+    """
+
+    def __init__(self, head: HeadInput, *, bias: bool) -> None:
+        self._index, self._responses, self._bias = head.response_index, head.responses, bias
+        bounds = torch.tensor(row_bounds(head))
+        self._longest = int(bounds.diff().max())
+        self._place = torch.arange(len(self._index)) - bounds[self._index.cpu()]
+        self.products: Table = torch.zeros(2 * (head.responses,), dtype=torch.float64, device=head.hidden.device)
+
+    def parts(self) -> list[Part]:
+        """Return all rows."""
+        return [torch.arange(len(self._index), device=self.products.device)]
+
+    def visit(self, number: int, rows: SoftmaxRows, columns: slice, gradient: Tensor) -> None:  # noqa: ARG002  # one part
+        """Add a slice of the vocabulary."""
+        factor = Outer(self._padded(rows.inputs), self._padded(gradient), with_bias=self._bias)
+        self.products += outer_table(factor, Layout(self._responses))
+
+    def _padded(self, values: Tensor) -> Tensor:
+        """Rows of each response, filled up with zeros."""
+        if self._longest * self._responses == len(values):
+            return values.reshape(self._responses, self._longest, -1)
+        padded = values.new_zeros(self._responses, self._longest, values.shape[1])
+        padded[self._index, self._place.to(self._index.device)] = values
+        return padded
+
+
+class HeadBias:
+    """Collects the per-response gradients of a head's bias, where it cannot be treated as one with the weight.
+
+    Args:
+        head: what the head got.
+
+    Attributes:
+        values: Σ_t u_t of each response.
+    """
+
+    def __init__(self, head: HeadInput) -> None:
+        wide = torch.promote_types(head.hidden.dtype, torch.float32)
+        self.values: Float[Tensor, "response vocab"] = torch.zeros(
+            head.responses, len(head.weight), dtype=wide, device=head.hidden.device
+        )
+
+    def visit(self, number: int, rows: SoftmaxRows, columns: slice, gradient: Tensor) -> None:  # noqa: ARG002  # any part
+        """Add a slice of the vocabulary."""
+        self.values[:, columns] = self.values[:, columns].index_add(0, rows.head.response_index, gradient)
+
+
+def row_bounds(head: HeadInput) -> list[int]:
+    """Return where the rows of each response begin, and at last where they end.
+
+    Args:
+        head: what the head got.
+
+    Returns:
+        One number more than there are responses.
+    """
+    ends: list[int] = torch.bincount(head.response_index, minlength=head.responses).cumsum(0).tolist()
+    return [0, *ends]

@@ -1,0 +1,179 @@
+"""Taps: what goes into modules and which gradient comes back to their outputs. The only file that installs hooks.
+
+A tap is an identity on a module's output that remembers the module's inputs; when the backward pass reaches it, inputs
+and output gradients are handed over together. Inputs are kept with `save_for_backward`, so gradient checkpointing drops
+and recomputes them like everything else. Nothing is stored on the modules.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from preflens.errors import UnsupportedModelError
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a module, seen from the backward pass.
+
+    Attributes:
+        module: the module.
+        args: what it was called with.
+        kwargs: and by name.
+        outputs: the floating-point tensors it returned; empty where they were not to be kept.
+        gradients: of the differentiated number with respect to each of them; None where there is none.
+    """
+
+    module: nn.Module
+    args: tuple[Any, ...]  # Any: whatever modules take
+    kwargs: dict[str, Any]
+    outputs: tuple[Tensor, ...]
+    gradients: tuple[Tensor | None, ...]
+
+
+class TapState:
+    """Counts the taps of a pass and switches them off for a while.
+
+    Attributes:
+        recorded: how often each module was called with a tap since the count was last reset.
+        skipped: how often while gradients were disabled.
+        closed: let further forward passes go by; only what the backward pass recomputes is tapped.
+        anchor: part of every tapped graph, so that a backward pass towards it meets every tap; or None.
+    """
+
+    def __init__(self, anchor: Tensor | None) -> None:
+        self.anchor = anchor
+        self.recorded: Counter[nn.Module] = Counter()
+        self.skipped: Counter[nn.Module] = Counter()
+        self.closed = False
+        self._idle = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether taps let everything pass."""
+        return self._idle or (self.closed and torch._C._current_graph_task_id() == -1)
+
+    @contextmanager
+    def switched_off(self) -> Iterator[None]:
+        """Let modules be called without taps."""
+        before, self._idle = self._idle, True
+        try:
+            yield
+        finally:
+            self._idle = before
+
+
+@contextmanager
+def taps(modules: Mapping[nn.Module, bool], sink: Callable[[Call], None], *, force: bool) -> Iterator[TapState]:
+    """Tap modules for a while.
+
+    Taps are idle where gradients are disabled, as in reference passes.
+
+    Args:
+        modules: which, and whether their outputs are to be kept too.
+        sink: called in the backward pass, with gradients disabled, for every tapped call that it reaches.
+        force: make tapped outputs require a gradient even if no parameter does, so that a pass whose parameters are
+            frozen is still walked backwards.
+
+    Yields:
+        Counts of the calls, and a switch.
+    """
+    state = TapState(torch.zeros((), requires_grad=True) if force else None)
+
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object) -> object:
+        if state.idle:
+            return None
+        if not torch.is_grad_enabled():
+            state.skipped[module] += 1
+            return None
+        state.recorded[module] += 1
+        return _tapped(module, args, kwargs, output, sink=sink, anchor=state.anchor, keep=modules[module])
+
+    with ExitStack() as stack:
+        for module in modules:
+            handle = module.register_forward_hook(hook, with_kwargs=True)
+            stack.callback(handle.remove)
+        yield state
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """A call without its tensors, which autograd keeps."""
+
+    module: nn.Module
+    sink: Callable[[Call], None]
+    leaves: list[Any]  # Any: whatever modules take; None where a tensor belongs
+    places: list[int]
+    structure: pytree.TreeSpec
+
+    def receive(self, saved: tuple[Tensor, ...], gradients: tuple[Tensor | None, ...]) -> None:
+        """Fill in the tensors and hand the call over."""
+        filled = list(self.leaves)
+        for place, tensor in zip(self.places, saved[: len(self.places)], strict=True):
+            filled[place] = tensor
+        args, kwargs = pytree.tree_unflatten(filled, self.structure)
+        self.sink(Call(self.module, args, kwargs, saved[len(self.places) :], gradients))
+
+
+def _tapped(
+    module: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    output: object,
+    *,
+    sink: Callable[[Call], None],
+    anchor: Tensor | None,
+    keep: bool,
+) -> object:
+    leaves, structure = pytree.tree_flatten((args, kwargs))
+    places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
+    inputs = [leaves[i].detach() for i in places]
+    bare = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+    out_leaves, out_structure = pytree.tree_flatten(output)
+    out_places = [i for i, leaf in enumerate(out_leaves) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+    if not out_places:
+        raise UnsupportedModelError(
+            f"A `{type(module).__name__}` owns trainable parameters and returns no floating-point tensor that could "
+            "be followed backwards. Freeze its parameters, or use `exact_pair_gram`."
+        )
+    frame = _Frame(module, sink, bare, places, structure)
+    outputs = [out_leaves[i] for i in out_places]
+    tapped: tuple[Tensor, ...] = _Tap.apply(  # type: ignore[no-untyped-call]  # torch does not annotate it
+        frame, anchor, keep, len(outputs), *outputs, *inputs
+    )
+    for place, tensor in zip(out_places, tapped, strict=True):
+        out_leaves[place] = tensor
+    return pytree.tree_unflatten(out_leaves, out_structure)
+
+
+class _Tap(torch.autograd.Function):
+    """Identity on outputs that hands saved inputs and arriving gradients over."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401  # torch gives it no public type
+        frame: _Frame,
+        anchor: Tensor | None,  # noqa: ARG004  # its place in the graph is its use
+        keep: bool,
+        count: int,
+        *tensors: Tensor,
+    ) -> tuple[Tensor, ...]:
+        ctx.frame, ctx.inputs = frame, len(tensors) - count
+        ctx.set_materialize_grads(False)
+        # An alias, not the tensor itself: autograd forbids in-place operations on an input that is returned as it is.
+        outputs = tuple(t.detach() for t in tensors[:count])
+        ctx.save_for_backward(*tensors[count:], *(t.detach() for t in tensors[: count if keep else 0]))
+        return outputs
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:  # noqa: ANN401  # as above
+        saved = ctx.saved_tensors  # read once: non-reentrant checkpointing recomputes them here
+        if any(g is not None for g in gradients):
+            ctx.frame.receive(saved, gradients)
+        return (None, None, None, None, *gradients, *(None for _ in range(ctx.inputs)))
