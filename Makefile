@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test lint types bench clean
@@ -32,7 +34,9 @@ test: $(VENV)/.dev lint types
 	$(BIN)/python -m pytest -n auto --doctest-modules src tests
 
 bench: $(VENV)/.dev
-	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	for script in benchmarks/*.py; do \
+		PYTHONPATH=. $(BIN)/python -W ignore $$script | tee benchmarks/results/$$(basename $$script .py).jsonl || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

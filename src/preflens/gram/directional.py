@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from preflens.errors import InputError
 from preflens.gram.coverage import audit, audited
 from preflens.gram.outcome import Forward
-from preflens.gram.owners import Owners, check_dropout, find_owners
+from preflens.gram.owners import Owners, find_owners
 from preflens.gram.passes import run_pass
-from preflens.gram.products.batch import PIECE
 from preflens.gram.products.factors import Factor, Flat, Lookup, Outer, PerResponse
 from preflens.gram.products.layout import Layout, layout_of
 from preflens.gram.products.modes import PairMode
+from preflens.gram.products.pairs import PIECE
 from preflens.gram.rules import Claim
 from preflens.gram.softmax_head import head_pass
 from preflens.gram.softmax_rows import SoftmaxRows
@@ -57,9 +57,7 @@ def directional(
         >>> directional(linear, lambda: linear(x).squeeze(1), [[torch.tensor([[0.1, 1.0]])]]).round(decimals=4).tolist()
         [[0.1, 4.3]]
     """
-    owners = find_owners(module)
-    if not dropout:
-        check_dropout(module)
+    owners = find_owners(module, dropout=dropout)
     by_parameter = [_by_parameter(module, update) for update in updates]
     if check and not audited(module, owners, forward):
         probe = Streamed(owners, PairMode, equal_inputs=not dropout)
@@ -105,7 +103,7 @@ class Directional:
                 moved = 0 if own[0] is None else rows.inputs @ update[own[0]][here].to(rows.inputs).T
                 if own[1] is not None:
                     moved = moved + update[own[1]][here].to(rows.inputs)
-                change = (moved * gradient).sum(1, dtype=torch.float64)
+                change = (moved * gradient).sum(1).double()
                 self.changes[k].index_add_(0, head.response_index, change)
 
         everything = torch.arange(len(head.hidden), device=head.hidden.device)
@@ -138,7 +136,7 @@ def along(factor: Factor, updates: Sequence[Update]) -> Float64[Tensor, "update 
         return _outer_along(factor, updates) if len(updates) == 1 else _formed_along(factor, updates)
     if isinstance(factor, Lookup):
         moved = (update[0].to(factor.grads)[factor.ids] for update in updates)
-        return torch.stack([(m * factor.grads).sum((1, 2), dtype=torch.float64) for m in moved])
+        return torch.stack([(m * factor.grads).sum((1, 2)).double() for m in moved])
     flat = torch.stack([torch.cat([u.flatten() for u in update]).double() for update in updates])
     if isinstance(factor, Flat):
         return flat @ factor.values.double().T
@@ -153,7 +151,7 @@ def _outer_along(factor: Outer, updates: Sequence[Update]) -> Float64[Tensor, "u
     moved = factor.inputs @ (weight if factor.input_first else weight.T)
     if factor.with_bias:
         moved = moved + update[1].to(moved)
-    return (moved * factor.grads).sum((1, 2), dtype=torch.float64)[None]
+    return (moved * factor.grads).sum((1, 2)).double()[None]
 
 
 def _formed_along(factor: Outer, updates: Sequence[Update]) -> Float64[Tensor, "update response"]:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from preflens.gram.blocks import Breakdown, block_names, parameter_blocks
 from preflens.gram.coverage import audit, audited
 from preflens.gram.outcome import Forward
-from preflens.gram.owners import Owners, check_dropout, find_owners
+from preflens.gram.owners import Owners, find_owners
 from preflens.gram.passes import run_pass
 from preflens.gram.products.modes import BatchMode, Mode, PairMode
 from preflens.gram.stored import over_passes
@@ -39,11 +39,11 @@ def pair_gram(
         Responses must not influence each other, and every module must see one row a response, in the order of the
         responses (or flattened rows in that order). What breaks this is refused by name, or fails the audit.
     """
-    owners = _prepared(module, dropout=dropout)
+    owners = find_owners(module, dropout=dropout)
     found = _streamed(module, owners, forward, PairMode, dropout=dropout, check=check)
-    products = by_block(found.products, owners, module, by, shape=(3, len(found.logps) // 2))
+    products, names = by_block(found.products, owners, module, by, shape=(3, len(found.logps) // 2))
     ww, ll, wl = products.unbind(-2)
-    return PairGram(ww, ll, wl, block_names(parameter_blocks(module, by), by))
+    return PairGram(ww, ll, wl, names)
 
 
 def batch_gram(
@@ -72,7 +72,7 @@ def batch_gram(
     Returns:
         The Gram, chosen responses of all micro-batches first, and the numbers that were differentiated, in float64.
     """
-    owners = _prepared(module, dropout=dropout)
+    owners = find_owners(module, dropout=dropout)
     forwards = [forward] if callable(forward) else list(forward)
     if len(forwards) == 1:
         found = _streamed(module, owners, forwards[0], BatchMode, dropout=dropout, check=check)
@@ -81,15 +81,8 @@ def batch_gram(
         if check and not audited(module, owners, forwards[0]):
             _streamed(module, owners, forwards[0], PairMode, dropout=dropout, check=True)
         table, logps = over_passes(owners, forwards, equal_inputs=not dropout, memory=memory)
-    whole = by_block(table, owners, module, by, shape=(len(logps), len(logps)))
-    return BatchGram(whole, logps.cpu(), block_names(parameter_blocks(module, by), by))
-
-
-def _prepared(module: nn.Module, *, dropout: bool) -> Owners:
-    owners = find_owners(module)
-    if not dropout:
-        check_dropout(module)
-    return owners
+    whole, names = by_block(table, owners, module, by, shape=(len(logps), len(logps)))
+    return BatchGram(whole, logps.cpu(), names)
 
 
 def _streamed(
@@ -109,7 +102,7 @@ def by_block(
     by: Breakdown | None,
     *,
     shape: tuple[int, ...],
-) -> Tensor:
+) -> tuple[Tensor, tuple[str, ...] | None]:
     """Add the finest blocks' products up to those that were asked for; unused parameters have zeros.
 
     Args:
@@ -120,12 +113,14 @@ def by_block(
         shape: of one block's products.
 
     Returns:
-        With a leading block axis if `by` says so.
+        The products, with a leading block axis if `by` says so, and the blocks' names.
     """
+    there = [(block, found.cpu()) for block, found in zip(owners.blocks, products, strict=True) if found is not None]
+    if by is None:
+        return sum((found for _, found in there), torch.zeros(shape, dtype=torch.float64)), None
     blocks = parameter_blocks(module, by)
     place = {p: number for number, block in enumerate(blocks) for p in block.parameters}
     total = torch.zeros(len(blocks), *shape, dtype=torch.float64)
-    for block, found in zip(owners.blocks, products, strict=True):
-        if found is not None:
-            total[place[block.parameters[0]]] += found.cpu()
-    return total if by is not None else total[0]
+    for block, found in there:
+        total[place[block.parameters[0]]] += found
+    return total, block_names(blocks, by)

@@ -43,11 +43,12 @@ class Owners:
         return {module: type(module) not in LAYER_RULES for module in self.parameters}
 
 
-def find_owners(module: nn.Module) -> Owners:
+def find_owners(module: nn.Module, *, dropout: bool) -> Owners:
     """Find the owners of all trainable parameters.
 
     Args:
         module: the whole model.
+        dropout: whether a dropout that drops is welcome.
 
     Returns:
         The owners.
@@ -62,6 +63,8 @@ def find_owners(module: nn.Module) -> Owners:
     owners: dict[nn.Parameter, int] = {}
     for path, child in module.named_modules():
         _refuse_batch_statistics(path, child)
+        if not dropout:
+            _refuse_dropout(path, child)
         own = {name: p for name, p in child._parameters.items() if p is not None and p.requires_grad}
         if not own:
             continue
@@ -78,36 +81,24 @@ def find_owners(module: nn.Module) -> Owners:
     return Owners(owned, names, blocks, block_of, frozenset(p for p, count in owners.items() if count == 1))
 
 
-def check_dropout(module: nn.Module) -> None:
-    """Refuse a model whose dropout is active.
+def drops(module: nn.Module) -> bool:
+    """Tell whether a module is a dropout that is active.
 
     Args:
-        module: the whole model.
+        module: one module.
 
-    Raises:
-        InputError: there is one.
+    Returns:
+        Whether it drops anything.
     """
-    path = active_dropout(module)
-    if path is not None:
+    return isinstance(module, nn.modules.dropout._DropoutNd) and module.training and module.p > 0
+
+
+def _refuse_dropout(path: str, module: nn.Module) -> None:
+    if drops(module):
         raise InputError(
             f"Dropout is active in `{path}`, so every pass has other gradients. Call `model.eval()`, or pass "
             "`dropout=True` for the geometry of one draw."
         )
-
-
-def active_dropout(module: nn.Module) -> str | None:
-    """Find a dropout that drops.
-
-    Args:
-        module: the whole model.
-
-    Returns:
-        Where it is, or None.
-    """
-    for path, child in module.named_modules():
-        if isinstance(child, nn.modules.dropout._DropoutNd) and child.training and child.p > 0:
-            return str(path)
-    return None
 
 
 def _refuse_batch_statistics(path: str, module: nn.Module) -> None:

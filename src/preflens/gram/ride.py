@@ -14,10 +14,10 @@ from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from preflens.errors import InputError
-from preflens.gram.blocks import Breakdown, block_names, parameter_blocks
+from preflens.gram.blocks import Breakdown
 from preflens.gram.engine import batch_gram, by_block, pair_gram
 from preflens.gram.outcome import Forward, Outcome, check_outcome
-from preflens.gram.owners import active_dropout, find_owners
+from preflens.gram.owners import drops, find_owners
 from preflens.gram.passes import Collector
 from preflens.gram.products.modes import BatchMode, Mode, PairMode
 from preflens.gram.softmax_rows import SoftmaxRows, softmax_rows
@@ -49,8 +49,8 @@ def riding(module: nn.Module, *, products: Literal["pairs", "batch"] = "pairs") 
         >>> ride.pair_gram().rejected_sq_norm.item(), ride.coefficients.tolist()
         (25.0, [-0.5, 0.25])
     """
-    owners = find_owners(module)
-    reader = Streamed(owners, _MODES[products], equal_inputs=active_dropout(module) is None)
+    owners = find_owners(module, dropout=True)
+    reader = Streamed(owners, _MODES[products], equal_inputs=not any(map(drops, module.modules())))
     collector = Collector(owners, reader)
     with taps(owners.keep_outputs(), collector.receive, force=False) as state:
         collector.state = state
@@ -157,9 +157,9 @@ class Ride:
         if self._lost(fallback) and fallback is not None:
             return pair_gram(self._module, fallback, by=by, dropout=True, check=False)
         pairs = len(self.coefficients) // 2
-        found = by_block(self._reader.products, self._reader.owners, self._module, by, shape=(3, pairs))
+        found, names = by_block(self._reader.products, self._reader.owners, self._module, by, shape=(3, pairs))
         ww, ll, wl = found.unbind(-2)
-        return PairGram(ww, ll, wl, block_names(parameter_blocks(self._module, by), by))
+        return PairGram(ww, ll, wl, names)
 
     def batch_gram(self, *, by: Breakdown | None = None, fallback: Forward | None = None) -> BatchGram:
         """Return the Gram of all responses; the ride must have been started with `products="batch"`.
@@ -174,8 +174,7 @@ class Ride:
         if self._lost(fallback) and fallback is not None:
             return batch_gram(self._module, fallback, by=by, dropout=True, check=False)
         size = len(self.coefficients)
-        found = by_block(self._reader.products, self._reader.owners, self._module, by, shape=(size, size))
-        names = block_names(parameter_blocks(self._module, by), by)
+        found, names = by_block(self._reader.products, self._reader.owners, self._module, by, shape=(size, size))
         return BatchGram(found, self._reader.logps.cpu(), names)
 
     def _lost(self, fallback: Forward | None) -> bool:

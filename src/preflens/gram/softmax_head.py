@@ -10,7 +10,15 @@ from torch import Tensor
 from preflens.gram.products.batch import Table, outer_table
 from preflens.gram.products.factors import Outer
 from preflens.gram.products.layout import Layout
-from preflens.gram.products.pairs import InputGrams, Products, formed_pairs, ghost_is_cheaper, ghost_pairs, row_gram
+from preflens.gram.products.pairs import (
+    InputGrams,
+    Products,
+    Sides,
+    formed_pairs,
+    ghost_is_cheaper,
+    ghost_pairs,
+    row_gram,
+)
 from preflens.gram.softmax_rows import SCORES, SoftmaxRows, detached, score_once, softmax_rows, taken
 from preflens.types import HeadInput
 
@@ -71,7 +79,7 @@ def head_pass(
 
 
 class PairHead:
-    """Collects the products within pairs of a head's weight: one part a pair.
+    """Collects the products within pairs of a head's weight; as many pairs in a part as scores may be held for.
 
     Args:
         head: what the head got.
@@ -79,30 +87,55 @@ class PairHead:
     """
 
     def __init__(self, head: HeadInput, *, bias: bool) -> None:
-        self._bounds, self._pairs = row_bounds(head), head.responses // 2
+        bounds, pairs = row_bounds(head), head.responses // 2
+        self._ranges = [(bounds[i], bounds[i + 1]) for i in range(head.responses)]
+        self._groups = _grouped(self._ranges, pairs, rows=max(1, SCORES // (2 * len(head.weight))))
         self._bias = bias
-        self._grams: tuple[int, InputGrams] | None = None
-        self.products: Products = torch.zeros(3, self._pairs, dtype=torch.float64, device=head.hidden.device)
+        self._grams: dict[int, InputGrams] = {}
+        self.products: Products = torch.zeros(3, pairs, dtype=torch.float64, device=head.hidden.device)
 
     def parts(self) -> list[Part]:
-        """Return the rows of each pair, the chosen ones first."""
-        b, n = self._bounds, self._pairs
-        ranges = [(torch.arange(b[k], b[k + 1]), torch.arange(b[n + k], b[n + k + 1])) for k in range(n)]
-        return [torch.cat(both).to(self.products.device) for both in ranges]
+        """Return the rows of each part: pair by pair, the chosen ones first."""
+        pairs = self.products.shape[1]
+        both = [[self._ranges[k], self._ranges[pairs + k]] for k in range(pairs)]
+        rows = [[torch.arange(*r) for k in group for r in both[k]] for group in self._groups]
+        return [torch.cat(part).to(self.products.device) for part in rows]
 
     def visit(self, number: int, rows: SoftmaxRows, columns: slice, gradient: Tensor) -> None:
-        """Add a slice of the vocabulary of one pair."""
-        split = self._bounds[number + 1] - self._bounds[number]
-        x = (rows.inputs[None, :split], rows.inputs[None, split:])
-        d = (gradient[None, :split], gradient[None, split:])
-        if ghost_is_cheaper(x, d, shared=0, cached=columns.start > 0):
-            if self._grams is None or self._grams[0] != number:
-                grams = InputGrams(row_gram(x[0], x[0]), row_gram(x[0], x[1]), row_gram(x[1], x[1]), shared=0)
-                self._grams = number, grams
-            found = ghost_pairs(self._grams[1], d, bias=self._bias)
-        else:
-            found = formed_pairs(x, d, bias=self._bias)
-        self.products[:, number] += found[:, 0]
+        """Add a slice of the vocabulary of some pairs."""
+        pairs, start, inputs = self.products.shape[1], 0, rows.inputs
+        if columns.start == 0:
+            self._grams.clear()
+        for k in self._groups[number]:
+            middle = start + self._length(k)
+            end = middle + self._length(pairs + k)
+            x, d = ((v[None, start:middle], v[None, middle:end]) for v in (inputs, gradient))
+            self.products[:, k] += self._pair(k, x, d)[:, 0]
+            start = end
+
+    def _pair(self, k: int, x: Sides, d: Sides) -> Products:
+        if not ghost_is_cheaper(x, d, shared=0, cached=k in self._grams):
+            return formed_pairs(x, d, bias=self._bias)
+        if k not in self._grams:
+            self._grams[k] = InputGrams(row_gram(x[0], x[0]), row_gram(x[0], x[1]), row_gram(x[1], x[1]), shared=0)
+        return ghost_pairs(self._grams[k], d, bias=self._bias)
+
+    def _length(self, response: int) -> int:
+        return self._ranges[response][1] - self._ranges[response][0]
+
+
+def _grouped(ranges: Sequence[tuple[int, int]], pairs: int, *, rows: int) -> list[list[int]]:
+    """Put pairs together while their rows are not more than so many; every group has one at least."""
+    groups: list[list[int]] = []
+    used = rows
+    for k in range(pairs):
+        length = sum(ranges[i][1] - ranges[i][0] for i in (k, pairs + k))
+        if used + length > rows or not groups:
+            groups.append([])
+            used = 0
+        groups[-1].append(k)
+        used += length
+    return groups
 
 
 class BatchHead:

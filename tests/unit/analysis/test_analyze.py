@@ -118,7 +118,10 @@ def test_update_batches_decide_the_cross_pair_terms_and_nothing_else():
     columns = [c for c in one.objectives.column_names if not c.startswith("batch_")]
     for name in columns:
         values = zip(one.objectives[name].to_pylist(), other.objectives[name].to_pylist(), strict=True)
-        assert all(a == b if isinstance(a, (str, type(None))) else math.isclose(a, b, rel_tol=1e-9) for a, b in values)
+        assert all(
+            a == b if isinstance(a, (str, type(None))) else math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-12)
+            for a, b in values
+        )
     assert other.objectives["batch_chosen_logp_change"].to_pylist() == pytest.approx(
         other.objectives["chosen_logp_change"].to_pylist(), rel=1e-9
     )

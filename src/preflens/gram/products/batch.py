@@ -10,12 +10,10 @@ from torch import Tensor
 
 from preflens.gram.products.factors import Flat, Lookup, Outer, PerResponse
 from preflens.gram.products.layout import Layout
+from preflens.gram.products.pairs import PIECE
 
 Table = Float64[Tensor, "response response"]
 
-# A float32 product never sums over more terms than this: longer sums lose digits on CPU (28 % of a squared norm at 124
-# million terms), and the pieces are added up in float64.
-PIECE = 1 << 16
 # Entries of a formed block of gradients.
 _BLOCK = 1 << 21
 # Entries of a row Gram worked on at a time.

@@ -30,8 +30,8 @@ class Outer:
 
     def dense(self) -> Float[Tensor, "response numel"]:
         """Return the gradients in the parameter's layout, flattened; the bias, if any, comes last."""
-        order = "bti,bto->bio" if self.input_first else "bti,bto->boi"
-        weight = torch.einsum(order, self.inputs, self.grads).flatten(1)
+        left, right = (self.inputs, self.grads) if self.input_first else (self.grads, self.inputs)
+        weight = torch.bmm(left.mT, right).flatten(1)
         return torch.cat([weight, self.grads.sum(1)], 1) if self.with_bias else weight
 
     def scaled(self, by: Float[Tensor, " response"]) -> "Outer":

@@ -1,8 +1,8 @@
 """Where the responses of a pass stand in the tensors that modules see."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from jaxtyping import Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from preflens.types import TokenRows
@@ -30,6 +30,23 @@ class Layout:
     def pairs(self) -> int:
         """How many pairs."""
         return self.responses // 2
+
+    def narrowed(self, grads: Float[Tensor, "response row out"]) -> "Layout":
+        """Leave out the shared rows where no gradient arrives: above the last attention, those of the prompt.
+
+        Args:
+            grads: output gradients.
+
+        Returns:
+            A layout without them, or the same.
+        """
+        if self.chosen is None or self.rejected is None or self.shared == 0 or not self.applies(grads):
+            return self
+        start, end = self.chosen[0], self.chosen[0] + self.shared
+        # One column tells nearly always, and costs next to nothing.
+        if bool(grads[:, start:end, 0].any()) or bool(grads[:, start:end].any()):
+            return self
+        return replace(self, chosen=(end, self.chosen[1]), rejected=(end, self.rejected[1]), shared=0)
 
     def applies(self, values: Tensor) -> bool:
         """Tell whether the rows of a tensor are the positions this is about.

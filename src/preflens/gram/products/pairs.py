@@ -21,6 +21,9 @@ Products = Float64[Tensor, "three pair"]  # ‖∇_w‖², ‖∇_l‖², ⟨∇
 _BLOCK = 1 << 21
 # Entries of the row Grams worked on together, which bounds what ghost products need.
 _GRAM = 1 << 23
+# A float32 product never sums over more terms than this: longer sums lose digits on CPU (28 % of a squared norm at 124
+# million terms), and the pieces are added up in float64.
+PIECE = 1 << 16
 # Multiply-adds per weight that reading, squaring and adding up a formed gradient costs; measured on CPU.
 _TOUCH = 24
 
@@ -46,7 +49,7 @@ class InputGramCache:
     """Remembers the row Grams of the last input: query, key and value, or gate and up, read the same one."""
 
     def __init__(self) -> None:
-        self._last: tuple[Tensor, InputGrams] | None = None
+        self._last: tuple[Tensor, Layout, InputGrams] | None = None
 
     def get(self, inputs: Tensor, layout: Layout) -> InputGrams:
         """Return the row Grams of an input.
@@ -58,14 +61,14 @@ class InputGramCache:
         Returns:
             The Grams.
         """
-        if not self.holds(inputs):
-            self._last = inputs, input_grams(inputs, layout)
+        if not self.holds(inputs, layout):
+            self._last = inputs, layout, input_grams(inputs, layout)
         assert self._last is not None
-        return self._last[1]
+        return self._last[2]
 
-    def holds(self, inputs: Tensor) -> bool:
+    def holds(self, inputs: Tensor, layout: Layout) -> bool:
         """Tell whether an input is the last one: the same memory, which cannot be reused while it is held here."""
-        if self._last is None:
+        if self._last is None or self._last[1] != layout:
             return False
         kept = self._last[0]
         return kept.data_ptr() == inputs.data_ptr() and kept.shape == inputs.shape and kept.stride() == inputs.stride()
@@ -100,8 +103,11 @@ def outer_pairs(factor: Outer, layout: Layout, cache: InputGramCache) -> Product
     """
     x, d = layout.sides(factor.inputs), layout.sides(factor.grads)
     shared = layout.shared if layout.applies(factor.inputs) else 0
-    if ghost_is_cheaper(x, d, shared=shared, cached=cache.holds(factor.inputs)):
-        return ghost_pairs(cache.get(factor.inputs, layout), d, bias=factor.with_bias)
+    if ghost_is_cheaper(x, d, shared=shared, cached=cache.holds(factor.inputs, layout)):
+        layout = layout.narrowed(factor.grads)
+        return ghost_pairs(cache.get(factor.inputs, layout), layout.sides(factor.grads), bias=factor.with_bias)
+    if factor.inputs.shape[2] * factor.grads.shape[2] * layout.responses <= _BLOCK:
+        return flat_pairs(Flat(factor.dense()), layout)
     return formed_pairs(x, d, bias=factor.with_bias)
 
 
@@ -132,7 +138,9 @@ def flat_pairs(factor: Flat | PerResponse, layout: Layout) -> Products:
     """
     n = layout.pairs
     if isinstance(factor, Flat):
-        return _products(factor.values[:n, None], factor.values[n:, None])
+        sides = factor.values.unflatten(0, (2, n)).transpose(0, 1)  # [pair, side, numel]
+        table = torch.stack([torch.bmm(piece, piece.mT).double() for piece in sides.split(PIECE, 2)]).sum(0)
+        return torch.stack([table[:, 0, 0], table[:, 1, 1], table[:, 0, 1]])
     columns = [_products(factor.gradient(i)[None, None], factor.gradient(n + i)[None, None]) for i in range(n)]
     return torch.cat(columns, 1)
 
@@ -231,4 +239,4 @@ def row_gram(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _total(a: Tensor, b: Tensor) -> Float64[Tensor, " pair"]:
-    return (a * b).sum((1, 2), dtype=torch.float64)
+    return (a * b).sum((1, 2)).double()  # torch adds up in a cascade, good to 1e-8 at this many terms

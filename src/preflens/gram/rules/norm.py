@@ -15,6 +15,9 @@ from preflens.gram.products.factors import Flat, widen
 from preflens.gram.rules.base import Claim, Request, check_rows
 from preflens.gram.tap import Call
 
+# A feature whose gain is smaller than this share of the largest is not divided by it.
+_DIVISIBLE = 1e-2
+
 
 @dataclass(frozen=True)
 class _Form:
@@ -27,6 +30,15 @@ class _Form:
 
     on: float
     off: float | None
+
+    def gain(self, module: nn.Module) -> Tensor | None:
+        """Return what x̂ is multiplied by where the output can be divided by it: no bias, and nothing near zero."""
+        weight = module._parameters["weight"]
+        if self.off is not None or weight is None or module._parameters.get("bias") is not None:
+            return None
+        gain = weight.detach() + (1 - self.on)
+        size = gain.abs()
+        return gain if bool(size.min() > _DIVISIBLE * size.max()) else None
 
 
 # Found once a module: its form does not change with its weights.
@@ -62,6 +74,9 @@ def norm(call: Call, request: Request) -> list[Claim]:
     """
     form = _FORMS[call.module]
     assert form is not None
+    gain = form.gain(call.module)
+    if gain is not None:
+        return _claims(call.outputs[0] / gain, call, request)
     with request.untapped():
         normalized = _with_weight(call, form.on)
         if form.off is not None:
@@ -120,5 +135,5 @@ def _claims(normalized: Tensor, call: Call, request: Request) -> list[Claim]:
     assert grads is not None
     check_rows(len(grads), call.module, request.responses)
     x, d = (v.reshape(request.responses, -1, v.shape[-1]) for v in widen(normalized, grads))
-    gradients = {"weight": lambda: torch.einsum("btf,btf->bf", x, d), "bias": lambda: d.sum(1)}
+    gradients = {"weight": lambda: (x * d).sum(1), "bias": lambda: d.sum(1)}
     return [Claim((name,), Flat(gradients[name]())) for name in request.wanted]
