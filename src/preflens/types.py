@@ -195,6 +195,10 @@ class LogpChange:
         """Change of log π(y_w|x) − log π(y_l|x), nats."""
         return self.chosen - self.rejected
 
+    def part(self, here: slice) -> "LogpChange":
+        """Return the change of some of the pairs."""
+        return LogpChange(self.chosen[here], self.rejected[here])
+
 
 @dataclass(frozen=True)
 class PairGram:

@@ -22,7 +22,8 @@ def memory_budget(device: torch.device) -> float:
         Bytes; 4 GB where the system does not tell.
     """
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0] / 2
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return (torch.cuda.mem_get_info(device)[0] + cached) / 2
     try:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
     except (ValueError, OSError, AttributeError):

@@ -97,6 +97,7 @@ class Directional:
     def head(self, head: HeadInput) -> tuple[Float64[Tensor, " response"], Float[Tensor, "scored_token in"]]:
         """Score the head and move its scores along the updates."""
         own = [self._owners.own(p) for p in (head.weight, head.bias)]
+        updates = [[None if p is None else update[p] for p in own] for update in self._updates]
 
         def visit(number: int, rows: SoftmaxRows, here: slice, gradient: Tensor) -> None:  # noqa: ARG001  # one part
             for k, update in enumerate(self._updates):
@@ -142,6 +143,32 @@ def along(factor: Factor, updates: Sequence[Update]) -> Float64[Tensor, "update 
         return flat @ factor.values.double().T
     assert isinstance(factor, PerResponse)
     return torch.stack([flat @ factor.gradient(i).double() for i in range(factor.responses)], 1)
+
+
+def slice_along(
+    rows: SoftmaxRows,
+    here: slice,
+    gradient: Float[Tensor, "row some_vocab"],
+    updates: Sequence[Sequence[Tensor | None]],
+) -> Float64[Tensor, "update response"]:
+    """Multiply a slice of the gradients of a head's weight and bias with updates of them: Σ_t u_t·(U h_t + v).
+
+    Args:
+        rows: scored rows.
+        here: the slice of the vocabulary.
+        gradient: u there.
+        updates: of each direction, for the whole weight and the whole bias; None for what does not move.
+
+    Returns:
+        One row an update.
+    """
+    total = torch.zeros(len(updates), rows.head.responses, dtype=torch.float64, device=gradient.device)
+    for k, (weight, bias) in enumerate(updates):
+        moved = 0 if weight is None else rows.inputs @ weight[here].to(rows.inputs).T
+        if bias is not None:
+            moved = moved + bias[here].to(rows.inputs)
+        total[k].index_add_(0, rows.head.response_index, (moved * gradient).sum(1).double())
+    return total
 
 
 def _outer_along(factor: Outer, updates: Sequence[Update]) -> Float64[Tensor, "update response"]:

@@ -20,6 +20,7 @@ from preflens.gram.outcome import Forward, Outcome, check_outcome
 from preflens.gram.owners import drops, find_owners
 from preflens.gram.passes import Collector
 from preflens.gram.products.modes import BatchMode, Mode, PairMode
+from preflens.gram.softmax_head import Scored
 from preflens.gram.softmax_rows import SoftmaxRows, softmax_rows
 from preflens.gram.streamed import Streamed
 from preflens.gram.tap import TapState, taps
@@ -85,6 +86,11 @@ class Ride:
             )
         return self._reader.coefficients
 
+    @property
+    def observed(self) -> bool:
+        """Whether a backward pass came by."""
+        return self._reader.coefficients is not None
+
     def logps(self, outcome: Outcome) -> Float[Tensor, " response"]:
         """Take what the forward pass returned and give back the log-probs to build the loss on.
 
@@ -95,8 +101,7 @@ class Ride:
         Returns:
             The log-probs, nats.
         """
-        self._collector.begin(check_outcome(outcome))
-        self._reader.begin(outcome)
+        self.begin(outcome)
         if isinstance(outcome, HeadInput):
             given = outcome.hidden, outcome.weight, outcome.bias
             values: Tensor = _HeadLogps.apply(self, outcome, *given)  # type: ignore[no-untyped-call]  # of torch's
@@ -104,18 +109,28 @@ class Ride:
             values = _Watched.apply(self, outcome)  # type: ignore[no-untyped-call]  # of torch's
         return values
 
+    def begin(self, outcome: Outcome) -> None:
+        """Hear that the forward pass is over; for those who send the coefficients back by themselves.
+
+        Args:
+            outcome: what it came to.
+        """
+        self._collector.begin(check_outcome(outcome))
+        self._reader.begin(outcome)
+
     def arrive(self, coefficients: Float[Tensor, " response"]) -> None:
         """Hear what the loss sends back; called before anything arrives at a module."""
         self._reader.coefficients = coefficients.detach().double()
 
     def through_head(
-        self, head: HeadInput, coefficients: Float[Tensor, " response"]
+        self, head: HeadInput, coefficients: Float[Tensor, " response"], scored: Scored | None = None
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Send coefficients through a head.
 
         Args:
             head: what the head got.
             coefficients: of the log-probs.
+            scored: its rows and the gradients of their scores, where they are known already.
 
         Returns:
             Gradients with respect to hidden rows, weight and bias; None for what needs none.
@@ -133,7 +148,7 @@ class Ride:
             if bias is not None:
                 bias[here] += weighted.sum(0)
 
-        _, hidden = self._reader.head_with(head, add, weights=weights)
+        _, hidden = self._reader.head_with(head, add, weights=weights, scored=scored)
         narrow = [None if g is None else g.to(head.weight.dtype) for g in (weight, bias)]
         return hidden, narrow[0], narrow[1]
 

@@ -1,6 +1,6 @@
 """The pass through an output head: log-probs, the gradient it sends back, and what its own weight adds to the Gram."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +24,7 @@ from preflens.types import HeadInput
 
 Part = Int[Tensor, " _"]  # numbers of scored rows
 # Told of each part's number, its rows, a slice of the vocabulary, and u there (see `SoftmaxRows`).
+Scored = tuple[SoftmaxRows, Tensor]  # rows, and u for the whole vocabulary
 Visit = Callable[[int, SoftmaxRows, slice, Tensor], None]
 
 
@@ -41,7 +42,12 @@ class HeadPass:
 
 
 def head_pass(
-    head: HeadInput, parts: Sequence[Part], visit: Visit, *, weights: Float[Tensor, " response"] | None = None
+    head: HeadInput,
+    parts: Sequence[Part],
+    visit: Visit,
+    *,
+    weights: Float[Tensor, " response"] | None = None,
+    scored: Scored | None = None,
 ) -> HeadPass:
     """Score rows part by part, show the score gradients to a visitor, and send them on to the hidden rows.
 
@@ -51,6 +57,7 @@ def head_pass(
         visit: looks at the score gradients while they are there.
         weights: of the log-probs in the sum that is differentiated; 1 where there are none. The visitor sees the score
             gradients without them.
+        scored: the rows and u for the whole vocabulary, where somebody has them already.
 
     Returns:
         Rows and the gradient of their hidden states.
@@ -59,13 +66,7 @@ def head_pass(
     hidden_gradient = torch.zeros_like(cut.hidden)
     normalizer, target_score = torch.empty(2, len(cut.hidden), dtype=torch.float64, device=cut.hidden.device)
     for number, part in enumerate(parts):
-        here = taken(cut, part)
-        if len(part) * len(cut.weight) <= SCORES:
-            rows, whole = score_once(here)
-            slices = iter([(slice(0, len(cut.weight)), whole)])
-        else:
-            rows = softmax_rows(here)
-            slices = rows.gradients()
+        rows, slices = _score(cut, part, scored)
         back = torch.zeros_like(rows.inputs)
         for columns, gradient in slices:
             back += gradient.to(cut.weight.dtype) @ cut.weight[columns]
@@ -76,6 +77,19 @@ def head_pass(
         normalizer[part], target_score[part] = rows.normalizer.double(), rows.target_score.double()
     wide = torch.promote_types(cut.hidden.dtype, torch.float32)
     return HeadPass(SoftmaxRows(cut, normalizer.to(wide), target_score.to(wide)), hidden_gradient)
+
+
+def _score(cut: HeadInput, part: Part, scored: Scored | None) -> tuple[SoftmaxRows, Iterator[tuple[slice, Tensor]]]:
+    """The rows of a part, and u for slices of the vocabulary."""
+    everything = slice(0, len(cut.weight))
+    if scored is not None:
+        return scored[0].take(part), iter([(everything, scored[1][part])])
+    here = taken(cut, part)
+    if len(part) * len(cut.weight) <= SCORES:
+        rows, whole = score_once(here)
+        return rows, iter([(everything, whole)])
+    rows = softmax_rows(here)
+    return rows, rows.gradients()
 
 
 class PairHead:

@@ -71,7 +71,7 @@ class SoftmaxRows:
         return self._gradient(ids, ids)
 
     def _gradient(self, here: slice | Tensor, ids: Int[Tensor, " column"]) -> Tensor:
-        scores, slope = _scores(self.head, here)
+        scores, slope = scores_of(self.head, here)
         return _score_gradient(scores, slope, self.normalizer, self.head.targets[:, None] == ids)
 
 
@@ -88,7 +88,7 @@ def softmax_rows(head: HeadInput) -> SoftmaxRows:
     step, normalizers, targets = max(1, SCORES // len(head.weight)), [], []
     for start in range(0, len(head.hidden), step):
         here = taken(cut, slice(start, start + step))
-        scores, _ = _scores(here, slice(None))
+        scores, _ = scores_of(here, slice(None))
         normalizers.append(scores.logsumexp(1))
         targets.append(scores.gather(1, here.targets[:, None]).squeeze(1))
     return SoftmaxRows(cut, torch.cat(normalizers), torch.cat(targets))
@@ -104,7 +104,7 @@ def score_once(head: HeadInput) -> tuple[SoftmaxRows, Float[Tensor, "scored_toke
         The rows, and u for the whole vocabulary.
     """
     cut = detached(head)
-    scores, slope = _scores(cut, slice(None))
+    scores, slope = scores_of(cut, slice(None))
     targets = head.targets[:, None]
     target_score = scores.gather(1, targets)
     token_logps = torch.log_softmax(scores, 1)
@@ -145,6 +145,19 @@ def taken(head: HeadInput, here: slice | Int[Tensor, " some"]) -> HeadInput:
     return replace(head, hidden=head.hidden[here], targets=head.targets[here], response_index=head.response_index[here])
 
 
+def pinned(rows: SoftmaxRows) -> SoftmaxRows:
+    """Make rows independent of their head's parameters, which may change.
+
+    Args:
+        rows: scored.
+
+    Returns:
+        The same with copies.
+    """
+    bias = None if rows.head.bias is None else rows.head.bias.clone()
+    return replace(rows, head=replace(rows.head, weight=rows.head.weight.clone(), bias=bias))
+
+
 def detached(head: HeadInput) -> HeadInput:
     """Cut what the head got from its graph.
 
@@ -158,13 +171,16 @@ def detached(head: HeadInput) -> HeadInput:
     return replace(head, hidden=head.hidden.detach(), weight=head.weight.detach(), bias=bias)
 
 
-def _score_gradient(scores: Tensor, slope: Tensor | None, normalizer: Tensor, hit: Bool[Tensor, "row col"]) -> Tensor:
-    gradient = scores.sub_(normalizer[:, None]).exp_().neg_().add_(hit)
-    return gradient if slope is None else gradient.mul_(slope)
+def scores_of(head: HeadInput, here: slice | Tensor) -> tuple[Float[Tensor, "row some_vocab"], Tensor | None]:
+    """Score a part of the vocabulary.
 
+    Args:
+        head: what the head got.
+        here: the part.
 
-def _scores(head: HeadInput, here: slice | Tensor) -> tuple[Float[Tensor, "row some_vocab"], Tensor | None]:
-    """Scores z of a part of the vocabulary, and the slope ∂z/∂(W h + b) where it is not 1."""
+    Returns:
+        z, and the slope ∂z/∂(W h + b) where it is not 1.
+    """
     bias = None if head.bias is None else head.bias[here]
     (scores,) = widen(torch.nn.functional.linear(head.hidden.to(head.weight.dtype), head.weight[here], bias))
     if head.scale != 1:
@@ -173,3 +189,8 @@ def _scores(head: HeadInput, here: slice | Tensor) -> tuple[Float[Tensor, "row s
         return scores, (None if head.scale == 1 else scores.new_full((), head.scale))
     squashed = scores.div_(head.soft_cap).tanh_()
     return squashed * head.soft_cap, head.scale * (1 - squashed.square())
+
+
+def _score_gradient(scores: Tensor, slope: Tensor | None, normalizer: Tensor, hit: Bool[Tensor, "row col"]) -> Tensor:
+    gradient = scores.sub_(normalizer[:, None]).exp_().neg_().add_(hit)
+    return gradient if slope is None else gradient.mul_(slope)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from preflens.gram.outcome import Forward
 from preflens.gram.owners import Owners
 from preflens.gram.passes import run_pass
-from preflens.gram.products.factors import Factor, Flat, Lookup, Outer
+from preflens.gram.products.compact import bytes_of, compact, tensors_of
+from preflens.gram.products.factors import Flat
 from preflens.gram.products.joined import join_responses
 from preflens.gram.products.layout import Layout, layout_of
 from preflens.gram.products.modes import BatchMode, Use, products_of
@@ -66,7 +67,7 @@ class Stored:
         """Keep what is wanted, in the smaller of its forms."""
         own = self._owners.parameters[module]
         for claim in claims:
-            self._keep(tuple(own[name] for name in claim.parameters), _compact(claim.factor, self._layouts[-1]))
+            self._keep(tuple(own[name] for name in claim.parameters), compact(claim.factor, self._layouts[-1]))
 
     def finish(self) -> None:
         """Nothing is to be done before the last pass."""
@@ -91,7 +92,7 @@ class Stored:
         passes = self._uses.setdefault(key, [])
         passes += [[] for _ in range(len(self._layouts) - len(passes))]
         passes[-1].append(use)
-        self.bytes[block] += _size(use)
+        self.bytes[block] += bytes_of(use)
 
 
 def over_passes(
@@ -158,26 +159,5 @@ def _table(uses: list[Use], responses: int) -> Tensor:
     return total + products_of(uses, mode) if len(heads) < len(uses) else total
 
 
-def _compact(factor: Factor, layout: Layout) -> Factor:
-    if isinstance(factor, Outer):
-        inputs, grads = layout.cut(factor.inputs), layout.cut(factor.grads)
-        cut = Outer(inputs, grads, factor.input_first, factor.with_bias)
-        d_in, d_out = inputs.shape[2], grads.shape[2]
-        return Flat(cut.dense()) if d_in * d_out < inputs.shape[1] * (d_in + d_out) else cut
-    if isinstance(factor, Lookup):
-        return Lookup(layout.cut(factor.ids), layout.cut(factor.grads), factor.entries)
-    return factor
-
-
-def _tensors(use: Use) -> list[Tensor]:
-    if isinstance(use, SoftmaxRows):
-        return [use.head.hidden]
-    return [v for v in vars(use).values() if isinstance(v, Tensor)]
-
-
-def _size(use: Use) -> int:
-    return sum(t.numel() * t.element_size() for t in _tensors(use))
-
-
 def _device(uses: list[Use]) -> torch.device:
-    return next((t.device for use in uses for t in _tensors(use)), torch.device("cpu"))
+    return next((t.device for use in uses for t in tensors_of(use)), torch.device("cpu"))

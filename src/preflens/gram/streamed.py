@@ -9,7 +9,7 @@ from preflens.gram.products.factors import Flat
 from preflens.gram.products.layout import Layout, layout_of
 from preflens.gram.products.modes import Mode, PairMode, Use, products_of
 from preflens.gram.rules import Claim
-from preflens.gram.softmax_head import HeadBias, Visit, head_pass
+from preflens.gram.softmax_head import HeadBias, Scored, Visit, head_pass
 from preflens.gram.softmax_rows import SoftmaxRows
 from preflens.types import HeadInput
 
@@ -30,6 +30,7 @@ class Streamed:
         logps: what was differentiated.
         claimed: parameters whose gradients are in the products.
         coefficients: what the gradients come multiplied by; None in a pass of our own, where it is 1.
+        head_rows: scored rows of a head; None where there was none, or it is not differentiated.
     """
 
     def __init__(self, owners: Owners, mode: type[Mode], *, equal_inputs: bool) -> None:
@@ -40,6 +41,7 @@ class Streamed:
         self.logps: Float64[Tensor, " response"] = torch.zeros(0, dtype=torch.float64)
         self.claimed: set[nn.Parameter] = set()
         self.coefficients: Float64[Tensor, " response"] | None = None
+        self.head_rows: SoftmaxRows | None = None
 
     def begin(self, outcome: Float[Tensor, " response"] | HeadInput) -> None:
         """Settle the layout."""
@@ -54,7 +56,12 @@ class Streamed:
         return self.head_with(head, lambda *_: None, weights=None)
 
     def head_with(
-        self, head: HeadInput, also: Visit, *, weights: Float[Tensor, " response"] | None
+        self,
+        head: HeadInput,
+        also: Visit,
+        *,
+        weights: Float[Tensor, " response"] | None,
+        scored: Scored | None = None,
     ) -> tuple[Float64[Tensor, " response"], Float[Tensor, "scored_token in"]]:
         """Score the head while somebody else looks on, for a weighted sum of the log-probs."""
         weight, bias = (self.owners.own(p) for p in (head.weight, head.bias))
@@ -67,7 +74,8 @@ class Streamed:
             for each in visitors:
                 each(number, rows, here, gradient)
 
-        found = head_pass(head, collector.parts(), visit, weights=weights)
+        found = head_pass(head, collector.parts(), visit, weights=weights, scored=scored)
+        self.head_rows = found.rows if weight is not None or bias is not None else None
         if weight is not None:
             self._add((weight, bias) if folded and bias is not None else (weight,), collector.products)
             self._shared[weight,] = [found.rows]

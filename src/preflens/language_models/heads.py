@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from transformers import PreTrainedConfig
 
 from preflens.language_models.activations import fused_activations
 from preflens.language_models.batch import PairBatch
@@ -114,7 +115,10 @@ def _active(module: nn.Module | None) -> nn.Module | None:
     return copies[active[0]] if isinstance(copies, nn.ModuleDict) and isinstance(active, list) and active else module
 
 
-def _scale(config: object) -> float:
-    """Granite divides its scores by a number, Cohere multiplies them with one."""
-    divisor, factor = getattr(config, "logits_scaling", None), getattr(config, "logit_scale", None)
-    return 1 / float(divisor) if divisor else float(factor or 1)
+def _scale(config: PreTrainedConfig) -> float:
+    """The factor on the scores, under the names that families of models give it."""
+    divisor = getattr(config, "logits_scaling", None)  # Granite, MiniCPM; HyperCLOVA X multiplies with it
+    if divisor:
+        return float(divisor) if config.model_type == "hyperclovax" else 1 / float(divisor)
+    factors = (getattr(config, name, None) for name in ("logit_scale", "output_multiplier", "lm_head_multiplier"))
+    return next((float(factor) for factor in factors if factor), 1.0)

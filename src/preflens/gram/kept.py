@@ -1,0 +1,173 @@
+"""Per-response gradients of a pass, kept as their factors: multiplied with updates that are known only later.
+
+An optimizer decides on its update after the backward pass, when all gradients are there. What a pass saw is kept until
+then, in a fraction of the memory that the gradients themselves would take.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor, nn
+
+from preflens.gram.blocks import Breakdown
+from preflens.gram.coverage import audit, audited
+from preflens.gram.directional import along, slice_along
+from preflens.gram.engine import by_block
+from preflens.gram.outcome import Forward
+from preflens.gram.owners import Owners, find_owners
+from preflens.gram.passes import run_pass
+from preflens.gram.products.compact import bytes_of, compact
+from preflens.gram.products.factors import Factor, Flat, PerResponse
+from preflens.gram.products.layout import Layout, layout_of
+from preflens.gram.products.modes import PairMode
+from preflens.gram.rules import Claim
+from preflens.gram.softmax_rows import pinned
+from preflens.gram.streamed import Key, Streamed
+from preflens.types import HeadInput, PairGram
+
+# What is to be multiplied with: for one parameter, one tensor a direction.
+UpdatesOf = Callable[[nn.Parameter], Sequence[Tensor]]
+
+
+def keep_gradients(
+    module: nn.Module, forward: Forward, *, pin: bool = False, dropout: bool = False, check: bool = True
+) -> "KeptGradients":
+    """Run one forward and one activation-only backward pass and keep the per-response gradients.
+
+    Args:
+        module: whose parameters with `requires_grad` are differentiated; left as it was found.
+        forward: runs the module and returns one number per response, the chosen responses first; or a `HeadInput`.
+        pin: make them outlast a change of the parameters: what would be computed again from them is copied or formed.
+        dropout: allow active dropout, for the gradients of one draw of it.
+        check: audit the first answer for this module and these parameters against autograd.
+
+    Returns:
+        The gradients at the parameters' present values; unless pinned, to be used before these change.
+    """
+    owners = find_owners(module, dropout=dropout)
+    kept = KeptGradients(module, owners, equal_inputs=not dropout, pin=pin)
+    run_pass(owners, forward, kept)
+    if check and not audited(module, owners, forward):
+        audit(module, owners, forward, kept.streamed)
+    return kept
+
+
+class KeptGradients:
+    """The gradients of the responses of one pass. A reader of that pass first.
+
+    Args:
+        module: the model.
+        owners: of its parameters.
+        equal_inputs: whether equal tokens give equal activations: not under dropout.
+        pin: whether the gradients are to outlast a change of the parameters.
+
+    Attributes:
+        streamed: the products within pairs, reduced in the pass.
+        factors: of each parameter (or weight and bias together), the parts of its gradient; a head's apart.
+    """
+
+    def __init__(self, module: nn.Module, owners: Owners, *, equal_inputs: bool, pin: bool) -> None:
+        self._module, self._owners, self._equal_inputs, self._pin = module, owners, equal_inputs, pin
+        self._layout = Layout(0)
+        self._head: HeadInput | None = None
+        self.streamed = Streamed(owners, PairMode, equal_inputs=equal_inputs)
+        self.factors: dict[Key, list[Factor]] = {}
+
+    @property
+    def logps(self) -> Float64[Tensor, " response"]:
+        """What was differentiated, nats."""
+        return self.streamed.logps
+
+    @property
+    def bytes(self) -> int:
+        """How much memory the kept parts take."""
+        rows = [] if self.streamed.head_rows is None else [self.streamed.head_rows]
+        return sum(map(bytes_of, [*rows, *(f for parts in self.factors.values() for f in parts)]))
+
+    def begin(self, outcome: Float[Tensor, " response"] | HeadInput) -> None:
+        """Settle the layout."""
+        self.streamed.begin(outcome)
+        if isinstance(outcome, HeadInput):
+            self._layout = layout_of(outcome.responses, outcome.rows, equal_inputs=self._equal_inputs)
+        else:
+            self._layout = Layout(len(outcome))
+
+    def head(self, head: HeadInput) -> tuple[Float64[Tensor, " response"], Float[Tensor, "scored_token in"]]:
+        """Score the head; its rows are kept, and its score gradients computed again when they are wanted."""
+        self._head = head
+        result = self.streamed.head(head)
+        if self._pin and self.streamed.head_rows is not None:
+            self.streamed.head_rows = pinned(self.streamed.head_rows)
+        return result
+
+    def take(self, module: nn.Module, claims: list[Claim]) -> None:
+        """Reduce and keep the claims of a module."""
+        own = self._owners.parameters[module]
+        for claim in claims:
+            key = tuple(own[name] for name in claim.parameters)
+            factor = compact(claim.factor, self._layout)
+            formed = self._pin and isinstance(factor, PerResponse)
+            self.factors.setdefault(key, []).append(Flat(factor.dense()) if formed else factor)
+        self.streamed.take(module, claims)
+
+    def finish(self) -> None:
+        """Reduce what several modules own."""
+        self.streamed.finish()
+
+    def pair_gram(self, *, by: Breakdown | None = None) -> PairGram:
+        """Return the 2×2 gradient Gram of each pair.
+
+        Args:
+            by: `layer` or `module` for a leading block axis.
+
+        Returns:
+            The geometry of each pair.
+        """
+        shape = (3, len(self.logps) // 2)
+        found, names = by_block(self.streamed.products, self._owners, self._module, by, shape=shape)
+        ww, ll, wl = found.unbind(-2)
+        return PairGram(ww, ll, wl, names)
+
+    @property
+    def head_parameters(self) -> tuple[nn.Parameter | None, nn.Parameter | None]:
+        """Weight and bias of the head where they are differentiated."""
+        if self._head is None:
+            return None, None
+        return self._owners.own(self._head.weight), self._owners.own(self._head.bias)
+
+    def along_head(self, updates: Sequence[Sequence[Tensor | None]]) -> Float64[Tensor, "update response"]:
+        """Multiply the gradients of the head with updates of its weight and bias."""
+        total = torch.zeros(len(updates), len(self.logps), dtype=torch.float64, device=self.logps.device)
+        if self.streamed.head_rows is not None:
+            for here, gradient in self.streamed.head_rows.gradients():
+                total += slice_along(self.streamed.head_rows, here, gradient, updates)
+        return total
+
+
+def changes_along(
+    kept: Sequence[KeptGradients], updates_of: UpdatesOf, *, directions: int
+) -> list[Float64[Tensor, "update response"]]:
+    """Multiply the gradients of several passes with updates, one parameter at a time.
+
+    Args:
+        kept: gradients of passes over the same parameters.
+        updates_of: makes the updates of one parameter, in its shape; asked once a parameter (twice for that of a head
+            that is tied to something else), so that no update of all parameters has to exist.
+        directions: how many updates it makes.
+
+    Returns:
+        For each pass ⟨∇a_i, update⟩, the first-order change of every log-prob; nats for each unit of the updates.
+    """
+    found = [torch.zeros(directions, len(k.logps), dtype=torch.float64, device=k.logps.device) for k in kept]
+    for key in dict.fromkeys(key for k in kept for key in k.factors):
+        updates = list(zip(*(updates_of(p) for p in key), strict=True))
+        for total, each in zip(found, kept, strict=True):
+            for factor in each.factors.get(key, []):
+                total += along(factor, updates)
+    heads = dict.fromkeys(p for k in kept for p in k.head_parameters if p is not None)
+    moved = {p: updates_of(p) for p in heads}
+    for total, each in zip(found, kept, strict=True):
+        own = each.head_parameters
+        total += each.along_head([[None if p is None else moved[p][k] for p in own] for k in range(directions)])
+    return found

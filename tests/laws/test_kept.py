@@ -1,0 +1,74 @@
+"""Kept gradients give the same products as those that are formed at once, for every kind of model."""
+
+from functools import partial
+
+import pytest
+import torch
+
+from preflens import directional, pair_gram
+from preflens.gram.exact import exact_pair_gram
+from preflens.gram.kept import changes_along, keep_gradients
+from preflens.language_models.heads import head_input, plain_head
+from preflens.language_models.logps import response_logps
+from tests.cases.language_models import MENAGERIE, tiny_model
+from tests.laws.test_engine import batch_of
+from tests.laws.test_gram import tokenized
+
+
+def forward_of(model, batch):
+    head = plain_head(model)
+    return partial(response_logps, model, batch) if head is None else partial(head_input, head, batch)
+
+
+def drawn_updates(model, count, seed=3):
+    draw = torch.Generator().manual_seed(seed)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    return [
+        [torch.randn(p.shape, generator=draw, dtype=torch.float64).to(p.dtype) for p in parameters]
+        for _ in range(count)
+    ]
+
+
+@pytest.mark.parametrize("kind", MENAGERIE)
+def test_kept_gradients_times_updates_are_the_directional_changes(kind):
+    model = MENAGERIE[kind]()
+    forward, updates = forward_of(model, batch_of(tokenized()[:2])), drawn_updates(model, 2)
+    kept = keep_gradients(model, forward)
+    place = {p: k for k, p in enumerate(p for p in model.parameters() if p.requires_grad)}
+    (found,) = changes_along([kept], lambda p: [u[place[p]] for u in updates], directions=2)
+    torch.testing.assert_close(found, directional(model, forward, updates), rtol=1e-8, atol=1e-10)
+    exact = exact_pair_gram(model, forward)
+    torch.testing.assert_close(kept.pair_gram().inner_product, exact.inner_product, rtol=1e-6, atol=1e-8)
+
+
+def test_several_passes_share_the_updates_and_ask_once_a_parameter():
+    model = tiny_model()
+    batches = [batch_of(tokenized()[:1]), batch_of(tokenized()[1:])]
+    kept = [keep_gradients(model, forward_of(model, batch)) for batch in batches]
+    (update,) = drawn_updates(model, 1)
+    place, asked = {p: k for k, p in enumerate(model.parameters())}, []
+
+    def update_of(parameter):
+        asked.append(parameter)
+        return [update[place[parameter]]]
+
+    found = changes_along(kept, update_of, directions=1)
+    for batch, changes in zip(batches, found, strict=True):
+        torch.testing.assert_close(changes, directional(model, forward_of(model, batch), [update]), rtol=1e-8, atol=1e-10)
+    assert len(asked) <= len(place) + 1  # the tied head's weight twice
+
+
+def test_gradients_stay_those_of_the_weights_they_were_taken_at():
+    model = tiny_model("llama")
+    forward = forward_of(model, batch_of(tokenized()[:1]))
+    kept = keep_gradients(model, forward, pin=True)
+    (update,) = drawn_updates(model, 1)
+    before = directional(model, forward, [update])
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.1)
+    place = {p: k for k, p in enumerate(model.parameters())}
+    (after,) = changes_along([kept], lambda p: [update[place[p]]], directions=1)
+    torch.testing.assert_close(after, before, rtol=1e-8, atol=1e-10)
+    assert not torch.allclose(directional(model, forward, [update]), before)
+    assert pair_gram(model, forward).inner_product.item() != kept.pair_gram().inner_product.item()
