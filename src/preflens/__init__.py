@@ -15,12 +15,30 @@ if TYPE_CHECKING:
     from preflens.gram import batch_gram, directional, exact_batch_gram, exact_pair_gram, pair_gram, riding
     from preflens.language_models.loading import load_model, load_tokenizer
     from preflens.language_models.reading import read_pairs
-    from preflens.objectives import OBJECTIVES, MarginObjective, cpo, dpo, dpop, ipo, simpo, slic
+    from preflens.log_probs import PairLogps, TokenCoefficients
+    from preflens.objectives import (
+        MODIFIERS,
+        OBJECTIVES,
+        TRL_LOSS_TYPES,
+        BatchObjective,
+        MarginObjective,
+        PairwiseObjective,
+        TokenObjective,
+        WeightedSum,
+        cpo,
+        dpo,
+        dpop,
+        ipo,
+        modified,
+        simpo,
+        slic,
+        trl_objective,
+    )
     from preflens.objectives.parse import parse_objective
     from preflens.records.analysis import Analysis
     from preflens.records.outcome import Outcome
     from preflens.report.render import render_report
-    from preflens.types import BatchGram, HeadInput, LogpChange, PairCoefficients, PairGram, PairLogps
+    from preflens.types import BatchGram, HeadInput, LogpChange, PairCoefficients, PairGram
 
 # Loaded when first used: torch and transformers take seconds, and the report needs neither.
 _HOMES = {
@@ -34,7 +52,15 @@ _HOMES = {
     "load_tokenizer": "preflens.language_models.loading",
     # objectives
     "OBJECTIVES": "preflens.objectives",
+    "MODIFIERS": "preflens.objectives",
+    "TRL_LOSS_TYPES": "preflens.objectives",
+    "trl_objective": "preflens.objectives",
+    "modified": "preflens.objectives",
     "MarginObjective": "preflens.objectives",
+    "PairwiseObjective": "preflens.objectives",
+    "BatchObjective": "preflens.objectives",
+    "TokenObjective": "preflens.objectives",
+    "WeightedSum": "preflens.objectives",
     "parse_objective": "preflens.objectives.parse",
     "cpo": "preflens.objectives",
     "dpo": "preflens.objectives",
@@ -62,13 +88,17 @@ _HOMES = {
     "Outcome": "preflens.records.outcome",
     "PairCoefficients": "preflens.types",
     "PairGram": "preflens.types",
-    "PairLogps": "preflens.types",
+    "PairLogps": "preflens.log_probs",
+    "TokenCoefficients": "preflens.log_probs",
 }
 
 __all__ = [
+    "MODIFIERS",
     "OBJECTIVES",
+    "TRL_LOSS_TYPES",
     "Analysis",
     "BatchGram",
+    "BatchObjective",
     "HeadInput",
     "LogpChange",
     "MarginObjective",
@@ -76,6 +106,10 @@ __all__ = [
     "PairCoefficients",
     "PairGram",
     "PairLogps",
+    "PairwiseObjective",
+    "TokenCoefficients",
+    "TokenObjective",
+    "WeightedSum",
     "__version__",
     "analyze",
     "band",
@@ -91,6 +125,7 @@ __all__ = [
     "ipo",
     "load_model",
     "load_tokenizer",
+    "modified",
     "pair_gram",
     "parse_objective",
     "predict_change",
@@ -100,6 +135,7 @@ __all__ = [
     "rollout",
     "simpo",
     "slic",
+    "trl_objective",
 ]
 
 

@@ -10,9 +10,11 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from preflens.errors import UnsupportedObjectiveError
+from preflens.log_probs import PairLogps
 from preflens.objectives.base import Objective
 from preflens.records.outcome import Outcome
-from preflens.types import BatchGram, LogpChange, PairCoefficients, PairGram, PairLogps
+from preflens.types import BatchGram, LogpChange, PairCoefficients, PairGram
 
 # A change is the difference of two terms; below this share of their size it is rounding of float32 gradients.
 RELATIVE_TOLERANCE = 1e-6
@@ -109,7 +111,8 @@ def condition(gram: PairGram, coefficients: PairCoefficients) -> ConditionSlack:
     References:
         Yuan et al., arXiv 2410.13828, Condition 1 (DPO) and Section 3.2 (general losses).
     """
-    d_w, d_l, ip = coefficients.chosen, coefficients.rejected, gram.inner_product
+    whole = coefficients.of_whole_responses()
+    d_w, d_l, ip = whole.chosen, whole.rejected, gram.inner_product
     return ConditionSlack(d_w * gram.chosen_sq_norm - d_l * ip, d_l * gram.rejected_sq_norm - d_w * ip)
 
 
@@ -126,9 +129,9 @@ def band(gram: PairGram, coefficients: PairCoefficients) -> Band:
     References:
         Equivalent to Condition 1 of arXiv 2410.13828 for positive coefficients; the name follows arXiv 2604.18239.
     """
-    whole = gram.total()
-    ratio = coefficients.chosen / coefficients.rejected
-    positive = (coefficients.chosen > 0) & (coefficients.rejected > 0)
+    whole, c = gram.total(), coefficients.of_whole_responses()
+    ratio = c.chosen / c.rejected
+    positive = (c.chosen > 0) & (c.rejected > 0)
     log_ratio = torch.where(positive, ratio, torch.nan).log() - 0.5 * (
         whole.rejected_sq_norm.log() - whole.chosen_sq_norm.log()
     )
@@ -199,8 +202,9 @@ _DIRECTIONS = {
 def rollout(gram: BatchGram, logps: PairLogps, objective: Objective, *, steps: int, learning_rate: float) -> Rollout:
     """Follow the log-probs of a batch over many steps of an objective with the Gram held fixed.
 
-    a ← a + (η/N) G c(a), the coefficients taken anew at every step. Exact for a model that is linear in its
-    parameters; elsewhere an estimate that drifts as G does.
+    a ← a + (η/N) G c(a), the coefficients taken anew at every step; those of a batch-coupled objective come from the
+    whole batch each time. Exact for a model that is linear in its parameters; elsewhere an estimate that drifts as G
+    does.
 
     Args:
         gram: geometry of the batch; blocks, if any, are added up.
@@ -211,7 +215,17 @@ def rollout(gram: BatchGram, logps: PairLogps, objective: Objective, *, steps: i
 
     Returns:
         Log-probs at the start and after every step.
+
+    Raises:
+        UnsupportedObjectiveError: the objective uses log-probs of tokens or of an extrapolated policy, which a rollout
+            of whole responses does not follow.
     """
+    beyond = sorted(objective.inputs - {"reference", "length"})
+    if beyond:
+        raise UnsupportedObjectiveError(
+            f"A rollout follows log-probs of whole responses, and objective `{objective.name}` also uses: "
+            f"{', '.join(beyond)}. Take real steps instead."
+        )
     whole, now = gram.total(), logps.double()
     path = [now]
     for _ in range(steps):

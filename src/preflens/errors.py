@@ -14,7 +14,11 @@ class ObjectiveError(PreflensError, ValueError):
 
 
 class MissingInputError(ObjectiveError):
-    """An objective needs something that was not given: reference log-probs or token counts."""
+    """An objective needs something that was not given: reference log-probs, token counts, log-probs of tokens."""
+
+
+class UnsupportedObjectiveError(PreflensError, TypeError):
+    """An objective is not of the kind that a computation can treat; the message says which is needed."""
 
 
 class NumericalError(PreflensError, ArithmeticError):

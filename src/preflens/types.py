@@ -20,93 +20,17 @@ Log-probabilities are sums over the tokens of a response, in nats. Nothing here 
 unless its name says ``_per_token``.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
-from preflens.errors import MissingInputError, NumericalError
+from preflens.errors import NumericalError, UnsupportedObjectiveError
+from preflens.log_probs import TokenCoefficients
 
 # How far an inner product may exceed the product of norms: float64 rounding of a long sum.
 _CAUCHY_SCHWARZ_SLACK = 1e-9
-
-
-@dataclass(frozen=True)
-class ResponseLogps:
-    """One side of the pairs: what the functions h_w and h_l of an objective see.
-
-    Attributes:
-        logp: log π(y|x), nats.
-        ref_logp: the same under the frozen reference model, or None where there is none.
-        tokens: scored tokens of the response, or None where they are unknown.
-    """
-
-    logp: Float[Tensor, " pair"]
-    ref_logp: Float[Tensor, " pair"] | None = None
-    tokens: Int[Tensor, " pair"] | None = None
-
-    @property
-    def log_ratio(self) -> Float[Tensor, " pair"]:
-        """Log π(y|x) − log π_ref(y|x), nats.
-
-        Raises:
-            MissingInputError: no reference log-probs were given.
-        """
-        if self.ref_logp is None:
-            raise MissingInputError(
-                "This objective compares with a reference model, and no reference log-probs were given. "
-                "Name a reference, or choose an objective without one (simpo, slic, cpo)."
-            )
-        return self.logp - self.ref_logp
-
-    @property
-    def logp_per_token(self) -> Float[Tensor, " pair"]:
-        """Log π(y|x) / |y|, nats per token.
-
-        Raises:
-            MissingInputError: no token counts were given.
-        """
-        if self.tokens is None:
-            raise MissingInputError("This objective normalises by length, and no token counts were given.")
-        return self.logp / self.tokens
-
-
-@dataclass(frozen=True)
-class PairLogps:
-    """Log-probs of preference pairs, and what objectives need beside them.
-
-    Attributes:
-        chosen: log π(y_w|x), nats.
-        rejected: log π(y_l|x), nats.
-        ref_chosen: log π_ref(y_w|x), nats, or None.
-        ref_rejected: log π_ref(y_l|x), nats, or None.
-        chosen_tokens: scored tokens of the chosen response, or None.
-        rejected_tokens: scored tokens of the rejected response, or None.
-    """
-
-    chosen: Float[Tensor, " pair"]
-    rejected: Float[Tensor, " pair"]
-    ref_chosen: Float[Tensor, " pair"] | None = None
-    ref_rejected: Float[Tensor, " pair"] | None = None
-    chosen_tokens: Int[Tensor, " pair"] | None = None
-    rejected_tokens: Int[Tensor, " pair"] | None = None
-
-    @property
-    def chosen_side(self) -> ResponseLogps:
-        """The chosen responses alone."""
-        return ResponseLogps(self.chosen, self.ref_chosen, self.chosen_tokens)
-
-    @property
-    def rejected_side(self) -> ResponseLogps:
-        """The rejected responses alone."""
-        return ResponseLogps(self.rejected, self.ref_rejected, self.rejected_tokens)
-
-    def double(self) -> "PairLogps":
-        """Return the same log-probs in float64, cut from any graph."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        floats = {k: v.detach().double() for k, v in values.items() if v is not None and v.is_floating_point()}
-        return replace(self, **floats)
 
 
 @dataclass(frozen=True)
@@ -166,16 +90,37 @@ class PairCoefficients:
     negative, and is never clamped.
 
     Attributes:
-        chosen: d_w = −∂L/∂log π(y_w|x).
-        rejected: d_l = +∂L/∂log π(y_l|x).
+        chosen: d_w = −∂L/∂log π(y_w|x); with `per_token`, the mean of d_{w,t} over the response's tokens.
+        rejected: d_l = +∂L/∂log π(y_l|x); with `per_token`, the mean of d_{l,t} over the response's tokens.
+        per_token: the coefficient of each token, where an objective weighs tokens differently. No Gram of whole
+            responses can predict such a step, so `signed` and whatever builds on it refuse.
     """
 
     chosen: Float64[Tensor, " pair"]
     rejected: Float64[Tensor, " pair"]
+    per_token: TokenCoefficients | None = None
 
     def signed(self) -> Float64[Tensor, " response"]:
-        """Return the vector c with c_i = −∂L/∂a_i: d_w for chosen rows, −d_l for rejected rows."""
-        return torch.cat([self.chosen, -self.rejected])
+        """Return the vector c with c_i = −∂L/∂a_i: d_w for chosen rows, −d_l for rejected rows.
+
+        Raises:
+            UnsupportedObjectiveError: tokens have coefficients of their own.
+        """
+        whole = self.of_whole_responses()
+        return torch.cat([whole.chosen, -whole.rejected])
+
+    def of_whole_responses(self) -> "PairCoefficients":
+        """Return these coefficients if one number a response says it all.
+
+        Raises:
+            UnsupportedObjectiveError: tokens have coefficients of their own.
+        """
+        if self.per_token is not None:
+            raise UnsupportedObjectiveError(
+                "This objective weighs the tokens of a response differently, so gradients of whole responses cannot "
+                "predict its step. Use its `coefficients(...).per_token` with gradients of tokens."
+            )
+        return self
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ def analyze(preflens, place, out, *more, data="pairs.jsonl"):
 
 
 def test_analyze_writes_tables_facts_and_report_and_says_the_verdict(preflens, place, tmp_path):
-    objectives = [part for name in OBJECTIVES for part in ("--objective", name)]
+    names = [name for name in OBJECTIVES if OBJECTIVES[name]().inputs <= {"reference", "length"}]
+    objectives = [part for name in names for part in ("--objective", name)]
     code, out, err = analyze(preflens, place, tmp_path / "out", "--verify", 1, *objectives)
     assert code == 0, err
     assert {p.name for p in (tmp_path / "out").iterdir()} == WRITTEN
@@ -28,13 +29,13 @@ def test_analyze_writes_tables_facts_and_report_and_says_the_verdict(preflens, p
     pairs = pq.read_table(tmp_path / "out" / "pairs.parquet")
     rows = pq.read_table(tmp_path / "out" / "objectives.parquet")
     assert pairs["id"].to_pylist() == [r["id"] for r in TEXT_ROWS]
-    assert rows.num_rows == len(TEXT_ROWS) * len(OBJECTIVES)
+    assert rows.num_rows == len(TEXT_ROWS) * len(names)
     facts = json.loads((tmp_path / "out" / "analysis.json").read_text())
     assert facts["command"].startswith("preflens analyze --model ")
     assert facts["versions"]["torch"]
     assert facts["data"]["pairs"] == len(TEXT_ROWS)
     assert facts["seconds"]["total"] > 0
-    assert len(facts["verification"]) == len(OBJECTIVES)
+    assert len(facts["verification"]) == len(names)
 
 
 def test_the_recorded_command_repeats_the_analysis(preflens, place, tmp_path):
@@ -100,6 +101,27 @@ def test_objectives_are_listed_and_shown(preflens):
     assert "ℓ = −log σ" in out
     assert "beta=3, gamma=1" in out
     assert "arXiv 2405.14734" in out
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("discopop", ["the first step runs backwards", "@misc{lu2024discovering,", "eprint = {2406.08414}"]),
+        ("kto", ["Not confirmed: the paired form", "batch", "lam_w=1"]),
+        ("dpo@ld:alpha=0.3", ["Length desensitisation", "token log-probs", "2305.18290", "2409.06411"]),
+        ("0.7*dpo+0.3*sft", ["0.7 × dpo", "0.3 × sft", "d_w = 0.065, d_l = 0.035"]),
+    ],
+)
+def test_an_objective_is_shown_with_condition_defaults_and_bibliography(preflens, name, said):
+    code, out, _ = preflens("objectives", name)
+    assert code == 0
+    assert all(text in " ".join(out.split()) for text in ("condition", "at reference", "domain", "helps", *said))
+
+
+def test_an_objective_that_needs_token_log_probs_is_refused_by_name(preflens, place, tmp_path):
+    code, _, err = analyze(preflens, place, tmp_path / "out", "--objective", "slime")
+    assert code == 2
+    assert "Objective `slime` also uses: token log-probs" in " ".join(err.split())
 
 
 @pytest.mark.parametrize("command", [[], ["analyze"], ["report"], ["objectives"], ["demo"]])

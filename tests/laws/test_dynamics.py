@@ -1,5 +1,7 @@
 """Laws of the first-order predictions, on drawn gradients and end to end on models."""
 
+from functools import cache
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -17,13 +19,16 @@ from preflens import (
     batch_gram,
     classify,
     condition,
+    parse_objective,
     predict_change,
     rollout,
 )
 from preflens.analysis.measure import measure_change, plain_update
+from preflens.errors import UnsupportedObjectiveError
 from preflens.language_models.batch import collate
 from preflens.language_models.logps import response_logps
 from tests.cases.language_models import tiny_lora, tiny_model
+from tests.cases.logps import drawn_logps, far_logps
 from tests.laws.test_gram import tokenized
 
 numbers = st.floats(-3, 3, width=32).filter(lambda x: abs(x) > 1e-3 or x == 0)
@@ -101,18 +106,48 @@ def test_a_batch_of_one_pair_is_the_own_pair_prediction():
     torch.testing.assert_close(own.rejected, batch.rejected)
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+# Objectives of log-probs of whole responses, as a Gram of such can predict.
+PREDICTABLE = [name for name in OBJECTIVES if OBJECTIVES[name]().inputs <= {"reference", "length"}]
+
+
+@pytest.mark.parametrize("name", PREDICTABLE)
 def test_rollout_of_no_step_is_the_start_and_of_one_step_the_prediction(name):
     torch.manual_seed(1)
     gram = geometry(torch.randn(6, 5, dtype=torch.float64))
     tokens = torch.tensor([3, 4, 5])
-    logps = PairLogps(*(-9 * torch.rand(3, dtype=torch.float64) for _ in range(4)), tokens, tokens)
+    chosen, rejected = -9 * torch.rand(2, 3, dtype=torch.float64)
+    logps = PairLogps(chosen, rejected, chosen - 0.4, rejected + 0.3, tokens, tokens)
     objective = OBJECTIVES[name]()
     path = rollout(gram, logps, objective, steps=1, learning_rate=0.01)
     change = predict_change(gram, objective.coefficients(logps), learning_rate=0.01)
     assert torch.equal(path.chosen[0], logps.chosen)
     torch.testing.assert_close(path.chosen[1], logps.chosen + change.chosen)
     torch.testing.assert_close(path.rejected[1], logps.rejected + change.rejected)
+
+
+@pytest.mark.parametrize("name", ["slime", "fpa", "dpo@wpo"])
+def test_rollout_refuses_what_log_probs_of_whole_responses_do_not_determine(name):
+    logps = drawn_logps(pairs=3)
+    with pytest.raises(UnsupportedObjectiveError, match=f"objective `{name}` also uses: "):
+        rollout(geometry(torch.randn(6, 5)), logps, parse_objective(name), steps=1, learning_rate=0.01)
+
+
+@pytest.mark.parametrize("use", [condition, band, lambda g, c: predict_change(g, c, learning_rate=1.0)])
+def test_coefficients_of_tokens_are_refused_by_what_needs_one_number_a_response(use):
+    gram, c = geometry(torch.randn(6, 5)).pair_gram(), OBJECTIVES["slime"]().coefficients(drawn_logps(pairs=3))
+    with pytest.raises(UnsupportedObjectiveError, match="gradients of whole responses cannot predict its step"):
+        use(gram, c)
+    with pytest.raises(UnsupportedObjectiveError, match="weighs the tokens"):
+        c.signed()
+
+
+def test_rollout_of_a_batch_coupled_objective_takes_its_coefficients_from_the_batch():
+    torch.manual_seed(3)
+    gram, logps = geometry(torch.randn(6, 5, dtype=torch.float64)), far_logps(pairs=3)
+    path = rollout(gram, logps, OBJECTIVES["sft"](), steps=2, learning_rate=0.01)
+    c = torch.full((3,), 3 / logps.chosen_tokens.sum().item(), dtype=torch.float64)
+    change = 0.01 / 3 * gram.matrix[:3, :3] @ c
+    torch.testing.assert_close(path.chosen[2], logps.chosen + 2 * change)
 
 
 def test_rollout_is_exact_for_a_model_that_is_linear_in_its_parameters():
@@ -133,15 +168,21 @@ def test_rollout_is_exact_for_a_model_that_is_linear_in_its_parameters():
     torch.testing.assert_close(torch.cat([path.chosen[-1], path.rejected[-1]]), features @ now)
 
 
-@pytest.mark.parametrize("make", [tiny_model, tiny_lora], ids=["gpt2", "lora"])
-@pytest.mark.parametrize("name", OBJECTIVES)
-def test_prediction_error_falls_fourfold_when_the_learning_rate_halves(name, make):
+@cache
+def measured(make):
+    """A model, how to score its pairs, their Gram, and log-probs with a reference half a nat away."""
     model, pairs = make(), tokenized()
     batch = collate(pairs, pad_token_id=0)
     forward = [lambda: response_logps(model, batch)]
     gram = batch_gram(model, forward)
     chosen, rejected = gram.logps.chunk(2)
-    logps = PairLogps(chosen, rejected, chosen - 0.5, rejected + 0.5, *batch.tokens.chunk(2))
+    return model, forward, gram, PairLogps(chosen, rejected, chosen - 0.5, rejected + 0.5, *batch.tokens.chunk(2))
+
+
+@pytest.mark.parametrize("make", [tiny_model, tiny_lora], ids=["gpt2", "lora"])
+@pytest.mark.parametrize("name", PREDICTABLE)
+def test_prediction_error_falls_fourfold_when_the_learning_rate_halves(name, make):
+    model, forward, gram, logps = measured(make)
     c = OBJECTIVES[name]().coefficients(logps)
     update = plain_update(model, forward, [c])
     unit = predict_change(gram, c, learning_rate=1.0)

@@ -7,8 +7,8 @@ from preflens import batch_gram, directional, exact_batch_gram, pair_gram, ridin
 from preflens.language_models.batch import PairBatch, collate
 from preflens.language_models.heads import head_input, plain_head
 from preflens.language_models.logps import response_logps
+from preflens.log_probs import PairLogps
 from preflens.objectives import dpo
-from preflens.types import PairLogps
 from tests.cases.language_models import MENAGERIE, tiny_lora, tiny_model
 from tests.laws.test_gram import tokenized
 

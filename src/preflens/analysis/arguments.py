@@ -37,7 +37,7 @@ def check_arguments(
 
     Raises:
         InputError: a number is out of range.
-        MissingInputError: an objective needs a reference, and there is none.
+        MissingInputError: an objective needs a reference, and there is none, or more than log-probs of whole responses.
     """
     at_least_one = {"update-batch-size": update_batch_size, "micro-batch": micro_batch, "limit": limit}
     for name, value in at_least_one.items():
@@ -53,6 +53,13 @@ def check_arguments(
             f"Objective `{needing[0]}` compares with a reference model, and `--reference` is none. "
             "Name a model, or choose an objective without one (simpo, slic, cpo)."
         )
+    for label, objective in objectives.items():
+        beyond = sorted(objective.inputs - {"reference", "length"})
+        if beyond:
+            raise MissingInputError(
+                f"Objective `{label}` also uses: {', '.join(beyond)}. An analysis computes log-probs of whole "
+                "responses only; such an objective can be trained and its coefficients computed in Python."
+            )
 
 
 def usable_length(model: LanguageModel, max_length: int | None) -> int:

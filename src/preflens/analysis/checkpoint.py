@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from preflens.analysis.geometry import BatchGeometry
+from preflens.log_probs import PairLogps
 from preflens.records.storage import write_atomically
-from preflens.types import BatchGram, PairGram, PairLogps
+from preflens.types import BatchGram, PairGram
 
 
 class Checkpoint:

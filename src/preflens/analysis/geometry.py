@@ -11,7 +11,8 @@ from preflens.analysis.passes import Passes
 from preflens.errors import NonFiniteLogpError
 from preflens.gram import batch_gram
 from preflens.language_models.model import Reference, adapter_off
-from preflens.types import BatchGram, PairGram, PairLogps
+from preflens.log_probs import PairLogps
+from preflens.types import BatchGram, PairGram
 
 
 @dataclass(frozen=True)

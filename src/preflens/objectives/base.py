@@ -1,19 +1,23 @@
-"""What an objective is: the four functions of the paper's Eq. 1; loss and coefficients are derived from them."""
+"""What an objective is: a loss of log-probs, with its source; and the inputs it may ask for."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Protocol, runtime_checkable
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
+from preflens.log_probs import PairLogps, Pairs
+from preflens.types import PairCoefficients
 
-from preflens.errors import MissingInputError, NumericalError
-from preflens.types import PairCoefficients, PairLogps, ResponseLogps
+Kind = Literal["margin", "pairwise", "batch", "token"]
 
-Pairs = Float[Tensor, " pair"]
-Side = Callable[[ResponseLogps], Pairs]
+# What objectives may use beside the two log-probs, in words, and the fields of `PairLogps` that bring it.
+INPUTS: Mapping[str, tuple[str, ...]] = {
+    "reference": ("ref_chosen", "ref_rejected", "ref_chosen_token_logps", "ref_rejected_token_logps"),
+    "length": ("chosen_tokens", "rejected_tokens"),
+    "token log-probs": ("chosen_token_logps", "rejected_token_logps"),
+    "token confidence": ("chosen_log_sum_sq_probs", "rejected_log_sum_sq_probs"),
+    "future policy": ("future_chosen", "future_rejected"),
+}
 
 
 @dataclass(frozen=True)
@@ -24,8 +28,10 @@ class Source:
         title: title of the paper.
         authors: first author and others.
         year: year of the first version.
-        arxiv: arXiv number.
+        arxiv: arXiv number, or empty for a text that is not on arXiv.
         place: the equation, section or table where the loss stands, as far as confirmed.
+        caveat: what about the formula is reconstructed or not confirmed; empty where nothing is.
+        url: where the text is, if not on arXiv.
     """
 
     title: str
@@ -33,9 +39,26 @@ class Source:
     year: int
     arxiv: str
     place: str
+    caveat: str = ""
+    url: str = ""
 
     def __str__(self) -> str:
-        return f"{self.authors}, {self.title!r}, {self.year}, arXiv {self.arxiv}, {self.place}"
+        where = f"arXiv {self.arxiv}" if self.arxiv else self.url
+        return f"{self.authors}, {self.title!r}, {self.year}, {where}, {self.place}"
+
+    @property
+    def link(self) -> str:
+        """Where to read it."""
+        return f"https://arxiv.org/abs/{self.arxiv}" if self.arxiv else self.url
+
+    @property
+    def bibtex(self) -> str:
+        """A BibTeX entry, with "and others" in place of the authors after the first."""
+        key = re.sub(r"\W", "", self.authors.split()[0].lower()) + f"{self.year}{re.findall(r'[^ :]+', self.title)[0]}"
+        authors = self.authors.replace(" et al.", " and others")
+        rows = {"title": f"{{{self.title}}}", "author": authors, "year": str(self.year)}
+        rows |= {"eprint": self.arxiv, "archivePrefix": "arXiv"} if self.arxiv else {"url": self.url}
+        return f"@misc{{{key.lower()},\n" + "".join(f"  {k} = {{{v}}},\n" for k, v in rows.items()) + "}"
 
 
 @runtime_checkable
@@ -51,104 +74,34 @@ class Objective(Protocol):
         """The values it was made with."""
 
     @property
+    def source(self) -> Source:
+        """The paper."""
+
+    @property
+    def kind(self) -> Kind:
+        """What a pair's loss depends on.
+
+        `margin`: a function of one margin and of the chosen log-prob. `pairwise`: any function of the pair's two
+        log-probs. `batch`: other pairs of the update batch enter too. `token`: tokens count differently.
+        """
+
+    @property
+    def inputs(self) -> frozenset[str]:
+        """Keys of `INPUTS`: what the loss uses beside the two log-probs."""
+
+    @property
     def needs_reference(self) -> bool:
         """Whether log-probs under a reference model are needed."""
 
+    @property
+    def uses_length(self) -> bool:
+        """Whether token counts are needed."""
+
     def loss(self, logps: PairLogps) -> Pairs:
-        """Return the loss of each pair."""
+        """Return the loss of each pair; its mean over the update batch is what a trainer minimises.
+
+        It is differentiable in the log-probs that are given, in their own type.
+        """
 
     def coefficients(self, logps: PairLogps) -> PairCoefficients:
         """Return d_w and d_l of each pair."""
-
-
-def no_regularizer(chosen: ResponseLogps) -> Pairs:
-    """Return zero for every pair: most objectives have no term on the chosen response alone."""
-    return torch.zeros_like(chosen.logp)
-
-
-@dataclass(frozen=True)
-class MarginObjective:
-    """A margin-based loss: ℓ = −( m( h_w(a_w) − h_l(a_l) ) + Λ(a_w) ).
-
-    a_w and a_l are the log-probs of the chosen and the rejected response; m, h_w and h_l are scalar functions, and Λ
-    is an optional regularizer on the chosen response. Everything else is derived from these four, never stated twice.
-
-    Attributes:
-        name: the name in the table.
-        m: the function of the margin h_w − h_l; the objective wants it large.
-        h_w: what the margin takes from the chosen response.
-        h_l: what the margin takes from the rejected response.
-        source: the paper.
-        parameters: the values the objective was made with.
-        regularizer: Λ.
-
-    References:
-        Yuan et al., "A Common Pitfall of Margin-based Language Model Alignment: Gradient Entanglement", 2024,
-        https://arxiv.org/abs/2410.13828, Eq. 1 (m here increases; the loss is its negative).
-    """
-
-    name: str
-    m: Callable[[Pairs], Pairs]
-    h_w: Side
-    h_l: Side
-    source: Source
-    parameters: Mapping[str, float] = field(default_factory=dict)
-    regularizer: Side = no_regularizer
-
-    def loss(self, logps: PairLogps) -> Pairs:
-        """Return the loss of each pair; no mean over the batch.
-
-        Args:
-            logps: log-probs in nats, with reference log-probs and token counts where the objective uses them.
-
-        Returns:
-            The loss, no unit.
-        """
-        chosen, rejected = logps.chosen_side, logps.rejected_side
-        return -(self.m(self.h_w(chosen) - self.h_l(rejected)) + self.regularizer(chosen))
-
-    def coefficients(self, logps: PairLogps) -> PairCoefficients:
-        """Return d_w = −∂ℓ/∂a_w and d_l = +∂ℓ/∂a_l of each pair, by automatic differentiation in float64.
-
-        Args:
-            logps: log-probs in nats.
-
-        Returns:
-            The coefficients with which a gradient step climbs g_w and descends g_l. They may be negative.
-
-        Raises:
-            NumericalError: a coefficient is not representable for some pair.
-        """
-        exact = logps.double()
-        with torch.enable_grad():
-            chosen, rejected = exact.chosen.requires_grad_(), exact.rejected.requires_grad_()
-            total = self.loss(replace(exact, chosen=chosen, rejected=rejected)).sum()
-            d_chosen, d_rejected = torch.autograd.grad(total, (chosen, rejected), materialize_grads=True)
-        result = PairCoefficients(-d_chosen, d_rejected)
-        bad = (~torch.isfinite(result.signed())).reshape(2, -1).any(0)
-        if bool(bad.any()):
-            pair = int(bad.nonzero()[0])
-            raise NumericalError(
-                f"Objective `{self.name}` has no finite coefficients for pair {pair} (from 0): its log-probs are "
-                f"{logps.chosen[pair].item():.6g} (chosen) and {logps.rejected[pair].item():.6g} (rejected) nats."
-            )
-        return result
-
-    @cached_property
-    def needs_reference(self) -> bool:
-        """Whether the loss uses log-probs under a reference model."""
-        one = torch.ones(1, dtype=torch.float64)
-        return not self._computes(PairLogps(one, one, chosen_tokens=one.long(), rejected_tokens=one.long()))
-
-    @cached_property
-    def uses_length(self) -> bool:
-        """Whether the loss uses the token counts of the responses."""
-        one = torch.ones(1, dtype=torch.float64)
-        return not self._computes(PairLogps(one, one, ref_chosen=one, ref_rejected=one))
-
-    def _computes(self, logps: PairLogps) -> bool:
-        try:
-            self.loss(logps)
-        except MissingInputError:
-            return False
-        return True

@@ -1,12 +1,10 @@
 """CPO: a logistic loss of log-probs without a reference model, and the likelihood of the chosen response."""
 
 import torch.nn.functional as F
-from jaxtyping import Float
-from torch import Tensor
 
-from preflens.objectives.base import MarginObjective, Source
 from preflens.objectives.domain import non_negative, positive
-from preflens.types import ResponseLogps
+from preflens.objectives.kinds import MarginObjective, Source
+from preflens.objectives.kinds.sides import logp, scaled
 
 SOURCE = Source(
     "Contrastive Preference Optimization: Pushing the Boundaries of LLM Performance in Machine Translation",
@@ -19,6 +17,13 @@ def cpo(beta: float = 0.1, lam: float = 1.0) -> MarginObjective:
 
     ℓ = −log σ( β a_w − β a_l ) − λ a_w. In the margin form: m(z) = log σ(z), h_w = h_l = β a, Λ(a) = λ a. So
     d_w/d_l = 1 + λ / (β σ(−β(a_w − a_l))), which grows without bound as the margin grows.
+
+    Coefficients: d_w = β σ(−z) + λ, d_l = β σ(−z), z = β (a_w − a_l).
+
+    Domain: every log-prob.
+
+    Helps: where the chosen response must not fall. As the margin grows d_l fades, and the rejected one moves with the
+    sign of ⟨g_w,g_l⟩.
 
     Args:
         beta: β > 0; no unit. The authors use 0.1.
@@ -37,13 +42,7 @@ def cpo(beta: float = 0.1, lam: float = 1.0) -> MarginObjective:
     """
     positive("cpo", beta=beta)
     non_negative("cpo", lam=lam)
-
-    def reward(response: ResponseLogps) -> Float[Tensor, " pair"]:
-        return beta * response.logp
-
-    def regularizer(chosen: ResponseLogps) -> Float[Tensor, " pair"]:
-        return lam * chosen.logp
-
+    reward = scaled(beta, logp)
     return MarginObjective(
         "cpo",
         m=F.logsigmoid,
@@ -51,5 +50,5 @@ def cpo(beta: float = 0.1, lam: float = 1.0) -> MarginObjective:
         h_l=reward,
         source=SOURCE,
         parameters={"beta": beta, "lam": lam},
-        regularizer=regularizer,
+        regularizer=scaled(lam, logp),
     )

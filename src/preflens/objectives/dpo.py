@@ -1,12 +1,10 @@
 """DPO: the logistic loss of a margin of log-ratios."""
 
 import torch.nn.functional as F
-from jaxtyping import Float
-from torch import Tensor
 
-from preflens.objectives.base import MarginObjective, Source
 from preflens.objectives.domain import positive
-from preflens.types import ResponseLogps
+from preflens.objectives.kinds import MarginObjective, Source
+from preflens.objectives.kinds.sides import log_ratio, scaled
 
 SOURCE = Source(
     "Direct Preference Optimization: Your Language Model is Secretly a Reward Model",
@@ -19,6 +17,13 @@ def dpo(beta: float = 0.1) -> MarginObjective:
 
     ℓ = −log σ( β [ (a_w − r_w) − (a_l − r_l) ] ), with a the log-prob of a response under the policy and r under the
     reference model. In the margin form: m(z) = log σ(z), h_w = h_l = β (a − r), no regularizer. So d_w = d_l.
+
+    Coefficients: d_w = d_l = β σ(−β u), u = (a_w − r_w) − (a_l − r_l).
+
+    Domain: every log-prob.
+
+    Helps: as the plain case: with d_w = d_l the side with the smaller gradient moves the wrong way first when gradients
+    align.
 
     Args:
         beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.
@@ -40,8 +45,6 @@ def dpo(beta: float = 0.1) -> MarginObjective:
         https://arxiv.org/abs/2305.18290, Eq. 7.
     """
     positive("dpo", beta=beta)
-
-    def reward(response: ResponseLogps) -> Float[Tensor, " pair"]:
-        return beta * response.log_ratio
+    reward = scaled(beta, log_ratio)
 
     return MarginObjective("dpo", m=F.logsigmoid, h_w=reward, h_l=reward, source=SOURCE, parameters={"beta": beta})

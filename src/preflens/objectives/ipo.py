@@ -1,11 +1,8 @@
 """IPO: a squared loss that stops at a target margin of log-ratios."""
 
-from jaxtyping import Float
-from torch import Tensor
-
-from preflens.objectives.base import MarginObjective, Source
 from preflens.objectives.domain import positive
-from preflens.types import ResponseLogps
+from preflens.objectives.kinds import MarginObjective, Source
+from preflens.objectives.kinds.sides import log_ratio
 
 SOURCE = Source(
     "A General Theoretical Paradigm to Understand Learning from Human Preferences",
@@ -19,6 +16,12 @@ def ipo(tau: float = 0.1) -> MarginObjective:
     ℓ = ( [ (a_w − r_w) − (a_l − r_l) ] − 1/(2τ) )². In the margin form: m(z) = −(z − 1/(2τ))², h_w = h_l = a − r, no
     regularizer. So d_w = d_l, and both are negative once the margin is past its target 1/(2τ): the step then narrows
     the margin.
+
+    Coefficients: d_w = d_l = 2 (1/(2τ) − u), u = (a_w − r_w) − (a_l − r_l); negative past the target.
+
+    Domain: every log-prob.
+
+    Helps: against margins that grow without end; d_w/d_l = 1 stays, so the condition is DPO's.
 
     Args:
         tau: τ > 0; the margin aims at 1/(2τ) nats. TRL calls it `beta` and has 0.1.
@@ -36,11 +39,6 @@ def ipo(tau: float = 0.1) -> MarginObjective:
     """
     positive("ipo", tau=tau)
     target = 1 / (2 * tau)
-
-    def m(margin: Float[Tensor, " pair"]) -> Float[Tensor, " pair"]:
-        return -((margin - target) ** 2)
-
-    def log_ratio(response: ResponseLogps) -> Float[Tensor, " pair"]:
-        return response.log_ratio
-
-    return MarginObjective("ipo", m=m, h_w=log_ratio, h_l=log_ratio, source=SOURCE, parameters={"tau": tau})
+    return MarginObjective(
+        "ipo", m=lambda z: -((z - target) ** 2), h_w=log_ratio, h_l=log_ratio, source=SOURCE, parameters={"tau": tau}
+    )

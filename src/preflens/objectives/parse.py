@@ -1,76 +1,76 @@
-"""Objectives named in words: `dpo`, `simpo:beta=2,gamma=1`."""
+"""Objectives named in words: `dpo`, `simpo:beta=2,gamma=1`, `dpo@ld:alpha=0.5`, `0.7*dpo+0.3*sft`."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from inspect import signature
+from typing import TypeVar
 
 from preflens.errors import ObjectiveError
-from preflens.objectives import OBJECTIVES
-from preflens.objectives.base import MarginObjective, Objective
+from preflens.objectives import MODIFIERS, NOT_INCLUDED, OBJECTIVES
+from preflens.objectives.base import Objective
+from preflens.objectives.kinds.weighted_sum import WeightedSum
+from preflens.objectives.modifiers import ModifiedObjective, modified
+from preflens.objectives.trl import TRL_LOSS_TYPES, TrlSettings
+
+Made = TypeVar("Made")
+
+_PLUS = re.compile(r"(?<!\d[eE])\+")  # not the plus of 1e+3
+_WEIGHT = re.compile(r"^\s*([^*:@]*)\*(.*)$", re.DOTALL)
 
 
-def parse_objective(text: str) -> MarginObjective:
+def parse_objective(text: str) -> Objective:
     """Build the objective that a text names.
 
     Args:
-        text: a name of the table, optionally with parameters: `NAME` or `NAME:key=number,key=number`.
+        text: `NAME`, `NAME:key=number,key=number`, either with modifiers as in `dpo@wpo` or `dpo@ld:alpha=0.5`, or a
+            sum of such as in `0.7*dpo+0.3*sft`.
 
     Returns:
         The objective.
 
     Raises:
-        ObjectiveError: the name or a parameter is unknown (near matches are offered), or a value is no number.
+        ObjectiveError: a name or parameter is unknown (near matches are offered), a value is no number, or an objective
+            and a modifier do not go together.
 
     Example:
         >>> dict(parse_objective("simpo:beta=2.5").parameters)
         {'beta': 2.5, 'gamma': 1.0}
+        >>> parse_objective("0.7*dpo+0.3*sft").kind
+        'batch'
     """
-    name, _, rest = text.strip().partition(":")
-    factory = OBJECTIVES.get(name)
-    if factory is None:
-        raise ObjectiveError(f"Unknown objective `{name}`.{_near(name, OBJECTIVES)} Known: {', '.join(OBJECTIVES)}.")
-    known = default_parameters(name)
-    values: dict[str, float] = {}
-    for part in filter(None, (p.strip() for p in rest.split(","))):
-        key, equals, number = (p.strip() for p in part.partition("="))
-        if key not in known:
-            raise ObjectiveError(
-                f"Objective `{name}` has no parameter `{key}`.{_near(key, known)} Known: {', '.join(known)}."
-            )
-        try:
-            values[key] = float(number)
-        except ValueError:
-            found = f"`{number}`" if equals else "no value"
-            raise ObjectiveError(
-                f"Parameter `{key}` of objective `{name}` should be a number. Found {found}."
-            ) from None
-    return factory(**values)
+    terms = tuple(_term(part) for part in _PLUS.split(text))
+    return terms[0][1] if len(terms) == 1 and terms[0][0] == 1 else WeightedSum(terms)
 
 
 def default_parameters(name: str) -> dict[str, float]:
     """Return the parameters of a table entry with their default values.
 
     Args:
-        name: a key of `OBJECTIVES`.
+        name: a key of `OBJECTIVES` or `MODIFIERS`.
 
     Returns:
         Default by parameter name.
     """
-    return {p.name: float(p.default) for p in signature(OBJECTIVES[name]).parameters.values()}
+    factory: Callable[..., object] = OBJECTIVES[name] if name in OBJECTIVES else MODIFIERS[name]
+    return {p.name: float(p.default) for p in signature(factory).parameters.values()}
 
 
 def objective_label(objective: Objective) -> str:
     """Return the shortest text that `parse_objective` reads back: the name, and parameters that are not the default.
 
     Args:
-        objective: an entry of the table, or an objective of one's own.
+        objective: an entry of the table, one made of such, or an objective of one's own.
 
     Returns:
-        For example `dpo` or `simpo:gamma=0.5`.
+        For example `dpo`, `simpo:gamma=0.5`, `dpo@wpo` or `0.7*dpo+0.3*sft`.
     """
-    defaults = default_parameters(objective.name) if objective.name in OBJECTIVES else {}
-    changed = [f"{k}={v:g}" for k, v in objective.parameters.items() if defaults.get(k) != v]
-    return objective.name + (":" + ",".join(changed) if changed else "")
+    if isinstance(objective, WeightedSum):
+        return "+".join(f"{weight:g}*{objective_label(term)}" for weight, term in objective.terms)
+    if isinstance(objective, ModifiedObjective):
+        inner, modifier = objective.objective, objective.modifier
+        return f"{objective_label(inner)}@{_label(modifier.name, modifier.parameters, MODIFIERS)}"
+    return _label(objective.name, objective.parameters, OBJECTIVES)
 
 
 def resolve_objectives(objectives: Iterable[str | Objective]) -> dict[str, Objective]:
@@ -95,6 +95,55 @@ def resolve_objectives(objectives: Iterable[str | Objective]) -> dict[str, Objec
     if not resolved:
         raise ObjectiveError(f"No objective was given. Known: {', '.join(OBJECTIVES)}.")
     return resolved
+
+
+def _term(text: str) -> tuple[float, Objective]:
+    match = _WEIGHT.match(text)
+    number, rest = match.groups() if match else ("1", text)
+    try:
+        weight = float(number)
+    except ValueError:
+        raise ObjectiveError(f"A weight should be a number, as in `0.7*dpo`. Found `{number.strip()}`.") from None
+    name, *changes = rest.split("@")
+    objective = _made(name, "objective", OBJECTIVES)
+    for change in changes:
+        objective = modified(objective, _made(change, "modifier", MODIFIERS))
+    return weight, objective
+
+
+def _made(text: str, what: str, table: Mapping[str, Callable[..., Made]]) -> Made:
+    name, _, rest = text.strip().partition(":")
+    if name not in table:
+        raise ObjectiveError(f"Unknown {what} `{name}`.{_hint(name, table)} Known: {', '.join(table)}.")
+    known, values = default_parameters(name), dict[str, float]()
+    for part in filter(None, (p.strip() for p in rest.split(","))):
+        key, equals, number = (p.strip() for p in part.partition("="))
+        if key not in known:
+            has = f"{_near(key, known)} Known: {', '.join(known)}." if known else " It has none."
+            raise ObjectiveError(f"{what.capitalize()} `{name}` has no parameter `{key}`.{has}")
+        try:
+            values[key] = float(number)
+        except ValueError:
+            found = f"`{number}`" if equals else "no value"
+            raise ObjectiveError(f"Parameter `{key}` of {what} `{name}` should be a number. Found {found}.") from None
+    return table[name](**values)
+
+
+def _label(name: str, parameters: Mapping[str, float], table: Mapping[str, Callable[..., object]]) -> str:
+    defaults = default_parameters(name) if name in table else {}
+    changed = [f"{k}={v:g}" for k, v in parameters.items() if defaults.get(k) != v]
+    return name + (":" + ",".join(changed) if changed else "")
+
+
+def _hint(name: str, table: Mapping[str, Callable[..., object]]) -> str:
+    if name.lower() in NOT_INCLUDED:
+        return f" It is left out: {NOT_INCLUDED[name.lower()]}"
+    if name in TRL_LOSS_TYPES:
+        ours = TRL_LOSS_TYPES[name](TrlSettings(label_smoothing=0.1)).name  # `exo_pair` needs some smoothing
+        return f" TRL's `{name}` is `{ours}` here."
+    if name in MODIFIERS:
+        return f" It is a modifier: write `NAME@{name}`, for example `dpo@{name}`."
+    return _near(name, table)
 
 
 def _near(word: str, known: Iterable[str]) -> str:

@@ -1,12 +1,10 @@
 """SimPO: a logistic loss of length-normalised log-probs, without a reference model."""
 
 import torch.nn.functional as F
-from jaxtyping import Float
-from torch import Tensor
 
-from preflens.objectives.base import MarginObjective, Source
 from preflens.objectives.domain import non_negative, positive
-from preflens.types import ResponseLogps
+from preflens.objectives.kinds import MarginObjective, Source
+from preflens.objectives.kinds.sides import logp_per_token, scaled
 
 SOURCE = Source(
     "SimPO: Simple Preference Optimization with a Reference-Free Reward",
@@ -24,6 +22,12 @@ def simpo(beta: float = 2.0, gamma: float = 1.0) -> MarginObjective:
     regularizer. So d_w/d_l = |y_l|/|y_w|: a longer chosen response is climbed more weakly than the shorter rejected
     one is descended.
 
+    Coefficients: d_w = (β/|y_w|) σ(γ − z), d_l = (β/|y_l|) σ(γ − z), z = β a_w/|y_w| − β a_l/|y_l|.
+
+    Domain: every log-prob.
+
+    Helps: against a bias to long responses, without a reference model.
+
     Args:
         beta: β > 0, scale of the per-token reward; no unit. The authors use 2.0 to 2.5, 10 for newer models.
         gamma: γ ≥ 0, target margin of the scaled rewards. The authors use γ/β from 0.1 to 0.8; here γ/β = 0.5.
@@ -40,13 +44,12 @@ def simpo(beta: float = 2.0, gamma: float = 1.0) -> MarginObjective:
     """
     positive("simpo", beta=beta)
     non_negative("simpo", gamma=gamma)
-
-    def m(margin: Float[Tensor, " pair"]) -> Float[Tensor, " pair"]:
-        return F.logsigmoid(margin - gamma)
-
-    def reward(response: ResponseLogps) -> Float[Tensor, " pair"]:
-        return beta * response.logp_per_token
-
+    reward = scaled(beta, logp_per_token)
     return MarginObjective(
-        "simpo", m=m, h_w=reward, h_l=reward, source=SOURCE, parameters={"beta": beta, "gamma": gamma}
+        "simpo",
+        m=lambda z: F.logsigmoid(z - gamma),
+        h_w=reward,
+        h_l=reward,
+        source=SOURCE,
+        parameters={"beta": beta, "gamma": gamma},
     )

@@ -1,12 +1,10 @@
 """SLiC-HF: a hinge on the margin of log-probs, and a term that keeps the chosen response likely."""
 
 import torch.nn.functional as F
-from jaxtyping import Float
-from torch import Tensor
 
-from preflens.objectives.base import MarginObjective, Source
 from preflens.objectives.domain import non_negative, positive
-from preflens.types import ResponseLogps
+from preflens.objectives.kinds import MarginObjective, Source
+from preflens.objectives.kinds.sides import logp, scaled
 
 SOURCE = Source(
     "SLiC-HF: Sequence Likelihood Calibration with Human Feedback",
@@ -22,6 +20,13 @@ def slic(delta: float = 1.0, lam: float = 0.1) -> MarginObjective:
 
     ℓ = max(0, δ − a_w + a_l) − λ a_w. In the margin form: m(z) = min(0, z − δ), h_w = h_l = a, Λ(a) = λ a. So
     d_w = 1[a_w − a_l < δ] + λ and d_l = 1[a_w − a_l < δ]. At the kink the hinge counts as inactive.
+
+    Coefficients: d_w = 1[a_w − a_l < δ] + λ, d_l = 1[a_w − a_l < δ].
+
+    Domain: every log-prob.
+
+    Helps: where the chosen response must not fall: λ keeps climbing it. Past δ the rejected log-prob moves with the
+    sign of ⟨g_w,g_l⟩.
 
     Args:
         delta: δ > 0, margin in nats at which the hinge lets go. The authors try 0.5 to 10.
@@ -40,15 +45,5 @@ def slic(delta: float = 1.0, lam: float = 0.1) -> MarginObjective:
     """
     positive("slic", delta=delta)
     non_negative("slic", lam=lam)
-
-    def m(margin: Float[Tensor, " pair"]) -> Float[Tensor, " pair"]:
-        return -F.relu(delta - margin)
-
-    def logp(response: ResponseLogps) -> Float[Tensor, " pair"]:
-        return response.logp
-
-    def regularizer(chosen: ResponseLogps) -> Float[Tensor, " pair"]:
-        return lam * chosen.logp
-
     parameters = {"delta": delta, "lam": lam}
-    return MarginObjective("slic", m, h_w=logp, h_l=logp, source=SOURCE, parameters=parameters, regularizer=regularizer)
+    return MarginObjective("slic", lambda z: -F.relu(delta - z), logp, logp, SOURCE, parameters, scaled(lam, logp))

@@ -1,0 +1,116 @@
+"""An objective in words: what its docstring says, in sections that a page or a terminal can show."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from inspect import cleandoc, signature
+
+from preflens.objectives import MODIFIERS, OBJECTIVES
+from preflens.objectives.base import Objective, Source
+from preflens.objectives.first_step import condition_of
+from preflens.objectives.kinds.weighted_sum import WeightedSum
+from preflens.objectives.modifiers import ModifiedObjective
+
+
+@dataclass(frozen=True)
+class Description:
+    """An entry of the catalogue in words.
+
+    Attributes:
+        title: the first line.
+        formula: the loss and how it comes about.
+        coefficients: d_w and d_l.
+        condition: when a step moves both sides as intended.
+        domain: where loss and coefficients exist.
+        helps: when to think of it.
+        parameters: what each parameter means, with its default and where that comes from.
+        note: where papers and code differ, and what is not confirmed; may be empty.
+        source: the paper.
+    """
+
+    title: str
+    formula: str
+    coefficients: str
+    condition: str
+    domain: str
+    helps: str
+    parameters: dict[str, str]
+    note: str
+    source: Source
+
+
+def describe(name: str) -> Description:
+    """Describe an entry of the table of objectives.
+
+    Args:
+        name: a key of `OBJECTIVES`.
+
+    Returns:
+        The description.
+    """
+    factory = OBJECTIVES[name]
+    objective, parts = factory(), _parts(factory)
+    return Description(
+        title=parts["title"],
+        formula=parts["formula"],
+        coefficients=parts["Coefficients"],
+        condition=condition_of(objective),
+        domain=parts["Domain"],
+        helps=parts["Helps"],
+        parameters=_parameters(factory),
+        note=parts.get("Note", ""),
+        source=objective.source,
+    )
+
+
+def describe_modifier(name: str) -> str:
+    """Return what a modifier does.
+
+    Args:
+        name: a key of `MODIFIERS`.
+
+    Returns:
+        Its docstring up to the arguments, one line a paragraph.
+    """
+    text = cleandoc(MODIFIERS[name].__doc__ or "")
+    return re.split(r"\n\n(?:Args|Returns):", text)[0].replace("\n\n", "\0").replace("\n", " ").replace("\0", "\n")
+
+
+def sources_of(objective: Objective) -> list[Source]:
+    """Collect the papers of an objective and of whatever it is made of.
+
+    Args:
+        objective: any objective.
+
+    Returns:
+        The papers, each once.
+    """
+    if isinstance(objective, WeightedSum):
+        found = [source for _, term in objective.terms for source in sources_of(term)]
+    elif isinstance(objective, ModifiedObjective):
+        found = [*sources_of(objective.objective), objective.source]
+    else:
+        found = [objective.source]
+    return list(dict.fromkeys(found))
+
+
+def _parts(factory: Callable[..., object]) -> dict[str, str]:
+    paragraphs = cleandoc(factory.__doc__ or "").split("\n\n")
+    parts = {"title": paragraphs[0].rstrip(".")}
+    for paragraph in paragraphs[1:]:
+        label = re.match(r"(Coefficients|Domain|Helps|Note):\s+", paragraph)
+        text = " ".join(paragraph[label.end() if label else 0 :].split())
+        if label:
+            parts[label[1]] = text
+        elif "ℓ =" in paragraph:
+            parts["formula"] = text
+    return parts
+
+
+def _parameters(factory: Callable[..., object]) -> dict[str, str]:
+    defaults = {p.name: p.default for p in signature(factory).parameters.values()}
+    section = re.search(r"\nArgs:\n(.*?)\n\n", cleandoc(factory.__doc__ or ""), re.DOTALL)
+    found: dict[str, str] = {}
+    for match in re.finditer(r"^    (\w+): (.*(?:\n        .*)*)", section[1] if section else "", re.MULTILINE):
+        found[f"{match[1]}={defaults[match[1]]:g}"] = " ".join(match[2].split())
+    return found

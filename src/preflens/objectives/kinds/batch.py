@@ -1,0 +1,88 @@
+"""Objectives that couple the pairs of an update batch: sorting, batch means, a mean over all tokens."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from preflens.log_probs import PairLogps, Pairs
+from preflens.objectives.base import Kind, Source
+from preflens.objectives.kinds.derive import checked, inputs_of, pair_coefficients
+from preflens.types import PairCoefficients
+
+
+def at_rank_of(values: Pairs, others: Pairs) -> Pairs:
+    """Return for each value the one of the others that has the same rank.
+
+    Args:
+        values: whose ranks count.
+        others: as many; where gradients arrive.
+
+    Returns:
+        The others in the order in which the values' ranks ask for them.
+    """
+    rank = values.detach().argsort(stable=True).argsort()
+    result: Pairs = others.sort(stable=True).values[rank]
+    return result
+
+
+@dataclass(frozen=True)
+class BatchObjective:
+    """A loss in which other pairs of the update batch enter.
+
+    `loss` gives a number for each pair whose mean over the batch is the loss that is minimised. The coefficients are N
+    times the derivative of that mean, so that a plain step is (η/N) Σ_i c_i ∇a_i as for every other objective. They
+    hold for this batch only: call with all pairs that share the update.
+
+    Attributes:
+        name: the name in the table.
+        of_batch: the loss of each pair, from the whole batch.
+        source: the paper.
+        parameters: the values the objective was made with.
+    """
+
+    name: str
+    of_batch: Callable[[PairLogps], Pairs]
+    source: Source
+    parameters: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> Kind:
+        """Always `batch`."""
+        return "batch"
+
+    def loss(self, logps: PairLogps) -> Pairs:
+        """Return losses whose mean is the loss of the update batch. Differentiable in the log-probs.
+
+        Args:
+            logps: log-probs in nats, with what the objective needs beside them.
+
+        Returns:
+            The loss, no unit.
+        """
+        return checked(self.name, self.of_batch(logps), logps)
+
+    def coefficients(self, logps: PairLogps) -> PairCoefficients:
+        """Return N times −∂/∂a_w and +∂/∂a_l of the mean loss of the N pairs, by automatic differentiation.
+
+        Args:
+            logps: log-probs in nats; all pairs of the update batch.
+
+        Returns:
+            The coefficients with which a gradient step climbs and descends. They may be negative.
+        """
+        return pair_coefficients(self.name, self.loss, logps)
+
+    @cached_property
+    def inputs(self) -> frozenset[str]:
+        """What the loss uses beside the two log-probs: keys of `INPUTS`."""
+        return inputs_of(self.loss)
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether the loss uses log-probs under a reference model."""
+        return "reference" in self.inputs
+
+    @property
+    def uses_length(self) -> bool:
+        """Whether the loss uses the token counts of the responses."""
+        return "length" in self.inputs

@@ -1,0 +1,85 @@
+"""Margin-based objectives: the four functions of Yuan et al.'s Eq. 1."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from preflens.log_probs import PairLogps, Pairs
+from preflens.objectives.base import Kind, Source
+from preflens.objectives.kinds.derive import checked, inputs_of, pair_coefficients
+from preflens.objectives.kinds.sides import Side, nothing
+from preflens.types import PairCoefficients
+
+
+@dataclass(frozen=True)
+class MarginObjective:
+    """A margin-based loss: ℓ = −( m( h_w(a_w) − h_l(a_l) ) + Λ(a_w) ).
+
+    a_w and a_l are the log-probs of the chosen and the rejected response; m, h_w and h_l are scalar functions, and Λ
+    is an optional regularizer on the chosen response. Everything else is derived from these four, never stated twice.
+
+    Attributes:
+        name: the name in the table.
+        m: the function of the margin h_w − h_l; the objective wants it large.
+        h_w: what the margin takes from the chosen response.
+        h_l: what the margin takes from the rejected response.
+        source: the paper.
+        parameters: the values the objective was made with.
+        regularizer: Λ.
+
+    References:
+        Yuan et al., "A Common Pitfall of Margin-based Language Model Alignment: Gradient Entanglement", 2024,
+        https://arxiv.org/abs/2410.13828, Eq. 1 (m here increases; the loss is its negative).
+    """
+
+    name: str
+    m: Callable[[Pairs], Pairs]
+    h_w: Side
+    h_l: Side
+    source: Source
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    regularizer: Side = nothing
+
+    @property
+    def kind(self) -> Kind:
+        """Always `margin`."""
+        return "margin"
+
+    def loss(self, logps: PairLogps) -> Pairs:
+        """Return the loss of each pair; no mean over the batch. Differentiable in the log-probs.
+
+        Args:
+            logps: log-probs in nats, with reference log-probs and token counts where the objective uses them.
+
+        Returns:
+            The loss, no unit.
+        """
+        chosen, rejected = logps.chosen_side, logps.rejected_side
+        values = -(self.m(self.h_w(chosen) - self.h_l(rejected)) + self.regularizer(chosen))
+        return checked(self.name, values, logps)
+
+    def coefficients(self, logps: PairLogps) -> PairCoefficients:
+        """Return d_w = −∂ℓ/∂a_w and d_l = +∂ℓ/∂a_l of each pair, by automatic differentiation in float64.
+
+        Args:
+            logps: log-probs in nats.
+
+        Returns:
+            The coefficients with which a gradient step climbs g_w and descends g_l. They may be negative.
+        """
+        return pair_coefficients(self.name, self.loss, logps)
+
+    @cached_property
+    def inputs(self) -> frozenset[str]:
+        """What the loss uses beside the two log-probs: keys of `INPUTS`."""
+        return inputs_of(self.loss)
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether the loss uses log-probs under a reference model."""
+        return "reference" in self.inputs
+
+    @property
+    def uses_length(self) -> bool:
+        """Whether the loss uses the token counts of the responses."""
+        return "length" in self.inputs

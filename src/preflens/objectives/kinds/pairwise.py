@@ -1,0 +1,71 @@
+"""Objectives that are any function of a pair's two responses, sums of a term for each among them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from preflens.log_probs import PairLogps, Pairs, ResponseLogps
+from preflens.objectives.base import Kind, Source
+from preflens.objectives.kinds.derive import checked, inputs_of, pair_coefficients
+from preflens.types import PairCoefficients
+
+
+@dataclass(frozen=True)
+class PairwiseObjective:
+    """A loss of the two log-probs of a pair that is no function of one margin, or is a sum of a term for each response.
+
+    What the paper calls pointwise is here too. A weight that the paper detaches is detached in `of_pair`.
+
+    Attributes:
+        name: the name in the table.
+        of_pair: the loss from the chosen and the rejected side.
+        source: the paper.
+        parameters: the values the objective was made with.
+    """
+
+    name: str
+    of_pair: Callable[[ResponseLogps, ResponseLogps], Pairs]
+    source: Source
+    parameters: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> Kind:
+        """Always `pairwise`."""
+        return "pairwise"
+
+    def loss(self, logps: PairLogps) -> Pairs:
+        """Return the loss of each pair; no mean over the batch. Differentiable in the log-probs.
+
+        Args:
+            logps: log-probs in nats, with what the objective needs beside them.
+
+        Returns:
+            The loss, no unit.
+        """
+        return checked(self.name, self.of_pair(logps.chosen_side, logps.rejected_side), logps)
+
+    def coefficients(self, logps: PairLogps) -> PairCoefficients:
+        """Return d_w = −∂ℓ/∂a_w and d_l = +∂ℓ/∂a_l of each pair, by automatic differentiation in float64.
+
+        Args:
+            logps: log-probs in nats.
+
+        Returns:
+            The coefficients with which a gradient step climbs and descends. They may be negative.
+        """
+        return pair_coefficients(self.name, self.loss, logps)
+
+    @cached_property
+    def inputs(self) -> frozenset[str]:
+        """What the loss uses beside the two log-probs: keys of `INPUTS`."""
+        return inputs_of(self.loss)
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether the loss uses log-probs under a reference model."""
+        return "reference" in self.inputs
+
+    @property
+    def uses_length(self) -> bool:
+        """Whether the loss uses the token counts of the responses."""
+        return "length" in self.inputs

@@ -1,0 +1,72 @@
+"""Objectives in which the tokens of a response count differently."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from preflens.log_probs import PairLogps, Pairs, ResponseLogps
+from preflens.objectives.base import Kind, Source
+from preflens.objectives.kinds.derive import checked, inputs_of, token_coefficients
+from preflens.types import PairCoefficients
+
+
+@dataclass(frozen=True)
+class TokenObjective:
+    """A loss of token log-probs that does not reduce to the log-probs of whole responses.
+
+    Its coefficients carry a number for each token. `logps.chosen` and `.rejected` have to be the sums of the token
+    log-probs, as they are in training, where gradients then reach the tokens through both.
+
+    Attributes:
+        name: the name in the table.
+        of_tokens: the loss from the chosen and the rejected side, with token log-probs.
+        source: the paper.
+        parameters: the values the objective was made with.
+    """
+
+    name: str
+    of_tokens: Callable[[ResponseLogps, ResponseLogps], Pairs]
+    source: Source
+    parameters: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> Kind:
+        """Always `token`."""
+        return "token"
+
+    def loss(self, logps: PairLogps) -> Pairs:
+        """Return the loss of each pair; no mean over the batch. Differentiable in the log-probs of the tokens.
+
+        Args:
+            logps: log-probs in nats, with what the objective needs beside them.
+
+        Returns:
+            The loss, no unit.
+        """
+        return checked(self.name, self.of_tokens(logps.chosen_side, logps.rejected_side), logps)
+
+    def coefficients(self, logps: PairLogps) -> PairCoefficients:
+        """Return d_{w,t} and d_{l,t} of each token, and their means over each response.
+
+        Args:
+            logps: log-probs in nats, with those of the tokens.
+
+        Returns:
+            The coefficients with which a gradient step climbs and descends. They may be negative.
+        """
+        return token_coefficients(self.name, self.loss, logps)
+
+    @cached_property
+    def inputs(self) -> frozenset[str]:
+        """What the loss uses beside the two log-probs: keys of `INPUTS`."""
+        return inputs_of(self.loss)
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether the loss uses log-probs under a reference model."""
+        return "reference" in self.inputs
+
+    @property
+    def uses_length(self) -> bool:
+        """Whether the loss uses the token counts of the responses."""
+        return "length" in self.inputs

@@ -1,0 +1,96 @@
+"""Weighted sums of objectives, as MPO and TRL's lists of losses make them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import isfinite
+
+import torch
+
+from preflens.errors import ObjectiveError
+from preflens.log_probs import PairLogps, Pairs
+from preflens.objectives.base import Kind, Objective, Source
+from preflens.objectives.kinds.derive import inputs_of, pair_coefficients, token_coefficients
+from preflens.types import PairCoefficients
+
+_ORDER: tuple[Kind, ...] = ("token", "batch", "pairwise")
+
+
+@dataclass(frozen=True)
+class WeightedSum:
+    """The loss Σ_k w_k ℓ_k; coefficients add up with the same weights.
+
+    Attributes:
+        terms: weight and objective of each term.
+
+    Raises:
+        ObjectiveError: there is no term, or a weight is not a finite number.
+    """
+
+    terms: tuple[tuple[float, Objective], ...]
+
+    def __post_init__(self) -> None:
+        if not self.terms:
+            raise ObjectiveError("A sum of objectives needs at least one term.")
+        for weight, objective in self.terms:
+            if not isfinite(weight):
+                raise ObjectiveError(f"The weight of objective `{objective.name}` should be finite. Found {weight:g}.")
+
+    @property
+    def name(self) -> str:
+        """The terms, as in `0.7*dpo+0.3*sft`."""
+        return "+".join(f"{weight:g}*{objective.name}" for weight, objective in self.terms)
+
+    @property
+    def parameters(self) -> Mapping[str, float]:
+        """Those of all terms, with the term's name in front."""
+        return {f"{o.name}.{k}": v for _, o in self.terms for k, v in o.parameters.items()}
+
+    @property
+    def source(self) -> Source:
+        """The paper of the first term."""
+        return self.terms[0][1].source
+
+    @property
+    def kind(self) -> Kind:
+        """The most demanding kind among the terms; a sum of margin losses is `pairwise`."""
+        kinds = {objective.kind for _, objective in self.terms}
+        return next((kind for kind in _ORDER if kind in kinds), "pairwise" if len(self.terms) > 1 else "margin")
+
+    def loss(self, logps: PairLogps) -> Pairs:
+        """Return the weighted sum of the terms' losses. Differentiable in the log-probs.
+
+        Args:
+            logps: log-probs in nats, with what the terms need beside them.
+
+        Returns:
+            The loss, no unit.
+        """
+        return torch.stack([weight * objective.loss(logps) for weight, objective in self.terms]).sum(0)
+
+    def coefficients(self, logps: PairLogps) -> PairCoefficients:
+        """Return d_w and d_l of each pair, and of each token where tokens count differently.
+
+        Args:
+            logps: log-probs in nats; all pairs of the update batch where a term is batch-coupled.
+
+        Returns:
+            The coefficients. They may be negative.
+        """
+        compute = token_coefficients if self.kind == "token" else pair_coefficients
+        return compute(self.name, self.loss, logps)
+
+    @cached_property
+    def inputs(self) -> frozenset[str]:
+        """What the terms use beside the two log-probs: keys of `INPUTS`."""
+        return inputs_of(self.loss)
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether a term uses log-probs under a reference model."""
+        return "reference" in self.inputs
+
+    @property
+    def uses_length(self) -> bool:
+        """Whether a term uses the token counts of the responses."""
+        return "length" in self.inputs

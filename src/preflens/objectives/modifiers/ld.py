@@ -1,0 +1,56 @@
+"""LD-DPO: tokens beyond the length of the shorter response count less."""
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from preflens.log_probs import PairLogps, Pairs, ResponseLogps, Tokens
+from preflens.objectives.base import Objective, Source
+from preflens.objectives.domain import between
+from preflens.objectives.modifiers.base import Modifier
+
+SOURCE = Source(
+    "Length Desensitization in Direct Preference Optimization", "Liu et al.", 2024, "2409.06411", "the LD-DPO loss",
+)  # fmt: skip
+
+
+def ld(alpha: float = 0.5) -> Modifier:
+    """Length desensitisation: log-probs Σ_{t ≤ m} log π(y_t) + α Σ_{t > m} log π(y_t), m = min(|y_w|, |y_l|).
+
+    The same for the reference model. A token's coefficient is that of the objective, times α past position m: an
+    objective of whole responses becomes one of tokens.
+
+    Args:
+        alpha: α in [0, 1], weight of the tail; 1 changes nothing, 0 drops it. No default in TRL; 0.5 here.
+
+    Returns:
+        The modifier.
+
+    References:
+        Liu et al., "Length Desensitization in Direct Preference Optimization", 2024,
+        https://arxiv.org/abs/2409.06411, the LD-DPO loss.
+    """
+    between("ld", 0.0, 1.0, high_too=True, alpha=alpha)
+
+    def weighted(response: ResponseLogps, values: Tokens | None, shared: Int[Tensor, " pair"]) -> Pairs:
+        logps = response.at_tokens(values, "log-probs")
+        tail = torch.arange(logps.shape[1], device=logps.device) >= shared[:, None]
+        return (logps * torch.where(tail, alpha, 1.0).to(logps)).sum(1)
+
+    def change(logps: PairLogps) -> PairLogps:
+        w, l = logps.chosen_side, logps.rejected_side  # noqa: E741  # the paper's letters
+        shared = torch.minimum(w.length, l.length)
+        new = replace(
+            logps, chosen=weighted(w, w.token_logps, shared), rejected=weighted(l, l.token_logps, shared),
+        )  # fmt: skip
+        if logps.ref_chosen is None and logps.ref_rejected is None:
+            return new
+        references = (weighted(side, side.ref_token_logps, shared) for side in (w, l))
+        return replace(new, **dict(zip(("ref_chosen", "ref_rejected"), references, strict=True)))
+
+    def refusal(objective: Objective) -> str:
+        return "it has token weights of its own" if objective.kind == "token" else ""
+
+    return Modifier("ld", SOURCE, {"alpha": alpha}, change=change, per_token=True, refusal=refusal)

@@ -1,0 +1,109 @@
+"""An objective with a modifier applied."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from preflens.errors import ObjectiveError
+from preflens.log_probs import PairLogps, Pairs
+from preflens.objectives.base import Kind, Objective, Source
+from preflens.objectives.kinds.derive import checked, inputs_of, pair_coefficients, token_coefficients
+from preflens.objectives.modifiers.base import Modifier
+from preflens.types import PairCoefficients
+
+
+def modified(objective: Objective, modifier: Modifier) -> "ModifiedObjective":
+    """Apply a modifier to an objective.
+
+    Args:
+        objective: any objective, modified ones too.
+        modifier: what to apply.
+
+    Returns:
+        The modified objective.
+
+    Raises:
+        ObjectiveError: the two do not go together.
+    """
+    plain = objective
+    while isinstance(plain, ModifiedObjective):
+        if plain.modifier.name == modifier.name:
+            raise ObjectiveError(f"Modifier `{modifier.name}` was given twice for objective `{objective.name}`.")
+        plain = plain.objective
+    reason = modifier.refusal(plain)
+    if reason:
+        raise ObjectiveError(f"Modifier `{modifier.name}` does not go with objective `{plain.name}`: {reason}.")
+    return ModifiedObjective(objective, modifier)
+
+
+@dataclass(frozen=True)
+class ModifiedObjective:
+    """An objective with a modifier: ℓ'(a) = weight(a) · ℓ(change(a)).
+
+    Attributes:
+        objective: what is modified.
+        modifier: the modification.
+    """
+
+    objective: Objective
+    modifier: Modifier
+
+    @property
+    def name(self) -> str:
+        """The objective's name, `@`, and the modifier's."""
+        return f"{self.objective.name}@{self.modifier.name}"
+
+    @property
+    def parameters(self) -> Mapping[str, float]:
+        """Those of the objective, and those of the modifier with its name in front."""
+        own = {f"{self.modifier.name}.{k}": v for k, v in self.modifier.parameters.items()}
+        return {**self.objective.parameters, **own}
+
+    @property
+    def source(self) -> Source:
+        """The paper of the modifier."""
+        return self.modifier.source
+
+    @property
+    def kind(self) -> Kind:
+        """`token` where the modifier weighs tokens, otherwise the kind of the objective."""
+        return "token" if self.modifier.per_token else self.objective.kind
+
+    def loss(self, logps: PairLogps) -> Pairs:
+        """Return the loss of each pair. Differentiable in the log-probs.
+
+        Args:
+            logps: log-probs in nats, with what objective and modifier need beside them.
+
+        Returns:
+            The loss, no unit.
+        """
+        values = self.modifier.weight(logps) * self.objective.loss(self.modifier.change(logps))
+        return checked(self.name, values, logps)
+
+    def coefficients(self, logps: PairLogps) -> PairCoefficients:
+        """Return d_w and d_l of each pair, and of each token where tokens count differently.
+
+        Args:
+            logps: log-probs in nats.
+
+        Returns:
+            The coefficients. They may be negative.
+        """
+        compute = token_coefficients if self.kind == "token" else pair_coefficients
+        return compute(self.name, self.loss, logps)
+
+    @cached_property
+    def inputs(self) -> frozenset[str]:
+        """What the loss uses beside the two log-probs: keys of `INPUTS`."""
+        return inputs_of(self.loss)
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether the loss uses log-probs under a reference model."""
+        return "reference" in self.inputs
+
+    @property
+    def uses_length(self) -> bool:
+        """Whether the loss uses the token counts of the responses."""
+        return "length" in self.inputs

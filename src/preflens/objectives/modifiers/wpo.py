@@ -1,0 +1,40 @@
+"""WPO: pairs weighted by how likely the policy is to write them itself."""
+
+from preflens.log_probs import PairLogps, Pairs, ResponseLogps
+from preflens.objectives.base import Objective, Source
+from preflens.objectives.modifiers.base import Modifier
+
+SOURCE = Source(
+    "WPO: Enhancing RLHF with Weighted Preference Optimization", "Zhou et al.", 2024, "2406.11827", "Eq. 2",
+)  # fmt: skip
+
+
+def wpo() -> Modifier:
+    """Weighted Preference Optimization: each pair's loss times w(x,y_w) w(x,y_l), detached.
+
+    w(x,y) = exp( mean_t [ log π(y_t|…) − log Σ_v π(v|…)² ] ) over the tokens of a response. Both coefficients of a pair
+    get the same factor, so d_w/d_l and the own-pair condition are those of the objective that is weighted; which pairs
+    dominate a batch changes.
+
+    Returns:
+        The modifier.
+
+    References:
+        Zhou et al., "WPO: Enhancing RLHF with Weighted Preference Optimization", 2024,
+        https://arxiv.org/abs/2406.11827, Eq. 2 with the alignment of weights of its Section 3, as TRL has it.
+    """
+
+    def weight(logps: PairLogps) -> Pairs:
+        return _alignment(logps.chosen_side) * _alignment(logps.rejected_side)
+
+    def refusal(objective: Objective) -> str:
+        sorts = objective.name in {"aot", "aot_unpaired"}
+        return "it sorts the batch, so a weight would stand at another pair" if sorts else ""
+
+    return Modifier("wpo", SOURCE, weight=weight, refusal=refusal)
+
+
+def _alignment(response: ResponseLogps) -> Pairs:
+    logps = response.at_tokens(response.token_logps, "log-probs").detach()
+    level = response.at_tokens(response.log_sum_sq_probs, "sums of squared probabilities").detach()
+    return ((logps - level).sum(1) / response.length.clamp(min=1)).exp()
