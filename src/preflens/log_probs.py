@@ -170,11 +170,63 @@ class PairLogps:
             self.ref_rejected_token_logps, self.rejected_log_sum_sq_probs, self.future_rejected,
         )  # fmt: skip
 
+    @classmethod
+    def from_rows(
+        cls,
+        token_logps: Float[Tensor, "response token"],
+        completion_mask: Bool[Tensor, "response token"],
+        *,
+        ref_token_logps: Float[Tensor, "response token"] | None = None,
+        log_sum_sq_probs: Float[Tensor, "response token"] | None = None,
+    ) -> "PairLogps":
+        """Build them from padded rows as a model scores them, chosen rows first; the graph is kept.
+
+        Args:
+            token_logps: log-prob of the token at each position, nats; what stands outside the mask is not read.
+            completion_mask: which positions are tokens of the response, aligned with `token_logps`.
+            ref_token_logps: the same under the reference model, or None.
+            log_sum_sq_probs: log Σ_v π(v|…)² at each position, which WPO asks for, or None.
+
+        Returns:
+            Log-probs of responses and tokens, with token counts.
+
+        Example:
+            >>> rows = torch.tensor([[-9.0, -1.0, -2.0], [-9.0, -9.0, -4.0]])
+            >>> logps = PairLogps.from_rows(rows, torch.tensor([[False, True, True], [False, False, True]]))
+            >>> logps.chosen.item(), logps.rejected.item(), logps.chosen_token_logps.tolist()
+            (-3.0, -4.0, [[-1.0, -2.0]])
+        """
+        chosen, rejected = _left_aligned(token_logps, completion_mask).chunk(2)
+        n_w, n_l = completion_mask.sum(1).chunk(2)
+        result = cls(
+            chosen.sum(1), rejected.sum(1), chosen_tokens=n_w, rejected_tokens=n_l, chosen_token_logps=chosen,
+            rejected_token_logps=rejected,
+        )  # fmt: skip
+        if ref_token_logps is not None:
+            w, l = _left_aligned(ref_token_logps, completion_mask).chunk(2)  # noqa: E741  # the paper's letters
+            result = replace(result, ref_chosen=w.sum(1), ref_rejected=l.sum(1))
+            result = replace(result, ref_chosen_token_logps=w, ref_rejected_token_logps=l)
+        if log_sum_sq_probs is not None:
+            w, l = _left_aligned(log_sum_sq_probs, completion_mask).chunk(2)  # noqa: E741
+            result = replace(result, chosen_log_sum_sq_probs=w, rejected_log_sum_sq_probs=l)
+        return result
+
     def double(self) -> "PairLogps":
         """Return the same log-probs in float64, cut from any graph."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         floats = {k: v.detach().double() for k, v in values.items() if v is not None and v.is_floating_point()}
         return replace(self, **floats)
+
+
+def _left_aligned(
+    values: Float[Tensor, "response token"], mask: Bool[Tensor, "response token"]
+) -> Float[Tensor, "response response_token"]:
+    """Move the masked values of each row to its beginning, in order; zero behind them."""
+    counts = mask.sum(1)
+    width = int(counts.max())
+    order = mask.logical_not().long().argsort(dim=1, stable=True)[:, :width]
+    padding = torch.arange(width, device=mask.device) >= counts[:, None]
+    return values.gather(1, order).masked_fill(padding, 0.0)
 
 
 @dataclass(frozen=True)

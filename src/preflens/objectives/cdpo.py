@@ -31,7 +31,7 @@ def cdpo(beta: float = 0.1, eps: float = 0.1) -> MarginObjective:
 
     Args:
         beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.
-        eps: ε in [0, 0.5), the share of flipped labels. 0.1 is an example of the note.
+        eps: ε in [0, 0.5), the share of flipped labels; 0.1 is only an example.
 
     Returns:
         The objective.

@@ -22,11 +22,11 @@ IMPLICIT_CHAT = [
 ROWS = {"text": TEXT_ROWS, "chat": chat_rows(), "implicit text": IMPLICIT, "implicit chat": IMPLICIT_CHAT}
 
 
-def trainer_on(rows, tmp_path, *, kind="gpt2", max_length=32):
+def trainer_on(rows, tmp_path, *, kind="gpt2", max_length=32, **settings):
     policy, reference = tiny_model(kind, dtype=torch.float32), tiny_model(kind, dtype=torch.float32, seed=1)
     arguments = DPOConfig(
         output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to="none", max_length=max_length,
-        per_device_train_batch_size=len(rows), disable_tqdm=True,
+        per_device_train_batch_size=len(rows), disable_tqdm=True, **settings,
     )  # fmt: skip
     tokenizer = tiny_tokenizer()
     trainer = DPOTrainer(
@@ -77,3 +77,36 @@ def test_loss_of_our_dpo_is_the_loss_the_trainer_computes(tmp_path):
         policy, reference = (response_logps(m, batch).chunk(2) for m in (trainer.model, trainer.ref_model))
         expected = trainer.compute_loss(trainer.model, theirs)
     torch.testing.assert_close(dpo().loss(PairLogps(*policy, *reference)).mean(), expected, **FLOAT32)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 0.5], "ld_alpha": 0.3},
+        {"loss_type": ["ipo", "apo_down"], "use_weighting": True, "beta": 0.3},
+        {"loss_type": ["aot_unpaired"], "beta": 0.5},
+    ],
+    ids=["sum with ld", "sum with wpo", "aot"],
+)
+def test_loss_and_gradient_of_a_whole_configuration_are_those_of_the_trainer(settings, tmp_path):
+    from preflens import PairLogps, trl_objective
+
+    trainer, _ = trainer_on(TEXT_ROWS, tmp_path, **settings)
+    theirs = trainer.data_collator(list(trainer.train_dataset))
+    parameters = list(trainer.model.parameters())
+    loss = trainer.compute_loss(trainer.model, theirs)
+    expected = torch.autograd.grad(loss, parameters)
+
+    labels = theirs["input_ids"].masked_fill(theirs["completion_mask"] == 0, -100)
+    inputs = {"input_ids": theirs["input_ids"], "attention_mask": theirs["attention_mask"], "labels": labels}
+    policy = trainer.model(**inputs, fused_lm_head=True, use_cache=False)
+    with torch.no_grad():
+        reference = trainer.ref_model(**inputs, fused_lm_head=True, use_cache=False)
+    logps = PairLogps.from_rows(
+        policy.log_probs, theirs["completion_mask"][:, 1:].bool(), ref_token_logps=reference.log_probs,
+        log_sum_sq_probs=policy.log_sum_sq_probs,
+    )  # fmt: skip
+    ours = trl_objective(**settings).loss(logps).mean()
+    torch.testing.assert_close(ours, loss, **FLOAT32)
+    for mine, other in zip(torch.autograd.grad(ours, parameters), expected, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-4 * other.abs().max().item())
