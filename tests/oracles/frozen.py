@@ -19,7 +19,8 @@ def kto(x, fixed, beta=0.1):
 
 def beta_dpo(x, fixed, beta=0.1, alpha=0.6):
     (a, b), (fixed_a, fixed_b) = ratios(x), ratios(fixed)
-    return -F.logsigmoid(beta * (1 + alpha * beta * (fixed_a - fixed_b).mean()) * (a - b))
+    beta_batch = max(beta * (1 + alpha * (fixed_a - fixed_b).mean().item()), 1e-3)
+    return -F.logsigmoid(beta_batch * (a - b))
 
 
 def adadpo(x, fixed, beta=0.1, cap=2.0):

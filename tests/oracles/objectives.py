@@ -177,9 +177,9 @@ def cal_dpo(x, beta=0.1):
     return s(b - a) + 2 * (0.5 / beta - a), s(b - a) + 2 * (0.5 / beta + b)
 
 
-def beta_dpo(x, beta=0.1, alpha=0.6, m0=0.0):
+def beta_dpo(x, beta=0.1, alpha=0.6, m0=0.0, floor=1e-3):
     u = ratios(x)[0] - ratios(x)[1]
-    now = beta * (1 + alpha * ((beta * u).mean() - m0))
+    now = max(beta * (1 + alpha * (u.mean().item() - m0)), floor)
     return both(now * s(-now * u))
 
 

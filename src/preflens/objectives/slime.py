@@ -13,7 +13,7 @@ SOURCE = Source(
     "Afanasyev and Iov",
     2026,
     "2602.02383",
-    "the SLIME objective",
+    "Eqs. 5 to 10",
 )
 
 
@@ -55,7 +55,7 @@ def slime(
 
     References:
         Afanasyev and Iov, "SLIME: Stabilized Likelihood Implicit Margin Enforcement for Preference Optimization", 2026,
-        https://arxiv.org/abs/2602.02383, the SLIME objective.
+        https://arxiv.org/abs/2602.02383, Eqs. 5 to 10.
     """
     non_negative("slime", lam_w=lam_w, lam_l=lam_l, lam_d=lam_d)
     finite("slime", delta=delta, hard=hard, soft=soft)
