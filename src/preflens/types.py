@@ -2,19 +2,22 @@
 
 One vocabulary of axes is used in every annotation:
 
-=================  ====================================================================
-axis               is
-=================  ====================================================================
-``pair``           preference pairs
-``response``       2·pair rows, the chosen ones first
-``token``          positions of a padded row
-``scored_token``   tokens of all responses that have a log-prob, response by response
-``vocab``          entries of the vocabulary
-``in``, ``out``    input and output features of a layer
-``row``            rows a layer sees of one response: positions, heads and positions, or one
-``*block``         what a Gram is broken down by: nothing, or layers, or modules
-``step``           steps of a rollout, the start included
-=================  ====================================================================
+==================  ====================================================================
+axis                is
+==================  ====================================================================
+``pair``            preference pairs
+``response``        2·pair rows, the chosen ones first
+``token``           positions of a padded row
+``scored_token``    tokens of all responses that have a log-prob, response by response
+``chosen_token``    tokens of the chosen responses, padded at the end
+``rejected_token``  tokens of the rejected responses, padded at the end
+``response_token``  either of these two
+``vocab``           entries of the vocabulary
+``in``, ``out``     input and output features of a layer
+``row``             rows a layer sees of one response: positions, heads and positions, or one
+``*block``          what a Gram is broken down by: nothing, or layers, or modules
+``step``            steps of a rollout, the start included
+==================  ====================================================================
 
 Log-probabilities are sums over the tokens of a response, in nats. Nothing here is a mean over a batch or over tokens
 unless its name says ``_per_token``.

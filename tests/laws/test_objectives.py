@@ -7,6 +7,7 @@ import torch
 
 from preflens import OBJECTIVES, LogpChange, Outcome, PairLogps, classify, condition, predict_change
 from preflens.errors import NumericalError
+from preflens.objectives.trl import TRL_LOSS_TYPES, TrlSettings
 from preflens.types import BatchGram
 from tests.cases.logps import drawn_logps, extreme_logps, far_logps, moved, rows
 from tests.oracles.domains import DOMAINS
@@ -34,6 +35,12 @@ def places(name):
 def test_every_objective_has_an_independent_closed_form():
     assert set(CLOSED_FORMS) | (set(TOKEN_CLOSED_FORMS) - {"dpo@ld"}) == set(OBJECTIVES)
     assert len(CLOSED_FORMS) == len(WHOLE)
+
+
+def test_the_value_of_every_loss_has_an_independent_truth():
+    by_trl = {make(TrlSettings(label_smoothing=0.1)).name for make in TRL_LOSS_TYPES.values()}
+    valueless = {"fpa"}  # only its gradient means something
+    assert set(LOSSES) | set(FROZEN) | by_trl | valueless == set(OBJECTIVES)
 
 
 @every_objective_of_responses

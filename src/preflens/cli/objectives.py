@@ -76,7 +76,7 @@ def _print_one(objective: "Objective") -> None:
         rows.add_row(f"[dim]{escape(label)}[/]", escape(text))
     OUTPUT.print(rows, highlight=False)
     for source in sources_of(objective):
-        OUTPUT.print(f"\n{escape(source.bibtex)}", highlight=False)
+        OUTPUT.print(f"\n{escape(source.bibtex)}", highlight=False, soft_wrap=True)
 
 
 def _about(objective: "Objective") -> list[tuple[str, str]]:
