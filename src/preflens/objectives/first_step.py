@@ -2,6 +2,7 @@
 
 import torch
 
+from preflens.errors import NumericalError
 from preflens.log_probs import PairLogps
 from preflens.objectives.base import Objective
 
@@ -33,7 +34,10 @@ def condition_of(objective: Objective) -> str:
     """
     if objective.kind == "token":
         return BY_TOKEN
-    c = objective.coefficients(_drawn())
+    try:
+        c = objective.coefficients(_drawn())
+    except NumericalError:
+        return GENERAL
     return EQUAL if torch.allclose(c.chosen, c.rejected, rtol=1e-9, atol=0) else GENERAL
 
 
@@ -51,7 +55,10 @@ def at_reference(objective: Objective) -> str:
     logps = PairLogps(
         same, same, same, same, count, count, token, token, token, token, token, token, same, same,
     )  # fmt: skip
-    c = objective.coefficients(logps)
+    try:
+        c = objective.coefficients(logps)
+    except NumericalError as error:
+        return f"no coefficients with these parameters. {error}"
     d_w, d_l = c.chosen.item(), c.rejected.item()
     text = f"d_w = {d_w:.3g}, d_l = {d_l:.3g} for a pair with 10 tokens and −20 nats on each side"
     if d_w < 0 and d_l < 0:

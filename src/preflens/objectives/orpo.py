@@ -48,8 +48,11 @@ def orpo(lam: float = 0.1) -> MarginObjective:
 
     def log_odds(response: ResponseLogps) -> Pairs:
         q = response.logp_per_token
-        # log(1 − exp q): the first form loses digits for q far below 0, the second near 0
-        tail = torch.where(q > -0.7, torch.log(-torch.expm1(q)), torch.log1p(-q.exp()))
+        # log(1 − exp q): the first form loses digits for q far below 0, the second near 0. Each gets only the q it is
+        # meant for: a form that overflows would spoil the derivative even where it is not chosen.
+        near = q > -0.7
+        close, far = torch.where(near, q, -1.0), torch.where(near, -1.0, q)
+        tail = torch.where(near, torch.log(-torch.expm1(close)), torch.log1p(-far.exp()))
         return q - tail
 
     def m(z: Pairs) -> Pairs:

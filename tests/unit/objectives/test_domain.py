@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from preflens import MODIFIERS, OBJECTIVES, parse_objective
+from preflens import MODIFIERS, OBJECTIVES, PairLogps, parse_objective
 from preflens.errors import ObjectiveError
+from preflens.objectives.first_step import GENERAL, at_reference, condition_of
 from preflens.objectives.parse import default_parameters
 from tests.cases.logps import drawn_logps, far_logps
 
@@ -56,3 +57,17 @@ def test_alphapo_without_curvature_is_simpo():
     logps = drawn_logps()
     ours = parse_objective("alphapo:beta=2,gamma=1,alpha=0").loss(logps)
     torch.testing.assert_close(ours, parse_objective("simpo:beta=2,gamma=1").loss(logps))
+
+
+def test_parameters_for_which_nothing_is_representable_are_said_and_break_nothing():
+    objective = parse_objective("alphapo:alpha=2000")
+    assert objective.inputs == {"length"}
+    assert "no coefficients with these parameters. Objective `alphapo` has no finite loss" in at_reference(objective)
+    assert condition_of(objective) == GENERAL
+
+
+def test_orpo_has_a_derivative_at_probabilities_next_to_one():
+    q = torch.tensor([-1e-20], dtype=torch.float64)
+    logps = PairLogps(q, q.clone(), chosen_tokens=torch.ones(1).long(), rejected_tokens=torch.ones(1).long())
+    c = OBJECTIVES["orpo"]().coefficients(logps)
+    torch.testing.assert_close(c.rejected, 0.1 * 0.5 / -q)
