@@ -24,12 +24,14 @@ def rows(name: str) -> list[dict]:
 
 def cost_by_model() -> None:
     """Cost of each method as a ratio to a plain training pass."""
-    found = [r for r in rows("pair_geometry") if "ratio to lean" in r and r["method"] in COLOURS]
-    models = list(dict.fromkeys(r["model"] for r in found))
+    found: dict[tuple[str, str], float] = {}
+    for row in rows("pair_geometry"):
+        found.setdefault((row["model"], row["method"]), row["ratio"])  # the group with most rounds comes first
+    models = list(dict.fromkeys(model for model, _ in found))
     figure, axis = plt.subplots(figsize=(10, 4.4), layout="constrained")
     width = 0.8 / len(COLOURS)
     for k, (method, colour) in enumerate(COLOURS.items()):
-        heights = [next((r["ratio"] for r in found if (r["model"], r["method"]) == (m, method)), 0) for m in models]
+        heights = [found.get((model, method), 0) for model in models]
         places = [i + (k - (len(COLOURS) - 1) / 2) * width for i in range(len(models))]
         axis.bar(places, heights, width, color=colour, label=method)
     axis.axhline(1, color="#333", linewidth=1, linestyle="--")
@@ -76,7 +78,23 @@ def memory() -> None:
     figure.savefig(IMAGES / "performance-memory.png", dpi=130)
 
 
+def training() -> None:
+    """Cost of a training step with the probe and with ours, as a ratio to TRL's own."""
+    found = [r for r in rows("train_step") if r["ratio"] != 1]
+    models, methods = (list(dict.fromkeys(r[key] for r in found)) for key in ("model", "method"))
+    figure, axis = plt.subplots(figsize=(10, 3.4), layout="constrained")
+    for k, (method, colour) in enumerate(zip(methods, ("#e69f00", "#56b4e9", "#009e73"), strict=True)):
+        heights = [next(r["ratio"] for r in found if (r["model"], r["method"]) == (m, method)) for m in models]
+        axis.bar([i + (k - 1) * 0.27 for i in range(len(models))], heights, 0.27, color=colour, label=method)
+    axis.axhline(1, color="#333", linewidth=1, linestyle="--")
+    axis.set_xticks(range(len(models)), models, fontsize=8)
+    axis.set_ylabel("step, ratio to TRL's own")
+    axis.legend(frameon=False)
+    figure.savefig(IMAGES / "performance-training.png", dpi=130)
+
+
 if __name__ == "__main__":
     cost_by_model()
     cost_by_shape()
     memory()
+    training()

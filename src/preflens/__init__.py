@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from preflens.records.analysis import Analysis
     from preflens.records.outcome import Outcome
     from preflens.report.render import render_report
+    from preflens.training import PreferenceTrainer, PreflensCallback
     from preflens.types import BatchGram, HeadInput, LogpChange, PairCoefficients, PairGram
 
 # Loaded when first used: torch and transformers take seconds, and the report needs neither.
@@ -46,6 +47,9 @@ _HOMES = {
     "analyze": "preflens.analysis.analyze",
     "Analysis": "preflens.records.analysis",
     "render_report": "preflens.report.render",
+    # training with TRL
+    "PreferenceTrainer": "preflens.training",
+    "PreflensCallback": "preflens.training",
     # what it reads
     "read_pairs": "preflens.language_models.reading",
     "load_model": "preflens.language_models.loading",
@@ -107,6 +111,8 @@ __all__ = [
     "PairGram",
     "PairLogps",
     "PairwiseObjective",
+    "PreferenceTrainer",
+    "PreflensCallback",
     "TokenCoefficients",
     "TokenObjective",
     "WeightedSum",

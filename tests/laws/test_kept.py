@@ -54,7 +54,9 @@ def test_several_passes_share_the_updates_and_ask_once_a_parameter():
 
     found = changes_along(kept, update_of, directions=1)
     for batch, changes in zip(batches, found, strict=True):
-        torch.testing.assert_close(changes, directional(model, forward_of(model, batch), [update]), rtol=1e-8, atol=1e-10)
+        torch.testing.assert_close(
+            changes, directional(model, forward_of(model, batch), [update]), rtol=1e-8, atol=1e-10
+        )
     assert len(asked) <= len(place) + 1  # the tied head's weight twice
 
 

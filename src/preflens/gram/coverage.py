@@ -74,9 +74,11 @@ def audit(module: nn.Module, owners: Owners, forward: Forward, found: Streamed) 
     ours = [found.first_pair(number).cpu() for number in checked]
     there = [number for number, p in enumerate(found.products) if p is not None]
     whole = torch.stack([found.first_pair(number).cpu() for number in there]).sum(0) if there else torch.zeros(2, 2)
-    rounding = _norms(whole) * _ROUNDING.get(values.dtype, _ROUNDING_HALF)
+    # Under autocast log-probs are float32 and what leads to them is not.
+    dtype = torch.bfloat16 if torch.is_autocast_enabled(values.device.type) else values.dtype
+    rounding = _norms(whole) * _ROUNDING.get(dtype, _ROUNDING_HALF)
     for block, mine, true in zip(blocks, ours, expected, strict=True):
-        allowed = _norms(true) * _TOLERANCE.get(values.dtype, _TOLERANCE_HALF) + rounding
+        allowed = _norms(true) * _TOLERANCE.get(dtype, _TOLERANCE_HALF) + rounding
         _compare(block, mine, true, allowed)
     _AUDITED.setdefault(module, set()).add(_key(owners, forward))
 

@@ -100,12 +100,7 @@ class Directional:
         updates = [[None if p is None else update[p] for p in own] for update in self._updates]
 
         def visit(number: int, rows: SoftmaxRows, here: slice, gradient: Tensor) -> None:  # noqa: ARG001  # one part
-            for k, update in enumerate(self._updates):
-                moved = 0 if own[0] is None else rows.inputs @ update[own[0]][here].to(rows.inputs).T
-                if own[1] is not None:
-                    moved = moved + update[own[1]][here].to(rows.inputs)
-                change = (moved * gradient).sum(1).double()
-                self.changes[k].index_add_(0, head.response_index, change)
+            self.changes += slice_along(rows, here, gradient, updates)
 
         everything = torch.arange(len(head.hidden), device=head.hidden.device)
         nothing = own[0] is None and own[1] is None

@@ -1,0 +1,91 @@
+"""Trainers over random pairs, and what a step of theirs costs."""
+
+import tempfile
+import time
+from statistics import median
+
+import torch
+from datasets import Dataset
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, TrainerCallback
+from trl import DPOConfig, DPOTrainer
+
+from benchmarks.shared.models import Case
+
+TOKENS = 128
+
+
+class Stopwatch(TrainerCallback):
+    """Times optimizer steps from begin to end."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def on_step_begin(self, *_: object, **__: object) -> None:
+        """Start."""
+        self._start = time.perf_counter()
+
+    def on_step_end(self, *_: object, **__: object) -> None:
+        """Stop."""
+        self.seconds.append(time.perf_counter() - self._start)
+
+
+def make_trainer(case: Case, kind: type[DPOTrainer], *, pairs: int, steps: int, **own: object) -> DPOTrainer:
+    """A trainer of a fresh model with TRL's defaults, gradient checkpointing and bf16 apart.
+
+    Args:
+        case: which model.
+        kind: class of the trainer.
+        pairs: in a step.
+        steps: of a call of `train`.
+        **own: arguments of our trainer.
+
+    Returns:
+        The trainer, with a stopwatch.
+    """
+    torch.manual_seed(0)
+    model = case.make()
+    reference = None if hasattr(model, "peft_config") else case.make()
+    args = DPOConfig(
+        output_dir=tempfile.mkdtemp(), use_cpu=True, bf16=False, report_to="none", max_steps=steps, save_strategy="no",
+        per_device_train_batch_size=pairs, gradient_checkpointing=False, disable_tqdm=True, logging_steps=10_000,
+    )  # fmt: skip
+    trainer = kind(
+        model=model, ref_model=reference, args=args, train_dataset=_random_rows(case.vocabulary, pairs * steps),
+        processing_class=_tokenizer(case.vocabulary), **own,
+    )  # fmt: skip
+    trainer.stopwatch = Stopwatch()
+    trainer.add_callback(trainer.stopwatch)
+    return trainer
+
+
+def step_seconds(trainers: dict[str, DPOTrainer], *, rounds: int) -> dict[str, float]:
+    """Let trainers take turns of a few steps.
+
+    Args:
+        trainers: by name.
+        rounds: turns of each; the first one does not count, nor does the first step of a turn.
+
+    Returns:
+        Median seconds of a step.
+    """
+    taken: dict[str, list[float]] = {name: [] for name in trainers}
+    for number in range(rounds + 1):
+        for name, trainer in trainers.items():
+            trainer.stopwatch.seconds.clear()
+            trainer.train()
+            if number:
+                taken[name] += trainer.stopwatch.seconds[1:]
+    return {name: median(times) for name, times in taken.items()}
+
+
+def _random_rows(vocabulary: int, count: int) -> Dataset:
+    half = TOKENS // 2
+    ids = torch.randint(1, vocabulary, (3, count, half)).tolist()
+    return Dataset.from_dict({"prompt_ids": ids[0], "chosen_ids": ids[1], "rejected_ids": ids[2]})
+
+
+def _tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:
+    tokenizer = Tokenizer(models.WordLevel({str(i): i for i in range(vocabulary)}, unk_token="0"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="0", eos_token="0")

@@ -1,0 +1,1 @@
+"""Experiments that stay out of the wheel."""

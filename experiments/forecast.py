@@ -1,0 +1,123 @@
+"""Forecast against fact on held-out pairs, over steps of TRL's DPO with AdamW, at learning rates from TRL's default up.
+
+A small pretrained model, three data sets, three seeds; every step is probed. Rows are mean changes of chosen and of
+rejected log-probs of fixed held-out pairs.
+"""
+
+import argparse
+import copy
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from datasets import Dataset, disable_progress_bars
+from trl import DPOConfig, DPOTrainer
+
+from benchmarks.shared.clock import about
+from preflens import load_model, load_tokenizer, read_pairs
+from preflens.training import PreflensCallback
+from preflens.training.calibration import agreement
+from preflens.training.rows import Rows
+
+DATA_SETS = ("polite_edits", "tweets_long", "pandalm_human")
+LEARNING_RATES = (1e-6, 1e-5, 1e-4, 1e-3)  # the first is TRL's default
+STEPS, HELD_OUT, BATCH = 100, 32, 8
+
+
+def plain_rows(path: Path, limit: int) -> list[dict[str, str]]:
+    """Pairs as texts."""
+    pairs = read_pairs(path).pairs
+    texts = [p for p in pairs if isinstance(p.chosen, str)] or pairs
+    return [
+        {"prompt": _text(p.prompt), "chosen": _text(p.chosen), "rejected": _text(p.rejected)} for p in texts[:limit]
+    ]
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else "\n".join(message["content"] for message in value)
+
+
+def run(name: str, learning_rate: float, seed: int, *, steps: int, root: Path) -> list[dict[str, float]]:
+    """Train once, and return a row a step: forecasts and facts of both sides."""
+    train, test = (
+        plain_rows(root / "data" / "preference" / f"{name}.{part}.jsonl.gz", n)
+        for part, n in (("train", 2000), ("test", HELD_OUT))
+    )
+    order = np.random.default_rng(seed).permutation(len(train))[: steps * BATCH]
+    folder = str(root / "models" / "stories260k")
+    model, tokenizer = load_model(folder), load_tokenizer(folder)
+    with tempfile.TemporaryDirectory() as out:
+        args = DPOConfig(
+            output_dir=out, use_cpu=True, bf16=False, report_to="none", max_steps=steps, seed=seed, logging_steps=steps,
+            per_device_train_batch_size=BATCH, save_strategy="no", learning_rate=learning_rate, disable_tqdm=True,
+            max_length=384, gradient_checkpointing=False,
+        )  # fmt: skip
+        trainer = DPOTrainer(
+            model=model, ref_model=copy.deepcopy(model), args=args, processing_class=tokenizer,
+            train_dataset=Dataset.from_list([train[i] for i in order]),
+        )  # fmt: skip
+        PreflensCallback(every=1, max_overhead=None, probe_pairs=test, alerts=None).attach(trainer)
+        trainer.train()
+        table = Rows(Path(out) / "preflens" / "probe.parquet").read().to_pandas()
+    held_out = table[table["set"] == "probe"].groupby("step").mean(numeric_only=True)
+    wanted = [
+        f"{kind}_{side}" for kind in ("plain", "optimizer", "attribution", "fact") for side in ("chosen", "rejected")
+    ]
+    return held_out[wanted].reset_index().to_dict("records")
+
+
+def summary(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Agreement of each forecast with the facts, the two sides together and apart."""
+    found = {}
+    for kind in ("plain", "optimizer", "persistence"):
+        for sides in (("chosen",), ("rejected",), ("chosen", "rejected")):
+            forecast, fact = [], []
+            for side in sides:
+                facts = np.array([row[f"fact_{side}"] for row in rows])
+                made = facts[:-1] if kind == "persistence" else np.array([row[f"{kind}_{side}"] for row in rows])[1:]
+                forecast.append(made)
+                fact.append(facts[1:])
+            result = agreement(np.concatenate(forecast), np.concatenate(fact))
+            if result is not None:
+                found[f"{kind}, {' and '.join(sides)}"] = {k: round(v, 5) for k, v in vars(result).items()}
+    return found
+
+
+def main() -> None:
+    """Run everything that is not there yet, one line of JSON a run."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "forecast.jsonl")
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--data", nargs="+", default=list(DATA_SETS))
+    arguments = parser.parse_args()
+    if "PREFLENS_REAL_DATA" not in os.environ:
+        sys.exit("PREFLENS_REAL_DATA should name the folder with `data` and `models`.")
+    root = Path(os.environ["PREFLENS_REAL_DATA"])
+    disable_progress_bars()
+    done = {tuple(json.loads(line)[k] for k in ("data", "learning rate", "seed")) for line in _lines(arguments.out)}
+    for name in arguments.data:
+        for learning_rate in LEARNING_RATES:
+            for seed in arguments.seeds:
+                if (name, learning_rate, seed) in done:
+                    continue
+                rows = run(name, learning_rate, seed, steps=arguments.steps, root=root)
+                sums = {k: round(sum(row[k] for row in rows), 6) for k in rows[0] if k != "step"}
+                line = {"data": name, "learning rate": learning_rate, "seed": seed, "steps": arguments.steps}
+                line |= {"agreement": summary(rows), "sum over steps": sums} | about()
+                with arguments.out.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(line) + "\n")
+                print(name, learning_rate, seed, line["agreement"].get("optimizer, chosen and rejected"), flush=True)
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main()

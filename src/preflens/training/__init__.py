@@ -1,0 +1,15 @@
+"""Preference training with TRL: the probe that watches any run, and a trainer for any objective."""
+
+from importlib.util import find_spec
+
+from preflens.errors import MissingExtraError
+
+if find_spec("trl") is None:
+    raise MissingExtraError("Training needs TRL. Install it with `pip install 'preflens[train]'`.")
+
+from preflens.training.alerts import Alerts
+from preflens.training.probe import PreflensCallback
+from preflens.training.schedules import Schedule, schedule
+from preflens.training.trainer import PreferenceTrainer
+
+__all__ = ["Alerts", "PreferenceTrainer", "PreflensCallback", "Schedule", "schedule"]

@@ -1,0 +1,79 @@
+"""How well forecasts of the last steps agreed with what then happened."""
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Forecasts beside facts.
+
+    Attributes:
+        slope: of fact on forecast, through the origin; 1 if sizes are right.
+        r2: 1 − Σ(fact − forecast)² / Σ(fact − mean fact)²; nothing is fitted, so it is negative where the mean of the
+            facts would have been the better forecast.
+        signs: share of forecasts with the sign of the fact.
+    """
+
+    slope: float
+    r2: float
+    signs: float
+
+
+class Calibration:
+    """A window of forecasts and facts: mean changes of log-probs at probed steps.
+
+    Args:
+        window: how many probed steps are remembered.
+    """
+
+    # Fewer points say nothing about a spread.
+    FEWEST = 4
+
+    def __init__(self, *, window: int = 50) -> None:
+        self._rows: deque[tuple[dict[str, float], float, float | None]] = deque(maxlen=2 * window)
+        self._last: dict[str, float] = {}
+
+    def add(self, side: str, forecasts: dict[str, float], fact: float) -> None:
+        """Note a probed step.
+
+        Args:
+            side: `chosen` or `rejected`.
+            forecasts: by name, nats.
+            fact: nats.
+        """
+        self._rows.append((forecasts, fact, self._last.get(side)))
+        self._last[side] = fact
+
+    def of(self, name: str) -> Agreement | None:
+        """Compare one forecast with the facts.
+
+        Args:
+            name: of the forecast; `persistence` repeats the last fact.
+
+        Returns:
+            The agreement, or None where there are too few points, or all facts are alike.
+        """
+        pairs = [(last if name == "persistence" else forecasts.get(name), fact) for forecasts, fact, last in self._rows]
+        known = [(forecast, fact) for forecast, fact in pairs if forecast is not None]
+        return agreement(*np.array(known).T) if len(known) >= self.FEWEST else None
+
+
+def agreement(forecast: np.ndarray, fact: np.ndarray) -> Agreement | None:
+    """Compare forecasts with facts.
+
+    Args:
+        forecast: one number a step, nats.
+        fact: the same.
+
+    Returns:
+        The agreement, or None where all facts are alike or nothing was forecast.
+    """
+    spread, square = float(((fact - fact.mean()) ** 2).sum()), float((forecast**2).sum())
+    if spread == 0 or square == 0:
+        return None
+    missed = float(((fact - forecast) ** 2).sum())
+    signs = float((np.sign(forecast) == np.sign(fact)).mean())
+    return Agreement(float((forecast * fact).sum()) / square, 1 - missed / spread, signs)

@@ -1,0 +1,133 @@
+"""Looking at pairs before and after an optimizer's step."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor, nn
+
+from preflens.analysis.memory import limit_for, memory_budget
+from preflens.analysis.passes import Passes, PassLimit, Scorer, make_passes
+from preflens.gram.kept import KeptGradients, changes_along, keep_gradients
+from preflens.gram.outcome import Outcome
+from preflens.gram.softmax_rows import softmax_rows
+from preflens.language_models.model import evaluating
+from preflens.language_models.tokenizing import TokenizedPair
+from preflens.training.looks import Look, change_of, joined
+from preflens.training.next_step import NextStep
+from preflens.types import HeadInput, LogpChange, PairGram
+
+
+@dataclass
+class Looker:
+    """Looks at pairs with a model in training; weights, gradients, modes and random state stay as they are.
+
+    Attributes:
+        scorer: the model and how it is scored.
+        autocast: makes the context in which the model computes as it does in training.
+        memory: bytes that the activations of a pass may take, and kept gradients too; None for half of what is free.
+        limit: how much goes into a pass; found at the first look.
+    """
+
+    scorer: Scorer
+    autocast: Callable[[], AbstractContextManager[None]]
+    memory: float | None = None
+    limit: PassLimit | None = field(default=None, init=False)
+
+    def before(self, pairs: Sequence[TokenizedPair], step: NextStep) -> tuple[Look, list[KeptGradients]]:
+        """Look at pairs before the optimizer's step.
+
+        Args:
+            pairs: at least one.
+            step: foretells the optimizer.
+
+        Returns:
+            The look, and the gradients where they are still needed because the step cannot be foretold.
+        """
+        with self._looking():
+            passes, found, waiting = self._passes(pairs), [], []
+            for forward in passes.gram_forwards():
+                waiting.append(keep_gradients(self.scorer.model, forward, pin=not step.foretold))
+                if step.foretold and sum(k.bytes for k in waiting) > self._budget():
+                    found += _forecasts(waiting, step)
+                    waiting.clear()
+            found += _forecasts(waiting, step)
+        changes, logps = joined([f.changes for f in found]), joined([f.logps for f in found])
+        chosen, rejected = logps.chunk(2)
+        look = Look(
+            tuple(pairs), chosen, rejected, _joined_grams([f.gram for f in found]), coefficients=None,
+            plain=change_of(changes[0]), optimizer=change_of(changes[1]) if step.foretold else None,
+        )  # fmt: skip
+        return look, [] if step.foretold else waiting
+
+    def after(self, look: Look, attribution: LogpChange | None) -> Look:
+        """Look at pairs after the optimizer's step.
+
+        Args:
+            look: from before it.
+            attribution: to the update that was made.
+
+        Returns:
+            The complete look.
+        """
+        chosen, rejected = self.logps(look.pairs).chunk(2)
+        return look.after(chosen, rejected, attribution)
+
+    def logps(self, pairs: Sequence[TokenizedPair]) -> Float64[Tensor, " response"]:
+        """Score pairs.
+
+        Args:
+            pairs: at least one.
+
+        Returns:
+            Log-probs, nats; all chosen responses first.
+        """
+        with self._looking(), torch.no_grad():
+            return joined([_logps(forward()) for forward in self._passes(pairs).gram_forwards()])
+
+    @contextmanager
+    def _looking(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            stack.enter_context(evaluating(self.scorer.model))
+            stack.enter_context(self.autocast())
+            yield
+
+    def _passes(self, pairs: Sequence[TokenizedPair]) -> Passes:
+        if self.limit is None:
+            longest = max(pairs, key=lambda pair: pair.longest)
+            self.limit = limit_for(self.scorer, longest, memory=self._budget())
+        return make_passes(self.scorer, pairs, self.limit)
+
+    def _budget(self) -> float:
+        return memory_budget(self.scorer.model.device) if self.memory is None else self.memory
+
+
+@dataclass(frozen=True)
+class _Forecast:
+    """What one pass found."""
+
+    logps: Float64[Tensor, " response"]
+    gram: PairGram
+    changes: Float64[Tensor, "direction response"]
+
+
+def _joined_grams(grams: Sequence[PairGram]) -> PairGram:
+    return PairGram(
+        torch.cat([g.chosen_sq_norm for g in grams]),
+        torch.cat([g.rejected_sq_norm for g in grams]),
+        torch.cat([g.inner_product for g in grams]),
+    )
+
+
+def _forecasts(kept: Sequence[KeptGradients], step: NextStep) -> list[_Forecast]:
+    def updates(parameter: nn.Parameter) -> list[Tensor]:
+        return [step.plain(parameter), *([step.update(parameter)] if step.foretold else [])]
+
+    changes = changes_along(kept, updates, directions=2 if step.foretold else 1)
+    return [_Forecast(k.logps, k.pair_gram(), change) for k, change in zip(kept, changes, strict=True)]
+
+
+def _logps(outcome: Outcome) -> Float64[Tensor, " response"]:
+    return softmax_rows(outcome).logps() if isinstance(outcome, HeadInput) else outcome.detach().double()

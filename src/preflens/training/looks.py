@@ -1,0 +1,140 @@
+"""What a probed step found out about a set of pairs, before the optimizer's step and after it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import chain
+from typing import Any
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from preflens.dynamics import cancellation_tolerance, classify, predict_change
+from preflens.language_models.tokenizing import TokenizedPair
+from preflens.records.outcome import Outcome
+from preflens.types import LogpChange, PairCoefficients, PairGram
+
+
+@dataclass(frozen=True)
+class Look:
+    """Forecast and fact of one optimizer step for a set of pairs. All changes in nats, summed over a response's tokens.
+
+    Attributes:
+        pairs: whose.
+        chosen_logp: log π of the chosen responses before the step.
+        rejected_logp: the same of the rejected ones.
+        gram: geometry before the step.
+        coefficients: what the loss sends to each response, as its share of the step; None where that is not known.
+        plain: forecast of plain gradient descent with the step's gradient and learning rate, other pairs included.
+        optimizer: forecast of the update that the optimizer was about to make; None where it could not be foretold.
+        attribution: ⟨g_i, Δθ⟩ of the update that was made; None before it, and where it was not followed.
+        fact: the change that was measured; None before the step.
+    """
+
+    pairs: tuple[TokenizedPair, ...]
+    chosen_logp: Float64[Tensor, " pair"]
+    rejected_logp: Float64[Tensor, " pair"]
+    gram: PairGram
+    coefficients: PairCoefficients | None
+    plain: LogpChange
+    optimizer: LogpChange | None
+    attribution: LogpChange | None = None
+    fact: LogpChange | None = None
+
+    def after(self, chosen_logp: Tensor, rejected_logp: Tensor, attribution: LogpChange | None) -> "Look":
+        """Add what the step did.
+
+        Args:
+            chosen_logp: log π of the chosen responses after it, nats.
+            rejected_logp: the same of the rejected ones.
+            attribution: to the update that was made.
+
+        Returns:
+            The complete look.
+        """
+        fact = LogpChange(chosen_logp - self.chosen_logp, rejected_logp - self.rejected_logp)
+        return replace(self, attribution=attribution, fact=fact)
+
+    def part(self, here: slice) -> "Look":
+        """Take some of the pairs.
+
+        Args:
+            here: which.
+
+        Returns:
+            The look at them.
+        """
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Look(**{name: _part(value, here) for name, value in values.items()})
+
+    @property
+    def curvature(self) -> LogpChange | None:
+        """What the first order misses: the fact less the attribution."""
+        if self.fact is None or self.attribution is None:
+            return None
+        one, other = self.fact, self.attribution
+        return LogpChange(one.chosen - other.chosen, one.rejected - other.rejected)
+
+    def outcomes(self) -> tuple[Outcome, ...] | None:
+        """Say what each pair's own part of a plain step does to it; None without coefficients."""
+        if self.coefficients is None:
+            return None
+        own = predict_change(self.gram, self.coefficients, learning_rate=1.0)
+        return classify(own, cancellation_tolerance(self.gram, self.coefficients, learning_rate=1.0))
+
+
+def merged(looks: Sequence[Look]) -> Look:
+    """Put looks of several processes at one step together.
+
+    Args:
+        looks: at least one.
+
+    Returns:
+        One look at all pairs.
+    """
+    return Look(**{f.name: _together([getattr(look, f.name) for look in looks]) for f in fields(Look)})
+
+
+def change_of(values: Float64[Tensor, " response"]) -> LogpChange:
+    """Split changes of responses, the chosen ones first, into the two sides.
+
+    Args:
+        values: nats.
+
+    Returns:
+        The change.
+    """
+    chosen, rejected = values.chunk(2)
+    return LogpChange(chosen, rejected)
+
+
+def joined(parts: list[Float64[Tensor, "*direction response"]]) -> Float64[Tensor, "*direction all_responses"]:
+    """Put the responses of several passes together, all chosen ones first.
+
+    Args:
+        parts: of each pass, its chosen responses first.
+
+    Returns:
+        The whole, on the CPU.
+    """
+    halves = [part.cpu().chunk(2, dim=-1) for part in parts]
+    return torch.cat([half[side] for side in (0, 1) for half in halves], dim=-1)
+
+
+def _part(value: Any, here: slice) -> Any:  # noqa: ANN401  # a field of a look
+    if value is None:
+        return None
+    if isinstance(value, (Tensor, tuple)):
+        return value[here]
+    return type(value)(**{name: v if v is None else v[here] for name, v in vars(value).items()})
+
+
+def _together(values: Sequence[Any]) -> Any:  # noqa: ANN401  # a field of a look
+    first = values[0]
+    if any(value is None for value in values):
+        return None
+    if isinstance(first, Tensor):
+        return torch.cat(list(values))
+    if isinstance(first, tuple):
+        return tuple(chain.from_iterable(values))
+    return type(first)(**{name: _together([vars(value)[name] for value in values]) for name in vars(first)})

@@ -1,0 +1,67 @@
+"""Where the findings of a probed step go: the trainer's log, a file of rows, and whoever should be told."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from preflens.training.alerts import Alert, Alerts
+from preflens.training.calibration import Calibration
+from preflens.training.looks import Look
+from preflens.training.metrics import calibration_metrics, finite, look_metrics
+from preflens.training.rows import Rows, rows_of
+
+
+class Recorder:
+    """Records a run. Only the first process has one.
+
+    Args:
+        trainer: whose log takes the numbers.
+        window: probed steps that calibration looks back on.
+        alerts: what to watch for; None for nothing.
+        numbers: row numbers of the training data, by the ids of pairs.
+    """
+
+    def __init__(self, trainer: Any, *, window: int, alerts: Alerts | None, numbers: Mapping[str, int]) -> None:  # noqa: ANN401  # trl's
+        self._trainer, self._numbers = trainer, numbers
+        self._calibrations = {name: Calibration(window=window) for name in ("batch", "probe")}
+        self._alerts = None if alerts is None else replace(alerts)
+        self._rows = Rows(Path(trainer.args.output_dir) / "preflens" / "probe.parquet")
+        self._rows.drop_after(trainer.state.global_step)
+        self._start = self._rows.first_held_out_logp()
+
+    def record(self, step: int, looks: Mapping[str, Look], *, overhead: float) -> list[Alert]:
+        """Record a probed step.
+
+        Args:
+            step: the optimizer's step.
+            looks: complete ones: `batch`, and `probe` where there are held-out pairs.
+            overhead: share of the other time of training that probing took so far.
+
+        Returns:
+            Alerts that are new.
+        """
+        metrics = {"overhead": overhead}
+        for name, look in looks.items():
+            metrics |= look_metrics(look, prefix="" if name == "batch" else "probe_")
+            _add(self._calibrations[name], look)
+        watched = "probe" if "probe" in looks else "batch"
+        metrics |= calibration_metrics(self._calibrations[watched])
+        for name, value in finite(metrics).items():
+            self._trainer._metrics["train"][name].append(value)
+        rows = [rows_of(look, step=step, name=name, numbers=self._numbers) for name, look in looks.items()]
+        self._rows.write(step, [row for part in rows for row in part])
+        if self._alerts is None or watched not in looks:
+            return []
+        if self._start is None and watched == "probe":
+            self._start = float(looks["probe"].chosen_logp.mean())
+        return self._alerts.look(looks[watched], self._calibrations[watched], start=self._start)
+
+
+def _add(calibration: Calibration, look: Look) -> None:
+    assert look.fact is not None
+    for side in ("chosen", "rejected"):
+        forecasts = {"plain": float(getattr(look.plain, side).mean())}
+        if look.optimizer is not None:
+            forecasts["optimizer"] = float(getattr(look.optimizer, side).mean())
+        calibration.add(side, forecasts, float(getattr(look.fact, side).mean()))

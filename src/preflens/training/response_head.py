@@ -1,0 +1,206 @@
+"""TRL's fused head, on the rows that predict a response token only.
+
+Off the GPU, TRL scores every position of a batch, prompts and padding included. Here the same function of the same
+hidden states is computed on the rows that count, in the forward and in the backward pass, and where a ride is on, the
+head's part of the Gram is read off meanwhile.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from trl.trainer import utils as trl_utils
+
+from preflens.errors import UnsupportedModelError
+from preflens.gram.ride import Ride
+from preflens.gram.softmax_rows import SCORES, SoftmaxRows, detached, scores_of, taken
+from preflens.language_models.batch import PairBatch
+from preflens.language_models.heads import token_rows
+from preflens.types import HeadInput
+
+# How much c may vary within a response and still be one number: float32 rounding.
+_SAME = 1e-5
+
+
+@dataclass
+class _Batch:
+    """What the head of a pass cannot know by itself.
+
+    Attributes:
+        batch: the rows that go through the model.
+        ride: reads the Gram off the backward pass, or None.
+    """
+
+    batch: PairBatch
+    ride: Ride | None
+
+
+@contextmanager
+def response_rows_only(batch: PairBatch, ride: Ride | None = None) -> Iterator[None]:
+    """Let models with TRL's fused head score response rows only, for a while.
+
+    Args:
+        batch: that goes through the model in the meantime.
+        ride: takes the head's part of the Gram in the backward pass, or None.
+
+    Yields:
+        Nothing.
+    """
+    original = trl_utils._ChunkedLogProbFunction
+    stand_in = type("_StandIn", (_StandIn,), {"current": _Batch(batch, ride)})
+    trl_utils._ChunkedLogProbFunction = stand_in
+    try:
+        yield
+    finally:
+        trl_utils._ChunkedLogProbFunction = original
+
+
+class _StandIn:
+    """Is called in place of TRL's autograd function."""
+
+    current: ClassVar[_Batch]
+
+    @classmethod
+    def apply(
+        cls,
+        hidden: Float[Tensor, "row in"],
+        weight: Float[Tensor, "vocab in"],
+        bias: Float[Tensor, " vocab"] | None,
+        targets: Tensor,
+        temperature: float,
+        chunk_size: int,  # noqa: ARG003  # TRL's argument
+        soft_cap: float | None,
+        scale: float,
+        outputs: tuple[str, ...],
+    ) -> tuple[Tensor | None, ...]:
+        """Score response rows; the others get zeros, which TRL masks anyway."""
+        _refuse(temperature, outputs)
+        batch = cls.current.batch
+        predicts = batch.completion_mask[:, 1:]
+        places = predicts.flatten().nonzero()[:, 0]
+        compact = len(hidden) == len(places) != predicts.numel()
+        rows = hidden if compact else hidden[places]
+        head = HeadInput(
+            rows, weight, targets if compact else targets[places], predicts.nonzero()[:, 0], len(predicts),
+            bias=bias, scale=scale, soft_cap=soft_cap, rows=token_rows(batch),
+        )  # fmt: skip
+        ride = cls.current.ride if torch.is_grad_enabled() else None
+        if ride is not None:
+            ride.begin(head)
+        found: tuple[Tensor, ...] = _Rows.apply(rows, weight, bias, head, ride)  # type: ignore[no-untyped-call]  # torch's
+        full = found if compact else tuple(v.new_zeros(len(hidden)).index_copy(0, places, v) for v in found)
+        logps, entropy, mean, top = full
+        return logps, entropy, None, mean, top
+
+
+def _refuse(temperature: float, outputs: tuple[str, ...]) -> None:
+    if temperature != 1:
+        raise UnsupportedModelError(f"A temperature of {temperature:g} is not supported; TRL's DPOTrainer uses 1.")
+    if "log_sum_sq_probs" in outputs:
+        raise UnsupportedModelError("The weighting of WPO needs TRL's own head. Pass `replace_head=False`.")
+
+
+class _Rows(torch.autograd.Function):
+    """Log-probs of rows, with entropy, mean score, and whether the target scores highest, which have no gradient."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401  # torch gives it no public type
+        hidden: Tensor,  # noqa: ARG004  # is in the head too; here for its gradient
+        weight: Tensor,
+        bias: Tensor | None,  # noqa: ARG004  # as hidden
+        head: HeadInput,
+        ride: Ride | None,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        cut, step = detached(head), max(1, SCORES // len(weight))
+        parts = [_score(taken(cut, slice(start, start + step))) for start in range(0, len(cut.hidden), step)]
+        normalizer, target_score, entropy, mean, top = (
+            torch.cat([getattr(part, name) for part in parts]) for name in _COLUMNS
+        )
+        ctx.head, ctx.ride, ctx.rows = head, ride, SoftmaxRows(cut, normalizer, target_score)
+        ctx.gradient = parts[0].gradient if len(parts) == 1 else None  # else it is computed again: it is too large
+        ctx.mark_non_differentiable(entropy, mean, top)
+        return target_score - normalizer, entropy, mean, top
+
+    @staticmethod
+    def backward(ctx: Any, sent: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        scored = None if ctx.gradient is None else (ctx.rows, ctx.gradient)
+        coefficients = None if ctx.ride is None else response_coefficients(sent, ctx.head)
+        if coefficients is None:
+            return *_plain_backward(ctx.head, sent, ctx.rows, ctx.gradient), None, None
+        return *ctx.ride.through_head(ctx.head, coefficients, scored), None, None
+
+
+_COLUMNS = ("normalizer", "target_score", "entropy", "mean", "top")
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """Some rows, scored.
+
+    Attributes:
+        normalizer: log Σ exp z.
+        target_score: z at the target.
+        entropy: of the next token, nats.
+        mean: of z over the vocabulary.
+        top: whether the target scores highest.
+        gradient: u, of the log-prob with respect to W h + b.
+    """
+
+    normalizer: Tensor
+    target_score: Tensor
+    entropy: Tensor
+    mean: Tensor
+    top: Tensor
+    gradient: Tensor
+
+
+def _score(head: HeadInput) -> _Scored:
+    scores, slope = scores_of(head, slice(None))
+    targets = head.targets[:, None]
+    target_score, mean, top = scores.gather(1, targets)[:, 0], scores.mean(1), scores.argmax(1) == head.targets
+    token_logps = torch.log_softmax(scores, 1)
+    normalizer = target_score - token_logps.gather(1, targets)[:, 0]
+    probs = token_logps.exp()
+    entropy = -torch.linalg.vecdot(probs, token_logps)
+    gradient = probs.neg_().scatter_add_(1, targets, probs.new_ones(targets.shape))
+    return _Scored(normalizer, target_score, entropy, mean, top, gradient if slope is None else gradient.mul_(slope))
+
+
+def response_coefficients(sent: Float[Tensor, " scored_token"], head: HeadInput) -> Float[Tensor, " response"] | None:
+    """Read ∂L/∂a_i off what the loss sends back to the tokens.
+
+    Args:
+        sent: ∂L/∂(log-prob of a token).
+        head: whose rows they are.
+
+    Returns:
+        One number a response, or None where the tokens of a response differ in them.
+    """
+    counts = torch.bincount(head.response_index, minlength=head.responses).clamp(min=1)
+    mean = sent.new_zeros(head.responses).index_add(0, head.response_index, sent) / counts
+    uneven = (sent - mean[head.response_index]).abs() > _SAME * mean.abs()[head.response_index]
+    return None if bool(uneven.any()) else mean
+
+
+def _plain_backward(
+    head: HeadInput, sent: Float[Tensor, " scored_token"], rows: SoftmaxRows, gradient: Tensor | None
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Gradients with respect to hidden rows, weight and bias; None for what needs none."""
+    hidden = torch.zeros_like(rows.inputs)
+    weight = torch.zeros_like(head.weight, dtype=rows.inputs.dtype) if head.weight.requires_grad else None
+    bias = torch.zeros_like(head.bias, dtype=rows.inputs.dtype) if head.bias is not None else None
+    slices = rows.gradients() if gradient is None else iter([(slice(0, len(head.weight)), gradient)])
+    for here, part in slices:
+        weighted = part * sent[:, None].to(part.dtype)
+        hidden += weighted @ rows.head.weight[here].to(weighted.dtype)
+        if weight is not None:
+            weight[here] = weighted.T @ rows.inputs
+        if bias is not None:
+            bias[here] = weighted.sum(0)
+    found = [None if g is None else g.to(head.weight.dtype) for g in (weight, bias)]
+    return hidden.to(head.hidden.dtype), found[0], found[1]

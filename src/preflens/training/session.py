@@ -1,0 +1,128 @@
+"""One training run under the probe: what is watched, and what was found at the step in progress."""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+
+from preflens.gram.kept import KeptGradients, changes_along
+from preflens.language_models.tokenizing import TokenizedPair
+from preflens.training.looking import Looker
+from preflens.training.looks import Look, change_of, joined
+from preflens.training.next_step import NextStep
+from preflens.training.observed import MicroBatch, Window, watching
+from preflens.types import LogpChange, PairCoefficients
+
+# Of held-out pairs, from their log-probs before the step; None where the loss cannot tell.
+HeldOutCoefficients = Callable[[Sequence[TokenizedPair], Tensor, Tensor], PairCoefficients | None]
+
+
+@dataclass
+class Session:
+    """Watches one run, a step at a time.
+
+    Attributes:
+        model: without wrappers for several devices.
+        looker: looks at pairs.
+        held_out: the part of the fixed pairs that this process looks at.
+        coefficients: of held-out pairs.
+        share: of this process's loss in the step: 1 over the number of processes.
+    """
+
+    model: nn.Module
+    looker: Looker
+    held_out: tuple[TokenizedPair, ...]
+    coefficients: HeldOutCoefficients
+    share: float = 1.0
+    _watch: ExitStack = field(default_factory=ExitStack, init=False)
+    _window: Window | None = field(default=None, init=False)
+    _step: NextStep | None = field(default=None, init=False)
+    _looks: dict[str, Look] = field(default_factory=dict, init=False)
+    _kept: list[KeptGradients] = field(default_factory=list, init=False)
+    _old: dict[nn.Parameter, Tensor] = field(default_factory=dict, init=False)
+
+    def watch(self) -> None:
+        """Begin to note the batches of a step."""
+        self.forget()
+        self._window = self._watch.enter_context(watching(self.model))
+
+    @property
+    def watching(self) -> bool:
+        """Whether the step in progress is watched."""
+        return self._window is not None
+
+    def before(self, optimizer: object, *, held_out: int) -> None:
+        """Look at everything, now that gradients are complete and clipped and the weights still old.
+
+        Args:
+            optimizer: that is about to step.
+            held_out: how many of the held-out pairs to look at.
+        """
+        assert self._window is not None
+        self._watch.close()
+        step = self._step = NextStep(optimizer)
+        pairs, coefficients = trained_pairs(self._window.micro_batches, self.share)
+        fixed = self.held_out[:held_out]
+        whole, self._kept = self.looker.before([*pairs, *fixed], step)
+        here = {"batch": slice(0, len(pairs)), "probe": slice(len(pairs), None)}
+        self._looks = {name: whole.part(part) for name, part in here.items() if whole.pairs[part]}
+        self._know("batch", coefficients)
+        if fixed:
+            look = self._looks["probe"]
+            self._know("probe", self.coefficients(fixed, look.chosen_logp, look.rejected_logp))
+        if not step.foretold:
+            self._old = {p: p.detach().clone() for p in self.model.parameters() if p.requires_grad}
+
+    def after(self) -> dict[str, Look]:
+        """Look again after the optimizer's step.
+
+        Returns:
+            Complete looks: `batch` and, where there are held-out pairs, `probe`.
+        """
+        assert self._step is not None
+        made = self._step.foretold and self._step.was_made()
+        changes: LogpChange | None = None
+        if self._kept:
+            found = changes_along(self._kept, lambda p: [p.detach() - self._old[p]], directions=1)
+            changes = change_of(joined(found)[0])
+        complete, start = {}, 0
+        for name, look in self._looks.items():
+            end = start + len(look.pairs)
+            followed = None if changes is None else changes.part(slice(start, end))
+            complete[name] = self.looker.after(look, look.optimizer if made else followed)
+            start = end
+        self.forget()
+        return complete
+
+    def _know(self, name: str, coefficients: PairCoefficients | None) -> None:
+        if name in self._looks:
+            self._looks[name] = replace(self._looks[name], coefficients=coefficients)
+
+    def forget(self) -> None:
+        """Let go of the step in progress."""
+        self._watch.close()
+        self._window, self._step = None, None
+        self._looks, self._kept, self._old = {}, [], {}
+
+
+def trained_pairs(
+    micro_batches: Sequence[MicroBatch], share: float
+) -> tuple[list[TokenizedPair], PairCoefficients | None]:
+    """Put the micro-batches of a step together.
+
+    Args:
+        micro_batches: in order.
+        share: of this process in the step.
+
+    Returns:
+        All pairs, and what the loss sends to them; None where it does not treat the tokens of a response alike.
+    """
+    pairs = [pair for micro_batch in micro_batches for pair in micro_batch.pairs()]
+    found = [micro_batch.coefficients() for micro_batch in micro_batches]
+    known = [c for c in found if c is not None]
+    if len(known) < len(found) or not known:
+        return pairs, None
+    chosen, rejected = torch.cat([c.chosen for c in known]), torch.cat([c.rejected for c in known])
+    return pairs, PairCoefficients(share * chosen, share * rejected)

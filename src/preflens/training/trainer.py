@@ -1,0 +1,185 @@
+"""TRL's DPOTrainer for any objective, with the probe built in and geometry at the price of a cheaper head."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import partial
+from inspect import signature
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from trl import DPOTrainer
+from trl.models.utils import disable_gradient_checkpointing
+from trl.trainer.utils import use_adapter
+
+from preflens.errors import InputError
+from preflens.gram.ride import Ride, riding
+from preflens.language_models.batch import PairBatch
+from preflens.language_models.heads import head_input, plain_head
+from preflens.language_models.inputs import positions
+from preflens.language_models.logps import response_logps
+from preflens.language_models.model import without_adapter_wrapper
+from preflens.log_probs import PairLogps
+from preflens.objectives.base import Objective
+from preflens.training.loss import Reference, ScoredRows, pair_logps
+from preflens.training.metrics import finite, gram_metrics
+from preflens.training.probe import PreflensCallback
+from preflens.training.response_head import response_rows_only
+from preflens.training.schedules import Schedule, schedule
+from preflens.training.trl_metrics import log_batch, log_geometry
+from preflens.types import HeadInput
+
+_NO_MODEL_INPUT = {"completion_mask", "ref_chosen_logps", "ref_rejected_logps"}
+
+
+class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotated
+    """Trains on preference pairs with any objective; everything else is TRL's.
+
+    Args:
+        *args: of `trl.DPOTrainer`.
+        objective: an objective, its text (`dpo:beta=0.05`, `0.7*dpo+0.3*sft`, `sft -> dpo @ 100`) or a `Schedule`; None
+            for the loss of `args`, as TRL computes it.
+        probe: watches the run: a callback, or True for one with its defaults.
+        geometry_every: log the gradient geometry of the batch every so many steps, read off the backward pass that
+            runs anyway; None for never. Needs an objective.
+        replace_head: score response rows only, in place of TRL's fused head; None for wherever that is possible and
+            cheaper, which is off the GPU.
+        **kwargs: of `trl.DPOTrainer`.
+
+    Raises:
+        InputError: what is asked does not go together.
+    """
+
+    _tag_names: ClassVar = ["trl", "dpo", "preflens"]
+
+    def __init__(
+        self,
+        *args: Any,  # noqa: ANN401  # TRL's
+        objective: Schedule | Objective | str | Sequence[tuple[int, Objective | str]] | None = None,
+        probe: PreflensCallback | bool | None = None,
+        geometry_every: int | None = None,
+        replace_head: bool | None = None,
+        **kwargs: Any,  # noqa: ANN401  # TRL's
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        made = objective if objective is None or isinstance(objective, Schedule) else schedule(objective)
+        self.objective: Schedule | None = made
+        self._geometry_every, self._replace_head = geometry_every, replace_head
+        self._ride: Ride | None = None
+        self._check()
+        if probe:
+            (PreflensCallback() if probe is True else probe).attach(self)
+
+    def _check(self) -> None:
+        if self.objective is None:
+            if self._geometry_every is not None or self._replace_head:
+                raise InputError(
+                    "`geometry_every` and `replace_head` need an `objective`; without one TRL is untouched."
+                )
+            return
+        if self.args.ld_alpha is not None or self.f_divergence_type != "reverse_kl":
+            raise InputError(
+                "With an `objective`, `ld_alpha` and `f_divergence_type` of the configuration are not read. Put it in "
+                "the objective: `dpo@ld:alpha=0.5`, `dpo@forward_kl`."
+            )
+        weighted = any("token confidence" in o.inputs for o in self.objective.objectives)
+        if weighted and not self.use_weighting:
+            raise InputError("An objective with the weighting of WPO needs `use_weighting=True` in the configuration.")
+        if self._replace_head is None:
+            self._replace_head = self.accelerator.device.type == "cpu" and not weighted
+        if self._geometry_every is not None and not self._replace_head:
+            raise InputError("`geometry_every` needs `replace_head`, which is off here.")
+
+    def _compute_loss(self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool) -> Any:  # noqa: ANN401  # TRL's
+        if self.objective is None:
+            return super()._compute_loss(model, inputs, return_outputs)
+        objective = self.objective.at(self.state.global_step)
+        with self._head(inputs, self._ride):
+            outputs = model(**self._model_inputs(inputs), fused_lm_head=True)
+        rows = _scored(outputs, inputs)
+        reference = self._reference(inputs) if objective.needs_reference else None
+        confidence = outputs.log_sum_sq_probs
+        width = rows.mask.shape[1]
+        logps = pair_logps(rows, reference, None if confidence is None else confidence[:, -width:])
+        loss = objective.loss(logps).mean()
+        if self.aux_loss_enabled:
+            loss = loss + self.router_aux_loss_coef * outputs.aux_loss
+            everywhere = self.accelerator.gather_for_metrics(outputs.aux_loss)
+            self._metrics["train" if self.model.training else "eval"]["aux_loss"].append(everywhere.mean().item())
+        log_batch(self, inputs, outputs, rows, _rewards(logps, objective.parameters.get("beta", self.beta)))
+        return (loss, outputs) if return_outputs else loss
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:  # noqa: ANN401  # TRL's
+        """Train on a micro-batch, and read its geometry off the backward pass if that is wanted."""
+        if self._geometry_every is None or (self.state.global_step + 1) % self._geometry_every:
+            plain: Tensor = super().training_step(*args, **kwargs)
+            return plain
+        with riding(self.accelerator.unwrap_model(self.model)) as ride:
+            self._ride = ride
+            try:
+                loss: Tensor = super().training_step(*args, **kwargs)
+            finally:
+                self._ride = None
+        if ride.observed:  # not where the tokens of a response count differently
+            batch = _pair_batch(args[1] if len(args) > 1 else kwargs["inputs"])
+            gram = ride.pair_gram(fallback=partial(self._own_pass, batch))
+            log_geometry(self, finite(gram_metrics(gram)))
+        return loss
+
+    def _own_pass(self, batch: PairBatch) -> HeadInput | Tensor:
+        """For responses to which the loss sends nothing back."""
+        model = self.accelerator.unwrap_model(self.model)
+        head = plain_head(model)
+        return response_logps(model, batch) if head is None else head_input(head, batch)
+
+    def _head(self, inputs: dict[str, Tensor], ride: Ride | None = None) -> AbstractContextManager[None]:
+        if not self._replace_head:
+            return nullcontext()
+        return response_rows_only(_pair_batch(inputs), ride)
+
+    def _model_inputs(self, inputs: dict[str, Tensor]) -> dict[str, Any]:
+        found: dict[str, Any] = {k: v for k, v in inputs.items() if k not in _NO_MODEL_INPUT}
+        found["labels"] = inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, -100)
+        found["use_cache"] = False
+        if self.aux_loss_enabled:
+            found["output_router_logits"] = True
+        if self._ride is not None and self._takes_positions():
+            # Left to itself a model may look up one row of positions for all responses.
+            found["position_ids"] = positions(inputs["attention_mask"].bool())
+        return found
+
+    def _takes_positions(self) -> bool:
+        base = without_adapter_wrapper(self.accelerator.unwrap_model(self.model))
+        return "position_ids" in signature(type(base).forward).parameters
+
+    def _reference(self, inputs: dict[str, Tensor]) -> Reference:
+        if self.precompute_ref_logps:
+            return inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]
+        model = self.model if self.ref_model is None else self.ref_model
+        with ExitStack() as stack:
+            stack.enter_context(torch.no_grad())
+            stack.enter_context(disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs))
+            stack.enter_context(self._head(inputs))
+            if self.ref_model is None:
+                peft_model = self.accelerator.unwrap_model(self.model)
+                name = "ref" if "ref" in peft_model.peft_config else None
+                stack.enter_context(use_adapter(peft_model, adapter_name=name))
+            wanted = {k: v for k, v in self._model_inputs(inputs).items() if k != "output_router_logits"}
+            return _scored(model(**wanted, fused_lm_head=True), inputs)
+
+
+def _rewards(logps: PairLogps, beta: float) -> Tensor:
+    """β times the log-ratio of each response, or the log-prob where there is no reference."""
+    policy = torch.cat([logps.chosen, logps.rejected])
+    if logps.ref_chosen is None or logps.ref_rejected is None:
+        return beta * policy
+    return beta * (policy - torch.cat([logps.ref_chosen, logps.ref_rejected]))
+
+
+def _scored(outputs: Any, inputs: dict[str, Tensor]) -> ScoredRows:  # noqa: ANN401  # TRL's FusedCausalLMOutput
+    mask = inputs["completion_mask"][:, 1:].bool()
+    return ScoredRows(outputs.log_probs[:, -mask.shape[1] :], mask)
+
+
+def _pair_batch(inputs: dict[str, Tensor]) -> PairBatch:
+    return PairBatch(inputs["input_ids"], *(inputs[name].bool() for name in ("attention_mask", "completion_mask")))

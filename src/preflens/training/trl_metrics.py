@@ -1,0 +1,70 @@
+"""What TRL's DPOTrainer logs about a batch, under TRL's names."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from preflens.training.loss import ScoredRows
+
+
+def log_batch(
+    trainer: Any,  # noqa: ANN401  # a DPOTrainer; trl is not annotated
+    inputs: Mapping[str, Tensor],
+    outputs: Any,  # noqa: ANN401  # TRL's FusedCausalLMOutput
+    rows: ScoredRows,
+    rewards: Tensor,
+) -> None:
+    """Add the numbers of a batch, over all processes, to the trainer's log.
+
+    Args:
+        trainer: whose log.
+        inputs: the batch.
+        outputs: of the fused head.
+        rows: token log-probs of the responses.
+        rewards: of each response, the chosen ones first.
+    """
+    log, everywhere = trainer._metrics["train" if trainer.model.training else "eval"], trainer.accelerator
+    if trainer.model.training:
+        tokens = everywhere.gather_for_metrics(inputs["attention_mask"].sum()).sum().item()
+        trainer._total_train_tokens += tokens // trainer._tp_size
+    log["num_tokens"] = [trainer._total_train_tokens]
+    width = rows.mask.shape[1]
+    per_token = {"entropy": outputs.entropy, "logits": outputs.mean_logits, "top": outputs.is_top1.float()}
+    count = _summed(everywhere, rows.mask.sum(1))
+    sums = {name: _summed(everywhere, rows.totals(v[:, -width:].detach().float())) for name, v in per_token.items()}
+    log["entropy"].append(_ratio(sum(sums["entropy"]), sum(count)))
+    log["mean_token_accuracy"].append(_ratio(sums["top"][0], count[0]))
+    for number, side in enumerate(("chosen", "rejected")):
+        log[f"logits/{side}"].append(_ratio(sums["logits"][number], count[number]))
+    for name, values in (("logps", rows.totals().detach()), ("rewards", rewards.detach())):
+        chosen, rejected = (everywhere.gather(part.contiguous()) for part in values.chunk(2))
+        log[f"{name}/chosen"].append(chosen.mean().item())
+        log[f"{name}/rejected"].append(rejected.mean().item())
+        if name == "rewards":
+            log["rewards/accuracies"].append((chosen > rejected).float().mean().item())
+            log["rewards/margins"].append((chosen - rejected).mean().item())
+
+
+def _summed(everywhere: Any, of_responses: Tensor) -> tuple[float, float]:  # noqa: ANN401  # an Accelerator
+    """Sums over the chosen and over the rejected responses of all processes."""
+    chosen, rejected = (float(everywhere.gather_for_metrics(part.sum()).sum()) for part in of_responses.chunk(2))
+    return chosen, rejected
+
+
+def _ratio(above: float, below: float) -> float:
+    return above / below if below else 0.0
+
+
+def log_geometry(trainer: Any, metrics: Mapping[str, float]) -> None:  # noqa: ANN401  # as above
+    """Add means over the pairs of all processes to the trainer's log.
+
+    Args:
+        trainer: whose log.
+        metrics: this process's, by name.
+    """
+    values = torch.tensor(list(metrics.values()), device=trainer.accelerator.device)
+    means = trainer.accelerator.gather(values[None]).mean(0).tolist()
+    for name, mean in zip(metrics, means, strict=True):
+        trainer._metrics["train"][name].append(mean)

@@ -1,0 +1,82 @@
+"""A run of TRL's DPOTrainer as the probe sees it."""
+
+from itertools import islice
+from typing import Any
+
+from transformers import Trainer
+
+from preflens.analysis.passes import Scorer
+from preflens.errors import UnsupportedModelError
+from preflens.language_models.heads import plain_head
+from preflens.language_models.loading import padding_token_id
+from preflens.language_models.tokenizing import TokenizedPair
+from preflens.training.held_out import tokenized_row
+from preflens.training.held_out_loss import HeldOutLoss
+from preflens.training.looking import Looker
+from preflens.training.session import Session
+
+# Rows of training data that are numbered, so that a pair of a batch can be found again.
+_NUMBERED = 50_000
+
+
+def make_session(
+    trainer: Any,  # noqa: ANN401  # a DPOTrainer; trl is not annotated
+    held_out: tuple[TokenizedPair, ...],
+    *,
+    memory: float | None,
+    share: float,
+) -> Session:
+    """Look into a trainer for what the probe needs.
+
+    Args:
+        trainer: about to train.
+        held_out: pairs that this process watches.
+        memory: bytes for activations of a pass and for kept gradients, each; None for half of what is free.
+        share: of this process's loss in a step.
+
+    Returns:
+        The session.
+
+    Raises:
+        UnsupportedModelError: the trainer is not one that can be watched, or its parameters are spread over devices.
+    """
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    scorer = Scorer(model, plain_head(model), padding_token_id(trainer.processing_class))
+    looker = Looker(scorer, trainer.accelerator.autocast, memory)
+    return Session(model, looker, held_out, HeldOutLoss(trainer, looker, held_out), share)
+
+
+def refuse_what_cannot_be_watched(trainer: Any) -> None:  # noqa: ANN401  # as above
+    """Refuse trainers whose steps cannot be followed, by name.
+
+    Args:
+        trainer: about to train.
+
+    Raises:
+        UnsupportedModelError: it is such a one.
+    """
+    if not isinstance(trainer, Trainer) or not hasattr(trainer, "_metrics") or not hasattr(trainer, "loss_types"):
+        raise UnsupportedModelError(
+            f"The probe watches TRL's `DPOTrainer`, from version 1.15 on. Found a `{type(trainer).__name__}`."
+        )
+    for name in ("fsdp", "deepspeed"):
+        if getattr(trainer, f"is_{name}_enabled", False):
+            raise UnsupportedModelError(
+                f"Under {name} no process holds whole parameters and gradients, so the probe cannot follow a step. Use "
+                "one device or DDP, or train without the probe."
+            )
+
+
+def number_rows(trainer: Any) -> dict[str, int]:  # noqa: ANN401  # as above
+    """Number the rows of the training data by the ids of their pairs.
+
+    Args:
+        trainer: with tokenised data.
+
+    Returns:
+        Row numbers; empty for data of unknown or great length.
+    """
+    data, max_length = trainer.train_dataset, getattr(trainer.args, "max_length", None)
+    if not hasattr(data, "__len__") or len(data) > _NUMBERED:
+        return {}
+    return {tokenized_row(row, max_length).pair.id: number for number, row in enumerate(islice(iter(data), _NUMBERED))}

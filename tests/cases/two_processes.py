@@ -1,0 +1,37 @@
+"""Run by two processes at once: trains with the probe, and says what it logged."""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from preflens.training.probe import PreflensCallback
+from preflens.training.rows import Rows
+from preflens.training.trainer import PreferenceTrainer
+from tests.cases.training import make_trainer
+
+
+def main(folder, size, probed):
+    torch.set_num_threads(1)
+    callbacks = [PreflensCallback(every=1, max_overhead=None, probe_pairs=3)] if probed else []
+    trainer = make_trainer(
+        folder,
+        trainer=PreferenceTrainer,
+        objective="dpo",
+        per_device_train_batch_size=size,
+        max_steps=2,
+        callbacks=callbacks,
+    )
+    trainer.train()
+    if trainer.accelerator.is_main_process:
+        weights = [
+            float(p.detach().double().sum()) for p in trainer.accelerator.unwrap_model(trainer.model).parameters()
+        ]
+        logs = [log for log in trainer.state.log_history if "loss" in log]
+        rows = Rows(Path(folder) / "preflens" / "probe.parquet").read().to_pylist()
+        print("FOUND " + json.dumps({"weights": weights, "logs": logs, "rows": rows}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3] == "probed")

@@ -1,0 +1,66 @@
+"""Two processes with gloo train and probe as one process does."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(folder, *, processes, probed=True):
+    size = 2 // processes  # pairs a process, so that the batch of a step is the same
+    launch = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--nproc_per_node", str(processes)]
+    command = [*launch, "--master_port", str(free_port()), "-m", "tests.cases.two_processes", str(folder), str(size)]
+    command.append("probed" if probed else "alone")
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(
+        next(line for line in done.stdout.splitlines() if line.startswith("FOUND ")).removeprefix("FOUND ")
+    )
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("processes")
+    return {
+        "one": run(folder / "one", processes=1),
+        "two": run(folder / "two", processes=2),
+        "two, not probed": run(folder / "alone", processes=2, probed=False),
+    }
+
+
+def test_probing_changes_no_weight_in_either_process(found):
+    assert found["two"]["weights"] == found["two, not probed"]["weights"]
+
+
+def test_two_processes_find_what_one_finds(found):
+    rows = [sorted(f["rows"], key=lambda r: (r["step"], r["set"], r["id"])) for f in (found["one"], found["two"])]
+    assert len(rows[0]) == len(rows[1]) == 2 * (2 + 3)
+    for one, two in zip(*rows, strict=True):
+        assert (one["step"], one["set"], one["id"], one["outcome"]) == (
+            two["step"],
+            two["set"],
+            two["id"],
+            two["outcome"],
+        )
+        for name in ("optimizer_chosen", "fact_rejected", "inner_product", "plain_chosen", "chosen_coefficient"):
+            assert one[name] == pytest.approx(two[name], rel=2e-3, abs=1e-5), name
+
+
+def test_logs_agree_too(found):
+    for one, two in zip(found["one"]["logs"], found["two"]["logs"], strict=True):
+        for name in ("loss", "preflens/fact_chosen", "preflens/probe_fact_chosen", "preflens/probe_optimizer_rejected"):
+            assert float(one[name]) == pytest.approx(float(two[name]), rel=2e-3, abs=1e-5), name

@@ -1,0 +1,221 @@
+"""The probe: it changes nothing, its forecasts are what they say, and facts are facts."""
+
+import pytest
+import torch
+
+from preflens.errors import InputError, UnsupportedModelError
+from preflens.gram.exact import exact_batch_gram
+from preflens.language_models.batch import PairBatch
+from preflens.language_models.logps import response_logps
+from preflens.training.alerts import Alerts
+from preflens.training.probe import PreflensCallback, _calling_trainer
+from preflens.training.rows import Rows
+from preflens.training.trl_run import refuse_what_cannot_be_watched
+from tests.cases.training import final_state, make_trainer, rows
+
+RUNS = {
+    "AdamW": {},
+    "SGD": {"optim": "sgd", "learning_rate": 1e-2},
+    "LoRA": {"lora": True},
+    "LoRA, SGD, accumulation": {"lora": True, "optim": "sgd", "gradient_accumulation_steps": 4},
+    "accumulation": {"gradient_accumulation_steps": 4, "per_device_train_batch_size": 1},
+    "dropout": {"disable_dropout": False, "attention_dropout": 0.3},
+    "no checkpointing": {"gradient_checkpointing": False},
+    "reentrant checkpointing": {"gradient_checkpointing_kwargs": {"use_reentrant": True}},
+    "precomputed reference": {"precompute_ref_log_probs": True},
+    "two losses": {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 0.1]},
+    "bf16": {"bf16": True},
+}
+
+
+def trained(folder, *, probe, **changes):
+    callbacks = [PreflensCallback(every=1, max_overhead=None, probe_pairs=3)] if probe else []
+    dropout = changes.pop("attention_dropout", None)
+    trainer = make_trainer(folder, callbacks=callbacks, **changes)
+    if dropout is not None:
+        for layer in trainer.model.model.layers:
+            layer.self_attn.attention_dropout = dropout
+    trainer.train()
+    return trainer
+
+
+def logged(trainer, name):
+    return [log[f"preflens/{name}"] for log in trainer.state.log_history if f"preflens/{name}" in log]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_probed_run_is_the_same_run_to_the_last_bit(name, tmp_path):
+    with_probe, without = (trained(tmp_path / str(probe), probe=probe, **RUNS[name]) for probe in (True, False))
+    assert len(logged(with_probe, "fact_chosen")) == 4
+    (tensors, losses), (others, other_losses) = final_state(with_probe), final_state(without)
+    assert losses == other_losses
+    assert all(torch.equal(a, b) for a, b in zip(tensors, others, strict=True))
+
+
+def test_a_resumed_run_with_the_probe_is_the_uninterrupted_run_without(tmp_path):
+    saving = {"save_strategy": "steps", "save_steps": 2}
+    whole = trained(tmp_path / "whole", probe=False, **saving)
+    trained(tmp_path / "cut", probe=True, **saving)
+    again = make_trainer(
+        tmp_path / "cut", callbacks=[PreflensCallback(every=1, max_overhead=None, probe_pairs=3)], **saving
+    )
+    again.train(resume_from_checkpoint=str(tmp_path / "cut" / "checkpoint-2"))
+    assert all(torch.equal(a, b) for a, b in zip(final_state(again)[0], final_state(whole)[0], strict=True))
+    steps = Rows(tmp_path / "cut" / "preflens" / "probe.parquet").read()["step"].to_pylist()
+    assert sorted(set(steps)) == [1, 2, 3, 4]
+
+
+class Spy(PreflensCallback):
+    """Notes what the trainer holds right before the optimizer's step."""
+
+    def on_pre_optimizer_step(self, args, state, control, **kwargs):
+        self.window = list(self._session._window.micro_batches)
+        self.logps = {}
+        model = self._trainer.model
+        self.grams = []
+        for seen in self.window:
+            batch = PairBatch(seen.input_ids, seen.attention_mask, seen.completion_mask)
+            self.grams.append(exact_batch_gram(model, lambda batch=batch: response_logps(model, batch)))
+        self.gradient = [None if p.grad is None else p.grad.clone() for p in model.parameters()]
+        self.old = [p.detach().clone() for p in model.parameters()]
+        super().on_pre_optimizer_step(args, state, control, **kwargs)
+
+
+def spied(folder, **changes):
+    spy = Spy(every=1, max_overhead=None, probe_pairs=0, alerts=None)
+    trainer = make_trainer(folder, callbacks=[spy], max_steps=1, **changes)
+    trainer.train()
+    return trainer, spy, Rows(folder / "preflens" / "probe.parquet").read()
+
+
+def column(table, name):
+    return torch.tensor(table[name].to_pylist(), dtype=torch.float64)
+
+
+def test_the_plain_forecast_is_the_learning_rate_times_gram_times_coefficients(tmp_path):
+    trainer, spy, table = spied(tmp_path, optim="sgd", max_grad_norm=0.0)
+    (gram,) = spy.grams
+    c = torch.cat([column(table, "chosen_coefficient"), -column(table, "rejected_coefficient")])
+    expected = trainer.args.learning_rate * gram.matrix @ c
+    found = torch.cat([column(table, "plain_chosen"), column(table, "plain_rejected")])
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-9)
+    torch.testing.assert_close(column(table, "optimizer_chosen"), column(table, "plain_chosen"), rtol=2e-3, atol=1e-7)
+    torch.testing.assert_close(column(table, "inner_product"), gram.pair_gram().inner_product, rtol=1e-4, atol=1e-6)
+
+
+def test_coefficients_of_dpo_at_the_reference_are_beta_over_two_as_a_share_of_the_batch(tmp_path):
+    _, _, table = spied(tmp_path)
+    torch.testing.assert_close(column(table, "chosen_coefficient"), torch.full((2,), 0.05 / 2, dtype=torch.float64))
+
+
+def test_under_accumulation_the_forecast_is_for_the_whole_batch(tmp_path):
+    trainer, spy, table = spied(
+        tmp_path, optim="sgd", max_grad_norm=0.0, gradient_accumulation_steps=2, per_device_train_batch_size=2
+    )
+    assert table.num_rows == 4
+    assert len(spy.window) == 2
+    change = trainer.args.learning_rate
+    model = trainer.model
+    new = [p.detach().clone() for p in model.parameters()]
+    with torch.no_grad():
+        for p, old in zip(model.parameters(), spy.old, strict=True):
+            p.copy_(old)
+    found = column(table, "plain_chosen")
+    seen = spy.window[1]
+    batch = PairBatch(seen.input_ids, seen.attention_mask, seen.completion_mask)
+    (g,) = torch.autograd.grad(response_logps(model, batch)[0], [next(model.parameters())], retain_graph=False)
+    assert g.shape == spy.gradient[0].shape
+    whole = sum(
+        float((a * b).sum())
+        for a, b in zip(
+            torch.autograd.grad(response_logps(model, batch)[0], list(model.parameters())), spy.gradient, strict=True
+        )
+    )
+    assert found[2].item() == pytest.approx(-change * whole, rel=1e-4)
+    assert len(new) == len(spy.old)
+
+
+@pytest.mark.parametrize("optim", ["adamw_torch", "sgd"])
+def test_attribution_is_the_inner_product_with_the_update_that_was_made(tmp_path, optim):
+    trainer, spy, table = spied(tmp_path, optim=optim)
+    model, (seen,) = trainer.model, spy.window
+    updates = [p.detach() - old for p, old in zip(model.parameters(), spy.old, strict=True)]
+    with torch.no_grad():
+        for p, old in zip(model.parameters(), spy.old, strict=True):
+            p.copy_(old)
+    batch = PairBatch(seen.input_ids, seen.attention_mask, seen.completion_mask)
+    for row, name in ((0, "attribution_chosen"), (2, "attribution_rejected")):
+        gradient = torch.autograd.grad(response_logps(model, batch)[row], list(model.parameters()))
+        expected = sum(float((a.double() * b.double()).sum()) for a, b in zip(gradient, updates, strict=True))
+        assert column(table, name)[0].item() == pytest.approx(expected, rel=1e-3)
+
+
+def test_the_fact_is_what_the_log_probs_did(tmp_path):
+    trainer, spy, table = spied(tmp_path)
+    (seen,), model = spy.window, trainer.model
+    batch = PairBatch(seen.input_ids, seen.attention_mask, seen.completion_mask)
+    with torch.no_grad():
+        after = response_logps(model, batch).double()
+    before = torch.cat([column(table, "chosen_logp"), column(table, "rejected_logp")])
+    fact = torch.cat([column(table, "fact_chosen"), column(table, "fact_rejected")])
+    torch.testing.assert_close(before + fact, after, rtol=1e-5, atol=1e-5)
+
+
+def test_an_optimizer_that_cannot_be_foretold_still_has_an_attribution(tmp_path, monkeypatch):
+    from preflens.training import next_step
+
+    monkeypatch.setattr(torch.optim, "LBFGS", torch.optim.AdamW)  # what cannot be foretold
+    assert next_step.torch is torch
+    _, _, table = spied(tmp_path)
+    assert table["optimizer_chosen"].null_count == table.num_rows
+    attribution, fact = column(table, "attribution_chosen"), column(table, "fact_chosen")
+    assert (attribution - fact).abs().max() < 0.1 * fact.abs().max()
+
+
+def test_metrics_reach_the_log_as_floats_and_rows_have_ids_that_stay(tmp_path):
+    one, other = (trained(tmp_path / n, probe=True, max_steps=2) for n in ("a", "b"))
+    for name in ("cosine", "share_intended", "plain_chosen", "optimizer_rejected", "probe_fact_chosen", "overhead"):
+        assert all(isinstance(v, float) for v in logged(one, name))
+        assert len(logged(one, name)) == 2
+    tables = [Rows(tmp_path / n / "preflens" / "probe.parquet").read() for n in ("a", "b")]
+    assert tables[0]["id"].to_pylist() == tables[1]["id"].to_pylist()
+    assert set(tables[0]["row"].to_pylist()) <= set(range(len(rows())))
+    assert other.state.global_step == 2
+
+
+def test_held_out_pairs_can_be_rows(tmp_path):
+    held_out = [{"prompt": "the sea is", "chosen": " blue", "rejected": " no", "id": "mine"}]
+    callback = PreflensCallback(every=2, max_overhead=None, probe_pairs=held_out)
+    trainer = make_trainer(tmp_path, max_steps=2)
+    callback.attach(trainer)
+    trainer.train()
+    table = Rows(tmp_path / "preflens" / "probe.parquet").read().to_pylist()
+    assert [row["id"] for row in table if row["set"] == "probe"] == ["mine"]
+
+
+def test_alerts_can_stop_a_run(tmp_path, caplog):
+    probe = PreflensCallback(
+        every=1,
+        max_overhead=None,
+        probe_pairs=3,
+        alerts=Alerts(both_falling=None, chosen_below=-100.0),
+        stop_on_alert=True,
+    )
+    trainer = make_trainer(tmp_path, callbacks=[probe], max_steps=4)
+    trainer.train()
+    assert trainer.state.global_step == 1
+    assert "less likely" in caplog.text
+
+
+def test_bad_arguments_and_trainers_are_refused_by_name(tmp_path):
+    with pytest.raises(InputError, match="`every`"):
+        PreflensCallback(every=0)
+    callback = PreflensCallback()
+    with pytest.raises(InputError, match="attach"):
+        _calling_trainer(callback)
+    trainer = make_trainer(tmp_path)
+    trainer.is_fsdp_enabled = True
+    with pytest.raises(UnsupportedModelError, match="fsdp"):
+        refuse_what_cannot_be_watched(trainer)
+    with pytest.raises(UnsupportedModelError, match="Found a `object`"):
+        refuse_what_cannot_be_watched(object())
