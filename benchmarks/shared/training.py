@@ -81,11 +81,20 @@ def step_seconds(trainers: dict[str, DPOTrainer], *, rounds: int) -> dict[str, f
 
 def _random_rows(vocabulary: int, count: int) -> Dataset:
     half = TOKENS // 2
-    ids = torch.randint(1, vocabulary, (3, count, half)).tolist()
-    return Dataset.from_dict({"prompt_ids": ids[0], "chosen_ids": ids[1], "rejected_ids": ids[2]})
+    ids = torch.randint(1, vocabulary, (3, count, half))
+    ids[1:, :, -1] = 0  # the end of sequence, which TRL would add
+    words = _words(vocabulary)
+    names = ("prompt", "chosen", "rejected")
+    texts = [[" ".join(words[i] for i in row) for row in side.tolist()] for side in ids]
+    spaced = [texts[0], *([" " + text for text in side] for side in texts[1:])]
+    return Dataset.from_dict(dict(zip(names, spaced, strict=True)))
 
 
 def _tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:
-    tokenizer = Tokenizer(models.WordLevel({str(i): i for i in range(vocabulary)}, unk_token="0"))
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(_words(vocabulary))}, unk_token="<end>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="0", eos_token="0")
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<end>", eos_token="<end>")
+
+
+def _words(vocabulary: int) -> list[str]:
+    return ["<end>", *(f"w{i}" for i in range(1, vocabulary))]

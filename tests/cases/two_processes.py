@@ -25,9 +25,8 @@ def main(folder, size, probed):
     )
     trainer.train()
     if trainer.accelerator.is_main_process:
-        weights = [
-            float(p.detach().double().sum()) for p in trainer.accelerator.unwrap_model(trainer.model).parameters()
-        ]
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        weights = [float(p.detach().double().sum()) for p in model.parameters()]
         logs = [log for log in trainer.state.log_history if "loss" in log]
         rows = Rows(Path(folder) / "preflens" / "probe.parquet").read().to_pylist()
         print("FOUND " + json.dumps({"weights": weights, "logs": logs, "rows": rows}))
