@@ -1,25 +1,21 @@
 """The main job: what would a preference-tuning step do to the log-probs of these pairs?"""
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from hashlib import blake2b
 from pathlib import Path
-from time import perf_counter
 from typing import Literal
 
 from transformers import PreTrainedTokenizerBase
 
 from preflens.analysis.arguments import check_arguments, check_vocabulary, usable_length
-from preflens.analysis.batches import sampling_order, update_batches
-from preflens.analysis.checkpoint import Checkpoint
+from preflens.analysis.batches import sample_pairs, update_batches
+from preflens.analysis.checkpoint import Checkpoint, measure_batches
 from preflens.analysis.geometry import BatchGeometry, batch_geometry
 from preflens.analysis.memory import limit_for, memory_budget
 from preflens.analysis.passes import Passes, PassLimit, Scorer, make_passes
-from preflens.analysis.progress import progress_bar
-from preflens.analysis.provenance import data_facts, model_facts, reference_in_words, versions
+from preflens.analysis.progress import progress_bar, timed
+from preflens.analysis.provenance import data_facts, model_facts, reference_in_words, run_key, versions
 from preflens.analysis.summary import summarize_geometry, summarize_layers, summarize_objectives
 from preflens.analysis.tables import objectives_table, pairs_table
 from preflens.analysis.verify import verify as verify_objective
@@ -29,12 +25,10 @@ from preflens.language_models.model import LanguageModel, Reference, check_rows_
 from preflens.language_models.pairs import PreferencePair
 from preflens.language_models.parameters import observing
 from preflens.language_models.reading import PairSource, pairs_in_memory
-from preflens.language_models.tokenizing import TokenizedPair, TokenizedPairs, tokenize_pairs
 from preflens.objectives.base import Objective
 from preflens.objectives.parse import resolve_objectives
 from preflens.records.analysis import Analysis
-from preflens.records.facts import FORMAT_VERSION, Argument, DataFacts, Facts, ModelFacts, Verification
-from preflens.records.json_codec import to_json
+from preflens.records.facts import FORMAT_VERSION, Argument, Facts, Verification
 from preflens.records.tables import TEXT_LIMIT
 
 
@@ -95,9 +89,9 @@ def analyze(
         learning_rate=learning_rate, limit=limit, verify=verify,
     )  # fmt: skip
     seconds: dict[str, float] = {}
-    with _timed(seconds, "total"):
+    with timed(seconds, "total"):
         source = pairs if isinstance(pairs, PairSource) else pairs_in_memory(pairs)
-        tokenized, used = _sample(source, tokenizer, max_length=length, limit=limit, seed=seed)
+        tokenized, used = sample_pairs(source, tokenizer, max_length=length, limit=limit, seed=seed)
         check_vocabulary(used, model, reference)
         batches = update_batches(len(used), size=update_batch_size, seed=seed)
         batches = [sorted(batch, key=lambda i: -used[i].longest) for batch in batches]
@@ -115,11 +109,11 @@ def analyze(
 
             data = data_facts(source, tokenized, used, max_length=length)
             about = model_facts(model, name=name, selection=parameters, reference=reference_in_words(reference))
-            checkpoint = Checkpoint(resume_from, _run_key(data, about, batches))
-            with _timed(seconds, "geometry"):
+            checkpoint = Checkpoint(resume_from, run_key(data, about, batches))
+            with timed(seconds, "geometry"):
                 look = partial(batch_geometry, reference=reference, memory=memory / 2)
-                found = _measure(batches, passes, look, checkpoint, progress=progress)
-            with _timed(seconds, "verification"):
+                found = measure_batches(batches, passes, look, checkpoint, progress=progress)
+            with timed(seconds, "verification"):
                 verified = _verify(wanted, batches[:verify], passes, found, progress=progress)
         pair_rows = pairs_table(used, batches, found)
         rows = objectives_table(wanted, used, batches, found, learning_rate=learning_rate)
@@ -135,46 +129,6 @@ def analyze(
     )  # fmt: skip
     checkpoint.clear()
     return Analysis(pair_rows, rows, facts)
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], part: str) -> Iterator[None]:
-    start = perf_counter()
-    try:
-        yield
-    finally:
-        seconds[part] = round(perf_counter() - start, 3)
-
-
-def _sample(
-    source: PairSource, tokenizer: PreTrainedTokenizerBase, *, max_length: int, limit: int | None, seed: int
-) -> tuple[TokenizedPairs, list[TokenizedPair]]:
-    """Tokenise a sample, or all, and return it with the usable pairs in the order of the data set."""
-    count = len(source.pairs)
-    order = range(count) if limit is None or limit >= count else sampling_order(count, seed=seed)
-    tokenized = tokenize_pairs((source.pairs[i] for i in order), tokenizer, max_length=max_length, limit=limit)
-    position = {pair.id: i for i, pair in enumerate(source.pairs)}
-    return tokenized, sorted(tokenized.pairs, key=lambda p: position[p.pair.id])
-
-
-def _measure(
-    batches: Sequence[Sequence[int]],
-    passes: Callable[[Sequence[int]], Passes],
-    look: Callable[[Passes], BatchGeometry],
-    checkpoint: Checkpoint,
-    *,
-    progress: bool,
-) -> list[BatchGeometry]:
-    found = []
-    with progress_bar("Gradients of pairs", total=sum(map(len, batches)), shown=progress) as advance:
-        for number, batch in enumerate(batches):
-            geometry = checkpoint.load(number)
-            if geometry is None:
-                geometry = look(passes(batch))
-                checkpoint.store(number, geometry)
-            found.append(geometry)
-            advance(len(batch))
-    return found
 
 
 def _verify(
@@ -193,10 +147,3 @@ def _verify(
             verify_objective(label, objective, prepared, found[: len(batches)], advance=advance)
             for label, objective in objectives.items()
         )
-
-
-def _run_key(data: DataFacts, model: ModelFacts, batches: Sequence[Sequence[int]]) -> str:
-    """Everything the geometry of the update batches depends on; the objectives are not among it."""
-    used = versions()
-    parts = [to_json(data), to_json(model), [list(b) for b in batches], [used[p] for p in ("preflens", "torch")]]
-    return blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()

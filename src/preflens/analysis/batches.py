@@ -1,6 +1,10 @@
 """Which pairs are sampled, and which share an update."""
 
 import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from preflens.language_models.reading import PairSource
+from preflens.language_models.tokenizing import TokenizedPair, TokenizedPairs, tokenize_pairs
 
 
 def sampling_order(count: int, *, seed: int) -> list[int]:
@@ -37,3 +41,25 @@ def update_batches(count: int, *, size: int, seed: int) -> list[list[int]]:
     """
     order = np.random.default_rng([seed, 1]).permutation(count).tolist()
     return [order[start : start + size] for start in range(0, count, size)]
+
+
+def sample_pairs(
+    source: PairSource, tokenizer: PreTrainedTokenizerBase, *, max_length: int, limit: int | None, seed: int
+) -> tuple[TokenizedPairs, list[TokenizedPair]]:
+    """Tokenise a sample of a data set, or all of it.
+
+    Args:
+        source: the pairs.
+        tokenizer: of the model.
+        max_length: tokens after which a sequence is cut.
+        limit: usable pairs to take, or None for all.
+        seed: of the sample.
+
+    Returns:
+        What tokenising said, and the usable pairs in the order of the data set.
+    """
+    count = len(source.pairs)
+    order = range(count) if limit is None or limit >= count else sampling_order(count, seed=seed)
+    tokenized = tokenize_pairs((source.pairs[i] for i in order), tokenizer, max_length=max_length, limit=limit)
+    position = {pair.id: i for i, pair in enumerate(source.pairs)}
+    return tokenized, sorted(tokenized.pairs, key=lambda p: position[p.pair.id])

@@ -1,6 +1,7 @@
 """Finished update batches kept on disk, so that an interrupted analysis goes on where it stopped."""
 
 import shutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from zipfile import BadZipFile
@@ -10,6 +11,8 @@ import torch
 from torch import Tensor
 
 from preflens.analysis.geometry import BatchGeometry
+from preflens.analysis.passes import Passes
+from preflens.analysis.progress import progress_bar
 from preflens.log_probs import PairLogps
 from preflens.records.storage import write_atomically
 from preflens.types import BatchGram, PairGram
@@ -42,14 +45,10 @@ class Checkpoint:
         Returns:
             The geometry, or None if it is not there or damaged.
         """
-        path = self._path(batch)
-        if path is None or not path.is_file():
-            return None
+        arrays = self.load_arrays(_name(batch))
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                tensors = {name: torch.from_numpy(arrays[name]) for name in arrays.files if name != "blocks"}
-                return _from_arrays(tensors, tuple(arrays["blocks"].tolist()))
-        except (ValueError, KeyError, OSError, EOFError, BadZipFile):
+            return None if arrays is None else _from_arrays(arrays)
+        except KeyError:
             return None
 
     def store(self, batch: int, geometry: BatchGeometry) -> None:
@@ -59,17 +58,76 @@ class Checkpoint:
             batch: its number.
             geometry: what was found.
         """
-        path = self._path(batch)
-        if path is not None:
-            write_atomically(path, lambda place: np.savez(place, allow_pickle=False, **_to_arrays(geometry)))
+        self.store_arrays(_name(batch), _to_arrays(geometry))
+
+    def load_arrays(self, name: str) -> dict[str, np.ndarray] | None:
+        """Return arrays that were kept.
+
+        Args:
+            name: what they are.
+
+        Returns:
+            Array by name, or None if they are not there or damaged.
+        """
+        if self._folder is None or not (path := self._folder / f"{name}.npz").is_file():
+            return None
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                return {entry: arrays[entry] for entry in arrays.files}
+        except (ValueError, KeyError, OSError, EOFError, BadZipFile):
+            return None
+
+    def store_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Keep arrays.
+
+        Args:
+            name: what they are; a file is called so.
+            arrays: by name.
+        """
+        if self._folder is not None:
+            whole = dict(arrays)
+            write_atomically(self._folder / f"{name}.npz", lambda at: np.savez(at, allow_pickle=False, **whole))
 
     def clear(self) -> None:
         """Forget everything: the run is complete."""
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _path(self, batch: int) -> Path | None:
-        return None if self._folder is None else self._folder / f"batch-{batch:06}.npz"
+
+def measure_batches(
+    batches: Sequence[Sequence[int]],
+    passes: Callable[[Sequence[int]], Passes],
+    look: Callable[[Passes], BatchGeometry],
+    checkpoint: Checkpoint,
+    *,
+    progress: bool,
+) -> list[BatchGeometry]:
+    """Measure every update batch that is not kept yet.
+
+    Args:
+        batches: positions of each batch's pairs.
+        passes: cuts a batch into forward passes.
+        look: measures it.
+        checkpoint: what is kept.
+        progress: show a progress bar.
+
+    Returns:
+        The geometry of every batch.
+    """
+    found = []
+    with progress_bar("Gradients of pairs", total=sum(map(len, batches)), shown=progress) as advance:
+        for number, batch in enumerate(batches):
+            geometry = checkpoint.load(number)
+            if geometry is None:
+                geometry = look(passes(batch))
+                checkpoint.store(number, geometry)
+            found.append(geometry)
+            advance(len(batch))
+    return found
+
+
+def _name(batch: int) -> str:
+    return f"batch-{batch:06}"
 
 
 def _to_arrays(geometry: BatchGeometry) -> dict[str, np.ndarray]:
@@ -81,7 +139,8 @@ def _to_arrays(geometry: BatchGeometry) -> dict[str, np.ndarray]:
     return {name: value.numpy() for name, value in tensors.items()} | {"blocks": np.array(layers.blocks)}
 
 
-def _from_arrays(tensors: dict[str, Tensor], blocks: tuple[str, ...]) -> BatchGeometry:
+def _from_arrays(arrays: Mapping[str, np.ndarray]) -> BatchGeometry:
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items() if name != "blocks"}
     logps = PairLogps(**{f.name: tensors.get(f"logps.{f.name}") for f in fields(PairLogps)})  # type: ignore[arg-type]  # chosen and rejected are always kept
-    layers = PairGram(tensors["ww"], tensors["ll"], tensors["wl"], blocks)
+    layers = PairGram(tensors["ww"], tensors["ll"], tensors["wl"], tuple(arrays["blocks"].tolist()))
     return BatchGeometry(logps, BatchGram(tensors["gram.matrix"], tensors["gram.logps"]), layers)

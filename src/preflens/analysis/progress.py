@@ -1,7 +1,8 @@
-"""A progress bar with rate and time left."""
+"""A progress bar with rate and time left, and a clock for the parts of a run."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import perf_counter
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -45,3 +46,21 @@ def progress_bar(what: str, *, total: int, shown: bool) -> Iterator[Callable[[in
     with Progress(*columns, console=Console(stderr=True), disable=not shown) as progress:
         task = progress.add_task(what, total=total)
         yield lambda more: progress.advance(task, more)
+
+
+@contextmanager
+def timed(seconds: dict[str, float], part: str) -> Iterator[None]:
+    """Note how long a part of a run takes.
+
+    Args:
+        seconds: wall-clock time by part; this part is added.
+        part: its name.
+
+    Yields:
+        Nothing.
+    """
+    start = perf_counter()
+    try:
+        yield
+    finally:
+        seconds[part] = round(perf_counter() - start, 3)

@@ -1,6 +1,8 @@
 """What an analysis was made of: versions, data, model."""
 
+import json
 from collections.abc import Sequence
+from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
 
 from preflens.language_models.fingerprints import model_fingerprint, pairs_fingerprint
@@ -8,6 +10,7 @@ from preflens.language_models.model import LanguageModel, Reference
 from preflens.language_models.reading import PairSource
 from preflens.language_models.tokenizing import TokenizedPair, TokenizedPairs
 from preflens.records.facts import DataFacts, ModelFacts
+from preflens.records.json_codec import to_json
 from preflens.version import __version__
 
 _NOTED_PACKAGES = ("torch", "transformers", "datasets", "peft", "numpy", "scipy", "pyarrow", "plotly")
@@ -92,3 +95,20 @@ def reference_in_words(reference: Reference) -> str:
     if isinstance(reference, str):
         return reference
     return f"{reference.name_or_path or 'in memory'} ({model_fingerprint(reference)})"
+
+
+def run_key(data: DataFacts, model: ModelFacts, batches: Sequence[Sequence[int]], *more: str) -> str:
+    """Hash everything that what is kept of an unfinished run depends on; the objectives are not among it.
+
+    Args:
+        data: the pairs.
+        model: the model.
+        batches: which pairs share an update.
+        *more: whatever else.
+
+    Returns:
+        The hash.
+    """
+    used = versions()
+    parts = [to_json(data), to_json(model), [list(b) for b in batches], [used[p] for p in ("preflens", "torch")], *more]
+    return blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
