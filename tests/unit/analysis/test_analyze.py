@@ -77,6 +77,13 @@ def test_identical_responses_have_an_unchanged_outcome_or_fall_together():
     assert rows["same", "dpo"]["outcome"] == "unchanged"
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_identical_responses_survive_the_rounding_of_float32_in_every_layer(seed):
+    model = tiny_model("llama", dtype=torch.float32, seed=seed)
+    rows = run(model, update_batch_size=2).pairs.to_pylist()
+    assert next(r for r in rows if r["id"] == "same")["cosine"] == pytest.approx(1, abs=1e-6)
+
+
 @pytest.mark.parametrize("make", [tiny_model, tiny_lora], ids=["gpt2", "lora"])
 def test_the_model_is_untouched(make):
     model = make().train()
