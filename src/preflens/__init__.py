@@ -11,6 +11,7 @@ from preflens.version import __version__
 
 if TYPE_CHECKING:
     from preflens.analysis.analyze import analyze
+    from preflens.analysis.compare import compare
     from preflens.dynamics import band, classify, condition, predict_change, rollout
     from preflens.gram import batch_gram, directional, exact_batch_gram, exact_pair_gram, pair_gram, riding
     from preflens.language_models.loading import load_model, load_tokenizer
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     )
     from preflens.objectives.parse import parse_objective
     from preflens.records.analysis import Analysis
+    from preflens.records.comparison import Comparison
     from preflens.records.outcome import Outcome
     from preflens.report.render import render_report
     from preflens.training import PreferenceTrainer, PreflensCallback
@@ -47,6 +49,9 @@ _HOMES = {
     "analyze": "preflens.analysis.analyze",
     "Analysis": "preflens.records.analysis",
     "render_report": "preflens.report.render",
+    # which objective
+    "compare": "preflens.analysis.compare",
+    "Comparison": "preflens.records.comparison",
     # training with TRL
     "PreferenceTrainer": "preflens.training",
     "PreflensCallback": "preflens.training",
@@ -103,6 +108,7 @@ __all__ = [
     "Analysis",
     "BatchGram",
     "BatchObjective",
+    "Comparison",
     "HeadInput",
     "LogpChange",
     "MarginObjective",
@@ -121,6 +127,7 @@ __all__ = [
     "band",
     "batch_gram",
     "classify",
+    "compare",
     "condition",
     "cpo",
     "directional",

@@ -4,13 +4,15 @@ Everything here is Δa = η G c: the Gram matrix G of response gradients times t
 the learning rate η. The Gram comes from `preflens.gram`, the coefficients from `preflens.objectives`.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle, islice
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from preflens.errors import UnsupportedObjectiveError
+from preflens.errors import NumericalError, UnsupportedObjectiveError
 from preflens.log_probs import PairLogps
 from preflens.objectives.base import Objective
 from preflens.records.outcome import Outcome
@@ -199,24 +201,58 @@ _DIRECTIONS = {
 }
 
 
-def rollout(gram: BatchGram, logps: PairLogps, objective: Objective, *, steps: int, learning_rate: float) -> Rollout:
-    """Follow the log-probs of a batch over many steps of an objective with the Gram held fixed.
-
-    a ← a + (η/N) G c(a), the coefficients taken anew at every step; those of a batch-coupled objective come from the
-    whole batch each time. Exact for a model that is linear in its parameters; elsewhere an estimate that drifts as G
-    does.
+def rollout(
+    gram: BatchGram,
+    logps: PairLogps,
+    objective: Objective,
+    *,
+    steps: int,
+    learning_rate: float,
+    batches: Sequence[Sequence[int]] | None = None,
+) -> Rollout:
+    """Follow log-probs over many steps of an objective with the Gram held fixed.
 
     Args:
-        gram: geometry of the batch; blocks, if any, are added up.
+        gram: geometry of all pairs; blocks, if any, are added up.
         logps: log-probs at the start, with what the objective needs beside them.
         objective: the loss that is stepped.
         steps: how many steps.
         learning_rate: η.
+        batches: as for `follow`.
 
     Returns:
         Log-probs at the start and after every step.
+    """
+    path = follow(gram, logps, objective, learning_rate=learning_rate, batches=batches)
+    return Rollout(*torch.stack(list(islice(path, steps + 1)), dim=1).unbind())
+
+
+def follow(
+    gram: BatchGram,
+    logps: PairLogps,
+    objective: Objective,
+    *,
+    learning_rate: float,
+    batches: Sequence[Sequence[int]] | None = None,
+) -> Iterator[Float64[Tensor, "two pair"]]:
+    """Step an objective, endlessly, with the Gram held fixed.
+
+    a ← a + (η/n) G[:, b] c(a_b), the coefficients taken anew at every step from the n pairs b that share it. Exact for
+    a model that is linear in its parameters; elsewhere an estimate that drifts as G does.
+
+    Args:
+        gram: geometry of all pairs; blocks, if any, are added up.
+        logps: log-probs at the start, with what the objective needs beside them.
+        objective: the loss that is stepped.
+        learning_rate: η.
+        batches: positions of the pairs that share an update, taken in turn, over and over; pairs in none of them are
+            moved by the others only, as held-out pairs are. None: all pairs share every step.
+
+    Yields:
+        Chosen and rejected log-probs, at the start and after every step, nats.
 
     Raises:
+        NumericalError: a log-prob leaves what can be represented; the steps are too large for this objective.
         UnsupportedObjectiveError: the objective uses log-probs of tokens or of an extrapolated policy, which a rollout
             of whole responses does not follow.
     """
@@ -226,10 +262,15 @@ def rollout(gram: BatchGram, logps: PairLogps, objective: Objective, *, steps: i
             f"A rollout follows log-probs of whole responses, and objective `{objective.name}` also uses: "
             f"{', '.join(beyond)}. Take real steps instead."
         )
-    whole, now = gram.total(), logps.double()
-    path = [now]
-    for _ in range(steps):
-        change = predict_change(whole, objective.coefficients(now), learning_rate=learning_rate)
-        now = replace(now, chosen=now.chosen + change.chosen, rejected=now.rejected + change.rejected)
-        path.append(now)
-    return Rollout(torch.stack([p.chosen for p in path]), torch.stack([p.rejected for p in path]))
+    whole, count, now = gram.total(), gram.pairs, logps.double()
+    places = [torch.tensor(b) for b in ([range(count)] if batches is None else batches)]
+    values = torch.stack([now.chosen, now.rejected])
+    for here in cycle(places):
+        yield values
+        coefficients = objective.coefficients(now.take(here))
+        rows = torch.cat([here, here + count])
+        change = learning_rate / len(here) * (whole.matrix[:, rows] @ coefficients.signed())
+        values = values + change.reshape(2, -1)
+        if not bool(torch.isfinite(values).all()):
+            raise NumericalError("A log-prob of the rollout is not finite: the steps are too large for this objective.")
+        now = replace(now, chosen=values[0], rejected=values[1])

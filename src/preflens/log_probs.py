@@ -217,6 +217,18 @@ class PairLogps:
         floats = {k: v.detach().double() for k, v in values.items() if v is not None and v.is_floating_point()}
         return replace(self, **floats)
 
+    def take(self, which: Int[Tensor, " some"]) -> "PairLogps":
+        """Return some of the pairs, in the order asked for.
+
+        Args:
+            which: their positions.
+
+        Returns:
+            The same quantities of those pairs.
+        """
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{k: v[which] for k, v in values.items() if v is not None})
+
 
 def _left_aligned(
     values: Float[Tensor, "response token"], mask: Bool[Tensor, "response token"]

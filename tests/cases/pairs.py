@@ -9,6 +9,12 @@ TEXT_ROWS = [
     {"id": "long", "prompt": "yes " * 12, "chosen": " positive", "rejected": " negative"},
 ]
 
+PROBE_ROWS = [
+    {"id": "grass", "prompt": "the hill is", "chosen": " green", "rejected": " blue and green"},
+    {"id": "cats", "prompt": "two dogs ran", "chosen": " over the sea", "rejected": " over"},
+    {"id": "maybe", "prompt": "say", "chosen": " maybe yes", "rejected": " no"},
+]
+
 
 def chat_rows(rows=None):
     """The same rows as messages."""

@@ -7,8 +7,10 @@ import subprocess
 
 import pytest
 
+from preflens.report.comparison import comparison_html
 from preflens.report.render import report_html
 from tests.cases.analyses import ANALYSES
+from tests.cases.comparisons import COMPARISONS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
 
@@ -35,10 +37,16 @@ window.addEventListener('load', () => setTimeout(() => {
 CATCH = "<script>window.errors = []; window.addEventListener('error', e => window.errors.push(e.message));</script>"
 
 
-@pytest.mark.parametrize("name", ANALYSES)
+PAGES = {name: (lambda make=make: report_html(make()), 4) for name, make in ANALYSES.items()} | {
+    f"comparison, {name}": (lambda make=make: comparison_html(make()), 2) for name, make in COMPARISONS.items()
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("width", [1200, 420])
 def test_the_report_opens_and_draws_every_plot(name, width, tmp_path):
-    html = report_html(ANALYSES[name]())
+    make, least = PAGES[name]
+    html = make()
     page = tmp_path / "report.html"
     page.write_text(html.replace("<body>", "<body>" + CATCH).replace("</body>", PROBE + "</body>"), encoding="utf-8")
     flags = [
@@ -50,7 +58,7 @@ def test_the_report_opens_and_draws_every_plot(name, width, tmp_path):
     found = re.search(r"<title>SEEN(.*?)END</title>", done.stdout, re.S)
     assert found, done.stderr[-2000:]
     seen = json.loads(found[1].replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">"))
-    assert seen["drawn"] == seen["plots"] >= 4
+    assert seen["drawn"] == seen["plots"] >= least
     assert seen["errors"] == []
     assert seen["requests"] == []
     assert not seen["alerted"]

@@ -124,7 +124,7 @@ def test_an_objective_that_needs_token_log_probs_is_refused_by_name(preflens, pl
     assert "Objective `slime` also uses: token log-probs" in " ".join(err.split())
 
 
-@pytest.mark.parametrize("command", [[], ["analyze"], ["report"], ["objectives"], ["demo"]])
+@pytest.mark.parametrize("command", [[], ["analyze"], ["compare"], ["report"], ["objectives"], ["demo"]])
 def test_every_command_has_help(preflens, command):
     code, out, _ = preflens(*command, "--help")
     assert code == 0

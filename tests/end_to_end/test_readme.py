@@ -19,6 +19,15 @@ def test_the_python_example_runs(place, tmp_path, monkeypatch, capsys):
     assert "simpo:gamma=0.5" in capsys.readouterr().out
 
 
+def test_the_python_example_of_choosing_an_objective_runs(place, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "choose-an-objective.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    exec(code, {"MODEL": str(place / "model"), "PAIRS": str(place / "pairs.jsonl")})
+    assert (tmp_path / "results" / "compare.json").is_file()
+    assert "dpo:beta=0.01" in capsys.readouterr().out
+
+
 def test_every_linked_file_is_there():
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert (ROOT / target).exists(), target

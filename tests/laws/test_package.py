@@ -9,12 +9,13 @@ import pytest
 
 import preflens
 from preflens import OBJECTIVES
+from preflens.report.comparison_panels import COMPARISON_PANELS
 from preflens.report.panels import PANELS
 
 SOURCE = Path(preflens.__file__).parent
 
 # Files of the folder that hold no objective.
-OBJECTIVE_HELPERS = {"base", "describe", "domain", "first_step", "not_included", "parse", "trl"}
+OBJECTIVE_HELPERS = {"base", "describe", "domain", "first_step", "grid", "not_included", "parse", "trl"}
 
 
 def modules_in(folder, *, apart_from):
@@ -27,12 +28,13 @@ def test_every_objective_file_is_in_the_table():
 
 def test_every_panel_file_is_in_the_table():
     assert modules_in("report/panels", apart_from=()) == set(PANELS)
+    assert modules_in("report/comparison_panels", apart_from=()) == set(COMPARISON_PANELS)
 
 
 def test_every_command_file_is_a_command():
     from preflens.cli.main import app
 
-    helpers = {"main", "console", "quiet", "story", "verdict"}
+    helpers = {"main", "comparison", "console", "quiet", "story", "verdict"}
     assert modules_in("cli", apart_from=helpers) == {c.callback.__name__ for c in app.registered_commands}
 
 
@@ -65,7 +67,9 @@ def test_importing_the_package_and_its_command_line_loads_nothing_heavy():
 
 
 def test_the_report_loads_plotly_and_no_model_library():
-    assert imported_after("import preflens.report.render, preflens.records.analysis") == {"plotly"}
+    assert imported_after("import preflens.report.render, preflens.report.comparison, preflens.records.comparison") == {
+        "plotly"
+    }
 
 
 def test_no_file_of_the_package_is_past_the_limits():

@@ -5,11 +5,20 @@ from html.parser import HTMLParser
 
 import pytest
 
+from preflens.report.comparison import comparison_html
+from preflens.report.comparison_panels import COMPARISON_PANELS
 from preflens.report.panels import PANELS
 from preflens.report.render import report_html
 from tests.cases.analyses import ANALYSES, HOSTILE
+from tests.cases.comparisons import COMPARISONS
 
 every_analysis = pytest.mark.parametrize("name", ANALYSES)
+every_page = pytest.mark.parametrize(
+    "make",
+    [lambda make=make: (report_html, PANELS, make()) for make in ANALYSES.values()]
+    + [lambda make=make: (comparison_html, COMPARISON_PANELS, make()) for make in COMPARISONS.values()],
+    ids=[*ANALYSES, *(f"comparison, {name}" for name in COMPARISONS)],
+)
 
 
 class Page(HTMLParser):
@@ -32,19 +41,20 @@ class Page(HTMLParser):
             self.text.append(data)
 
 
-@every_analysis
-def test_every_panel_renders(name):
-    analysis = ANALYSES[name]()
-    page = Page(report_html(analysis))
-    titles = [section.title for panel in PANELS.values() if (section := panel(analysis)) is not None]
+@every_page
+def test_every_panel_renders(make):
+    html, panels, found = make()
+    page = Page(html(found))
+    titles = [section.title for panel in panels.values() if (section := panel(found)) is not None]
     text = " ".join(page.text)
     assert all(title in text for title in titles)
     assert [t for t, _ in page.tags].count("section") == len(titles)
 
 
-@every_analysis
-def test_a_page_asks_for_nothing_from_outside(name):
-    page = Page(report_html(ANALYSES[name]()))
+@every_page
+def test_a_page_asks_for_nothing_from_outside(make):
+    html, _, found = make()
+    page = Page(html(found))
     asking = [
         (t, a) for t, a in page.tags if {"src", "srcset", "data", "action"} & set(a) or t in {"link", "iframe", "base"}
     ]
@@ -55,12 +65,13 @@ def test_a_page_asks_for_nothing_from_outside(name):
     assert "http" not in policy
 
 
-def test_texts_of_data_and_model_cannot_leave_their_place():
-    html = report_html(ANALYSES["hostile"]())
+@pytest.mark.parametrize(("make", "cases"), [(report_html, ANALYSES), (comparison_html, COMPARISONS)])
+def test_texts_of_data_and_model_cannot_leave_their_place(make, cases):
+    html = make(cases["hostile"]())
     page = Page(html)
     assert not any("onerror" in a or a.get("src") == "x" for _, a in page.tags)
     scripts = [t for t, _ in page.tags].count("script")
-    assert scripts == [t for t, _ in Page(report_html(ANALYSES["typical"]())).tags].count("script") - 0
+    assert scripts == [t for t, _ in Page(make(cases["typical"]())).tags].count("script")
     assert "alert(1)</script>" not in html.split("<body>")[1]
     shown = " ".join(page.text)
     assert HOSTILE.split()[0] in shown
@@ -73,23 +84,32 @@ def test_hover_labels_are_escaped_for_plotly_too():
     geometry = html[html.index('id="plot-geometry"') :].split("</section>")[0]
     assert "&lt;script&gt;alert(1)" in geometry
     assert r"\u003cscript" not in geometry
+    html = comparison_html(COMPARISONS["hostile"]())
+    for name in ("first-step", "rollout", "real-steps"):
+        drawn = html[html.index(f'id="plot-{name}"') :].split("</section>")[0]
+        assert "&lt;script&gt;alert(1)" in drawn
+        assert r"\u003cscript" not in drawn
 
 
-@every_analysis
-def test_every_plot_and_number_has_a_sentence_on_how_to_read_it(name):
-    html = report_html(ANALYSES[name]())
-    sections = re.findall(r"<section.*?</section>", html, re.S)
+@every_page
+def test_every_plot_and_number_has_a_sentence_on_how_to_read_it(make):
+    html, _, found = make()
+    sections = re.findall(r"<section.*?</section>", html(found), re.S)
     assert all("How to read this" in s for s in sections if "plotly-graph-div" in s)
 
 
-@every_analysis
-def test_a_page_is_the_same_every_time(name):
-    analysis = ANALYSES[name]()
-    assert report_html(analysis) == report_html(analysis)
+@every_page
+def test_a_page_is_the_same_every_time(make):
+    html, _, found = make()
+    assert html(found) == html(found)
 
 
-def test_missing_values_are_said_to_be_missing():
-    text = " ".join(Page(report_html(ANALYSES["without values"]())).text)
+@pytest.mark.parametrize(
+    "make",
+    [lambda: report_html(ANALYSES["without values"]()), lambda: comparison_html(COMPARISONS["without values"]())],
+)
+def test_missing_values_are_said_to_be_missing(make):
+    text = " ".join(Page(make()).text)
     assert "nan" not in text.lower().split()
     assert "None" not in text.split()
     assert "n/a" in text

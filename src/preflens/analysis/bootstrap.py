@@ -68,6 +68,25 @@ def ratio(above: np.ndarray, below: np.ndarray) -> Estimate:
     return estimate(_ratio_of_sums, above, below)
 
 
+def ratios(above: np.ndarray, below: np.ndarray) -> list[Estimate]:
+    """Estimate many ratios of sums over the same units from the same resamples, in one matrix product.
+
+    Args:
+        above: one numerator a row, one column a unit.
+        below: the denominator that they share, positive.
+
+    Returns:
+        One estimate a row; no interval for fewer than two units.
+    """
+    values = (above.sum(axis=1) / below.sum()).tolist()
+    units = len(below)
+    if units < 2:
+        return [Estimate(value) for value in values]
+    counts = np.random.default_rng(_SEED).multinomial(units, np.full(units, 1 / units), size=_RESAMPLES).astype(float)
+    low, high = np.percentile((above @ counts.T) / (counts @ below), [2.5, 97.5], axis=1)
+    return [Estimate(*row) for row in zip(values, low.tolist(), high.tolist(), strict=True)]
+
+
 def _ratio_of_sums(above: np.ndarray, below: np.ndarray, axis: int) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(above.sum(axis=axis) / below.sum(axis=axis))

@@ -36,11 +36,11 @@ class Checkpoint:
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(note, lambda path: path.write_text(key, encoding="utf-8"))
 
-    def load(self, batch: int) -> BatchGeometry | None:
+    def load(self, batch: int | str) -> BatchGeometry | None:
         """Return a finished batch.
 
         Args:
-            batch: its number.
+            batch: its number, or a name.
 
         Returns:
             The geometry, or None if it is not there or damaged.
@@ -51,11 +51,11 @@ class Checkpoint:
         except KeyError:
             return None
 
-    def store(self, batch: int, geometry: BatchGeometry) -> None:
+    def store(self, batch: int | str, geometry: BatchGeometry) -> None:
         """Keep a finished batch.
 
         Args:
-            batch: its number.
+            batch: its number, or a name.
             geometry: what was found.
         """
         self.store_arrays(_name(batch), _to_arrays(geometry))
@@ -126,8 +126,8 @@ def measure_batches(
     return found
 
 
-def _name(batch: int) -> str:
-    return f"batch-{batch:06}"
+def _name(batch: int | str) -> str:
+    return batch if isinstance(batch, str) else f"batch-{batch:06}"
 
 
 def _to_arrays(geometry: BatchGeometry) -> dict[str, np.ndarray]:

@@ -51,17 +51,15 @@ def measure_change(
     Returns:
         Log-probs after the step less log-probs before, nats; micro-batches in order.
     """
-    before = _values(forwards)
+    before = logp_values(forwards)
     with stepped(module, update, learning_rate=learning_rate):
-        after = _values(forwards)
+        after = logp_values(forwards)
     return LogpChange(*(after - before).unbind())
 
 
 @contextmanager
 def stepped(module: nn.Module, update: Update, *, learning_rate: float) -> Iterator[None]:
     """Move the trainable parameters by η·update for a while.
-
-    The original tensors are set aside and never written to, so what comes back is what was there.
 
     Args:
         module: whose parameters move.
@@ -71,14 +69,39 @@ def stepped(module: nn.Module, update: Update, *, learning_rate: float) -> Itera
     Yields:
         Nothing.
     """
+    with weights_kept(module):
+        move(module, update, learning_rate=learning_rate)
+        yield
+
+
+@contextmanager
+def weights_kept(module: nn.Module) -> Iterator[None]:
+    """Let the trainable parameters be moved for a while; the original tensors come back.
+
+    Args:
+        module: whose parameters may move; only `move` may be used on them.
+
+    Yields:
+        Nothing.
+    """
     kept = [(p, p.data) for p in _trainable(module)]
     try:
-        for (parameter, data), direction in zip(kept, update, strict=True):
-            parameter.data = data + learning_rate * direction
         yield
     finally:
         for parameter, data in kept:
             parameter.data = data
+
+
+def move(module: nn.Module, update: Update, *, learning_rate: float) -> None:
+    """Move the trainable parameters by η·update; what they were is not written to.
+
+    Args:
+        module: whose parameters move.
+        update: one tensor a trainable parameter.
+        learning_rate: η.
+    """
+    for parameter, direction in zip(_trainable(module), update, strict=True):
+        parameter.data = parameter.data + learning_rate * direction
 
 
 @contextmanager
@@ -110,5 +133,13 @@ def _trainable(module: nn.Module) -> list[nn.Parameter]:
 
 
 @torch.no_grad()
-def _values(forwards: Sequence[LogpForward]) -> Float64[Tensor, "two pair"]:
+def logp_values(forwards: Sequence[LogpForward]) -> Float64[Tensor, "two pair"]:
+    """Compute log-probs, nats.
+
+    Args:
+        forwards: one a micro-batch; each returns a number per response, chosen responses first.
+
+    Returns:
+        Chosen and rejected log-probs; micro-batches in order.
+    """
     return torch.cat([forward().double().cpu().reshape(2, -1) for forward in forwards], dim=1)

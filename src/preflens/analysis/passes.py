@@ -15,6 +15,7 @@ from preflens.language_models.heads import PlainHead, head_input
 from preflens.language_models.logps import response_logps
 from preflens.language_models.model import LanguageModel
 from preflens.language_models.tokenizing import TokenizedPair
+from preflens.types import PairCoefficients
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,21 @@ def make_passes(scorer: Scorer, pairs: Sequence[TokenizedPair], limit: PassLimit
     cut = tuple(limit.cut(pairs))
     device = scorer.model.device
     return Passes(scorer, cut, tuple(collate(part, pad_token_id=scorer.pad_token_id, device=device) for part in cut))
+
+
+def by_pass(passes: Passes, coefficients: PairCoefficients) -> list[PairCoefficients]:
+    """Cut the coefficients of an update batch as its passes are cut.
+
+    Args:
+        passes: the batch.
+        coefficients: of its pairs.
+
+    Returns:
+        Those of each pass.
+    """
+    lengths = [len(part) for part in passes.pairs]
+    parts = zip(coefficients.chosen.split(lengths), coefficients.rejected.split(lengths), strict=True)
+    return [PairCoefficients(chosen, rejected) for chosen, rejected in parts]
 
 
 def _scores(model: LanguageModel, batch: PairBatch, pairs: Sequence[TokenizedPair]) -> Float[Tensor, " response"]:

@@ -63,7 +63,7 @@ def summarize_objectives(
     """
     batch = _column(pairs, "update_batch").astype(int)
     by_label = {label: rows.filter(pc.field("objective") == label) for label in objectives}
-    twins = _same_directions({label: _coefficients(own) for label, own in by_label.items()})
+    twins = same_directions({label: _coefficients(own) for label, own in by_label.items()})
     return tuple(
         _summarize(label, objective, batch, by_label[label], twins[label]) for label, objective in objectives.items()
     )
@@ -94,8 +94,15 @@ def _summarize(
     )
 
 
-def _same_directions(coefficients: Mapping[str, np.ndarray]) -> dict[str, str | None]:
-    """Find for each objective the first one before it whose coefficients are a positive multiple of its own."""
+def same_directions(coefficients: Mapping[str, np.ndarray]) -> dict[str, str | None]:
+    """Find objectives whose steps differ in length only.
+
+    Args:
+        coefficients: of each objective, for the same pairs.
+
+    Returns:
+        For each objective the first one before it whose coefficients are a positive multiple of its own, or None.
+    """
     twins: dict[str, str | None] = {}
     for label, own in coefficients.items():
         earlier = (other for other in twins if twins[other] is None and _proportional(own, coefficients[other]))

@@ -7,7 +7,7 @@ import torch
 
 from preflens.analysis.geometry import BatchGeometry
 from preflens.analysis.measure import in_float32, measure_change, plain_update
-from preflens.analysis.passes import Passes
+from preflens.analysis.passes import Passes, by_pass
 from preflens.dynamics import predict_change
 from preflens.objectives.base import Objective
 from preflens.records.facts import Verification
@@ -74,16 +74,10 @@ def _step_and_compare(
     size = _TARGET / strength if strength > 0 else 0.0
     with in_float32(passes.model):
         forwards = passes.forwards()
-        update = plain_update(passes.model, forwards, _by_pass(passes, coefficients))
+        update = plain_update(passes.model, forwards, by_pass(passes, coefficients))
         measured = _flat(measure_change(passes.model, forwards, update, learning_rate=size))
         tiny = _flat(measure_change(passes.model, forwards, update, learning_rate=_TINY * size))
     return size, np.stack([size * unit, measured, tiny - _TINY * size * unit])
-
-
-def _by_pass(passes: Passes, coefficients: PairCoefficients) -> list[PairCoefficients]:
-    lengths = [len(part) for part in passes.pairs]
-    parts = zip(coefficients.chosen.split(lengths), coefficients.rejected.split(lengths), strict=True)
-    return [PairCoefficients(chosen, rejected) for chosen, rejected in parts]
 
 
 def _flat(change: LogpChange) -> np.ndarray:

@@ -123,7 +123,7 @@ def analyze(
     Example: preflens analyze --model gpt2 --data pairs.jsonl --objective dpo --objective simpo --out results
     """
     output_folder(out)
-    passes = _micro_batch(micro_batch)
+    passes = micro_batch_size(micro_batch)
     from preflens.analysis.analyze import analyze as run
     from preflens.cli.quiet import quiet_libraries
     from preflens.language_models.loading import check_model_folder, load_model, load_reference, load_tokenizer
@@ -163,7 +163,18 @@ def analyze(
     ERRORS.print("Tables: pairs.parquet, objectives.parquet and analysis.json beside it.", style="dim")
 
 
-def _micro_batch(text: str) -> int | Literal["auto"]:
+def micro_batch_size(text: str) -> int | Literal["auto"]:
+    """Read `--micro-batch`.
+
+    Args:
+        text: `auto`, or a number.
+
+    Returns:
+        The word or the number.
+
+    Raises:
+        InputError: it is neither.
+    """
     if text == "auto":
         return "auto"
     if text.isdecimal():

@@ -7,6 +7,7 @@ import typer
 from rich.markup import escape
 
 from preflens.cli.analyze import analyze
+from preflens.cli.compare import compare
 from preflens.cli.console import ERRORS
 from preflens.cli.demo import demo
 from preflens.cli.objectives import objectives
@@ -21,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (analyze, report, objectives, demo):
+for command in (analyze, compare, report, objectives, demo):
     app.command()(command)
 
 

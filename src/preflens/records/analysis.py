@@ -1,17 +1,17 @@
 """What `preflens analyze` found: two tables and the facts around them."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from preflens.errors import InputError
 from preflens.records.facts import FORMAT_VERSION, Facts
-from preflens.records.json_codec import from_json, to_json
-from preflens.records.storage import output_folder, write_atomically
+from preflens.records.json_codec import to_json
+from preflens.records.storage import output_folder, read_facts, read_table, require_files, write_atomically
 from preflens.records.tables import OBJECTIVES_SCHEMA, PAIRS_SCHEMA
+
+_COMMAND = "preflens analyze"
 
 
 @dataclass(frozen=True)
@@ -41,48 +41,18 @@ class Analysis:
 
     @classmethod
     def load(cls, folder: str | Path) -> "Analysis":
-        """Read what `save` wrote.
+        """Read what `save` wrote; a file that is missing, damaged or of another format raises an `InputError`.
 
         Args:
             folder: where from.
 
         Returns:
             The same analysis, bit for bit.
-
-        Raises:
-            InputError: a file is missing or damaged, or was written in another format.
         """
         place = Path(folder)
-        missing = [n for n in ("analysis.json", "pairs.parquet", "objectives.parquet") if not (place / n).is_file()]
-        if missing:
-            raise InputError(
-                f"`{place}` holds no finished analysis: {', '.join(missing)} not found. "
-                "Pass the folder that `preflens analyze --out` wrote."
-            )
-        facts = _read_facts(place / "analysis.json")
-        pairs = _read_table(place / "pairs.parquet", PAIRS_SCHEMA)
-        objectives = _read_table(place / "objectives.parquet", OBJECTIVES_SCHEMA)
+        names = ("analysis.json", "pairs.parquet", "objectives.parquet")
+        require_files(place, names, what="analysis", command=_COMMAND)
+        facts = read_facts(Facts, place / "analysis.json", version=FORMAT_VERSION, command=_COMMAND)
+        pairs = read_table(place / "pairs.parquet", PAIRS_SCHEMA, command=_COMMAND)
+        objectives = read_table(place / "objectives.parquet", OBJECTIVES_SCHEMA, command=_COMMAND)
         return cls(pairs, objectives, facts)
-
-
-def _read_facts(path: Path) -> Facts:
-    text = path.read_text(encoding="utf-8")
-    try:
-        record = json.loads(text)
-        found = record["format_version"]
-        facts = from_json(Facts, text) if found == FORMAT_VERSION else None
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"`{path}` cannot be read ({error}). Run `preflens analyze` again.") from None
-    if facts is None:
-        raise InputError(
-            f"`{path}` has format {found}, written by preflens {record.get('versions', {}).get('preflens', '?')}; this "
-            f"version reads format {FORMAT_VERSION}. Run `preflens analyze` again."
-        )
-    return facts
-
-
-def _read_table(path: Path, schema: pa.Schema) -> pa.Table:
-    try:
-        return pq.read_table(path, schema=schema)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
-        raise InputError(f"`{path}` cannot be read: {error}. Run `preflens analyze` again.") from None

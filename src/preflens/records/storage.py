@@ -1,11 +1,19 @@
-"""Files that are either complete or not there."""
+"""Files that are either complete or not there, and what can be wrong with them when they are read again."""
 
+import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from preflens.errors import InputError
+from preflens.records.json_codec import from_json
+
+T = TypeVar("T")
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -47,3 +55,73 @@ def output_folder(path: Path) -> Path:
             f"Cannot write to the output folder `{path}`: {error.strerror or error}. Choose another with `--out`."
         ) from None
     return path
+
+
+def require_files(folder: Path, names: Sequence[str], *, what: str, command: str) -> None:
+    """Refuse a folder that does not hold the files of a finished run.
+
+    Args:
+        folder: to look in.
+        names: of the files.
+        what: the run makes.
+        command: that makes it.
+
+    Raises:
+        InputError: one is missing.
+    """
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise InputError(
+            f"`{folder}` holds no finished {what}: {', '.join(missing)} not found. "
+            f"Pass the folder that `{command} --out` wrote."
+        )
+
+
+def read_facts(kind: type[T], path: Path, *, version: int, command: str) -> T:
+    """Read the facts of a run.
+
+    Args:
+        kind: their record; it has a `format_version`.
+        path: the JSON file.
+        version: the format that can be read.
+        command: that writes it.
+
+    Returns:
+        The record.
+
+    Raises:
+        InputError: the file is damaged, or of another format.
+    """
+    text = path.read_text(encoding="utf-8")
+    try:
+        record = json.loads(text)
+        found = record["format_version"]
+        facts = from_json(kind, text) if found == version else None
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"`{path}` cannot be read ({error}). Run `{command}` again.") from None
+    if facts is None:
+        raise InputError(
+            f"`{path}` has format {found}, written by preflens {record.get('versions', {}).get('preflens', '?')}; this "
+            f"version reads format {version}. Run `{command}` again."
+        )
+    return facts
+
+
+def read_table(path: Path, schema: pa.Schema, *, command: str) -> pa.Table:
+    """Read a table of a run.
+
+    Args:
+        path: the Parquet file.
+        schema: its columns.
+        command: that writes it.
+
+    Returns:
+        The table.
+
+    Raises:
+        InputError: the file is damaged, or has other columns.
+    """
+    try:
+        return pq.read_table(path, schema=schema)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
+        raise InputError(f"`{path}` cannot be read: {error}. Run `{command}` again.") from None

@@ -1,13 +1,15 @@
 """The columns of the two tables an analysis writes, each with its unit and meaning."""
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 
 TEXT_LIMIT = 1000  # characters of each text kept beside the numbers
 
-_ID = ("id", pa.string(), "", "the row's `id`, or its number in the data set")
+ID_COLUMN = ("id", pa.string(), "", "the row's `id`, or its number in the data set")
 
-_PAIR_COLUMNS = (
-    _ID,
+PAIR_COLUMNS = (
+    ID_COLUMN,
     ("prompt_tokens", pa.int64(), "tokens", "context before the response"),
     ("chosen_tokens", pa.int64(), "tokens", "scored tokens of the chosen response"),
     ("rejected_tokens", pa.int64(), "tokens", "scored tokens of the rejected response"),
@@ -25,8 +27,8 @@ _PAIR_COLUMNS = (
     ("rejected", pa.string(), "", f"text, its first {TEXT_LIMIT} characters"),
 )
 
-_OBJECTIVE_COLUMNS = (
-    _ID,
+OBJECTIVE_COLUMNS = (
+    ID_COLUMN,
     ("objective", pa.string(), "", "name, and parameters that are not the default"),
     ("chosen_coefficient", pa.float64(), "", "d_w = −∂loss/∂chosen_logp"),
     ("rejected_coefficient", pa.float64(), "", "d_l = +∂loss/∂rejected_logp"),
@@ -46,11 +48,19 @@ _OBJECTIVE_COLUMNS = (
 )
 
 
-def _schema(columns: tuple[tuple[str, pa.DataType, str, str], ...]) -> pa.Schema:
+def table_schema(columns: Sequence[tuple[str, pa.DataType, str, str]]) -> pa.Schema:
+    """Make a schema whose columns carry their unit and meaning.
+
+    Args:
+        columns: name, type, unit and meaning of each.
+
+    Returns:
+        The schema.
+    """
     return pa.schema([
         pa.field(name, kind, metadata={"unit": unit, "about": about}) for name, kind, unit, about in columns
     ])
 
 
-PAIRS_SCHEMA = _schema(_PAIR_COLUMNS)
-OBJECTIVES_SCHEMA = _schema(_OBJECTIVE_COLUMNS)
+PAIRS_SCHEMA = table_schema(PAIR_COLUMNS)
+OBJECTIVES_SCHEMA = table_schema(OBJECTIVE_COLUMNS)

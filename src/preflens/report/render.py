@@ -1,5 +1,6 @@
 """Put the panels of an analysis on one page."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -7,9 +8,12 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from preflens.records.analysis import Analysis
+from preflens.records.comparison_facts import ComparisonFacts
+from preflens.records.facts import Facts
 from preflens.records.storage import output_folder, write_atomically
 from preflens.records.wording import plain, share, signed, with_interval
 from preflens.report.panels import PANELS
+from preflens.report.section import Section
 
 
 def render_report(analysis: Analysis, path: str | Path) -> Path:
@@ -38,13 +42,25 @@ def report_html(analysis: Analysis) -> str:
     Returns:
         A complete HTML document; all texts from data sets and models are escaped.
     """
+    return page_html(analysis.facts, [s for panel in PANELS.values() if (s := panel(analysis)) is not None])
+
+
+def page_html(facts: Facts | ComparisonFacts, sections: Sequence[Section]) -> str:
+    """Lay sections out on a page.
+
+    Args:
+        facts: about the run; data, model, date and versions are shown.
+        sections: in order; the title of the first is that of the page.
+
+    Returns:
+        A complete HTML document; all texts are escaped.
+    """
     environment = Environment(
         loader=PackageLoader("preflens.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters.update(signed=signed, plain=plain, share=share, with_interval=with_interval)
-    sections = [section for panel in PANELS.values() if (section := panel(analysis)) is not None]
     return environment.get_template("page.html").render(
-        facts=analysis.facts,
+        facts=facts,
         sections=sections,
         theme=Markup((Path(__file__).parent / "theme.css").read_text(encoding="utf-8")),  # our own file
         plotly=Markup(get_plotlyjs()),  # the library's own script

@@ -14,5 +14,5 @@ def repeat(analysis: Analysis) -> Section:
         The last section of the page.
     """
     facts = analysis.facts
-    values = {"command": facts.command, "arguments": facts.arguments, "versions": facts.versions}
+    values = {"command": facts.command, "arguments": facts.arguments, "versions": facts.versions, "function": "analyze"}
     return Section("Repeat this", "repeat.html", values)

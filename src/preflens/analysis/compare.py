@@ -1,0 +1,181 @@
+"""Which objective suits these pairs: all of them compared from one pass, once and over many steps."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+from transformers import PreTrainedTokenizerBase
+
+from preflens.analysis.arguments import check_arguments, check_vocabulary, usable_length
+from preflens.analysis.checkpoint import Checkpoint
+from preflens.analysis.comparison.choice import check_horizon, check_rollout, choose_objectives, choose_verified
+from preflens.analysis.comparison.data import ComparisonData, comparison_data
+from preflens.analysis.comparison.looking import Seen, Wanted, look
+from preflens.analysis.comparison.measuring import Measuring
+from preflens.analysis.comparison.summary import own_steps, summarize
+from preflens.analysis.comparison.tables import compare_table, held_out_table, training_table
+from preflens.analysis.comparison.trajectories import EQUAL_MARGIN
+from preflens.analysis.memory import limit_for, memory_budget
+from preflens.analysis.passes import PassLimit, Scorer
+from preflens.analysis.progress import timed
+from preflens.analysis.provenance import model_facts, reference_in_words, run_key, versions
+from preflens.analysis.tables import pairs_table
+from preflens.language_models.heads import plain_head
+from preflens.language_models.loading import padding_token_id
+from preflens.language_models.model import LanguageModel, Reference, check_rows_are_independent
+from preflens.language_models.pairs import PreferencePair
+from preflens.language_models.parameters import observing
+from preflens.language_models.reading import PairSource, pairs_in_memory
+from preflens.objectives.base import Objective
+from preflens.records.comparison import Comparison
+from preflens.records.comparison_facts import COMPARISON_FORMAT, ComparisonFacts, ObjectiveComparison
+from preflens.records.facts import Argument
+from preflens.records.tables import TEXT_LIMIT
+
+Rows = PairSource | Iterable[Mapping[str, object] | PreferencePair]
+
+
+def compare(
+    model: LanguageModel,
+    tokenizer: PreTrainedTokenizerBase,
+    pairs: Rows,
+    *,
+    objectives: Sequence[str | Objective] = ("all",),
+    grid: Sequence[str] = (),
+    probe: Rows | None = None,
+    probe_fraction: float = 0.2,
+    horizon: Sequence[int] = (1, 10, 100),
+    margin_gain: float = 1.0,
+    rollout_pairs: int = 32,
+    per_pair: bool = False,
+    verify: Sequence[str] = (),
+    small_steps: int = 2,
+    reference: Reference = "self",
+    parameters: str = "trainable",
+    update_batch_size: int = 16,
+    micro_batch: int | Literal["auto"] = "auto",
+    learning_rate: float = 1e-6,
+    max_length: int | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    resume_from: Path | None = None,
+    progress: bool = True,
+    name: str | None = None,
+    command: str | None = None,
+) -> Comparison:
+    """Compare objectives on preference pairs: which raise the chosen answers, on held-out pairs too, and which do not.
+
+    One pass over the training pairs gives the geometry of every update batch, one over the held-out pairs the gradient
+    of their mean log-probs, one more over the training pairs the inner products of the two. From there on an objective
+    or a grid point costs its coefficients only. A rollout with the geometry held fixed tells objectives apart whose
+    first steps point the same way. All of it is first order, for plain gradient steps from this checkpoint.
+
+    Args:
+        model: a Hugging Face causal language model; left as it was found.
+        tokenizer: its tokenizer.
+        pairs: rows in TRL's columns, or what `read_pairs` returned.
+        objectives: names of the table with optional parameters, or objectives; `all` for every entry that can be used.
+        grid: one text a parameter, `OBJECTIVE.PARAMETER=VALUE,VALUE`; all combinations are compared too.
+        probe: held-out pairs; those that are training pairs are dropped and counted.
+        probe_fraction: without `probe`, the share of the pairs to hold out, whole prompts at a time.
+        horizon: after how many steps to look at the rollout.
+        margin_gain: for the rescaled rollout: nats that the mean training margin gains by the last step, at the pace of
+            the first.
+        rollout_pairs: follow so many training pairs, in whole update batches (one at least), and so many held-out ones.
+        per_pair: also predict the change of every single held-out pair.
+        verify: labels or names of compared objectives, or `all`: take their steps for real, and undo them.
+        small_steps: with `verify`, update batches that take one small step each.
+        reference: a reference model; `self`: the policy itself, as at the first step of training; `adapter-off`: the
+            policy without its PEFT adapter; `none`.
+        parameters: which parameters a step moves: `trainable`, `all`, `lora`, or a regular expression on names.
+        update_batch_size: pairs that share a step; drawn by `seed`.
+        micro_batch: pairs in a forward pass; bounds memory and changes no number beyond rounding.
+        learning_rate: η of the steps.
+        max_length: tokens of prompt and response; default the smaller of 1024 and the model's context.
+        limit: take a random sample of so many pairs, before any are held out.
+        seed: of the sample, the split and the update batches.
+        resume_from: folder for finished parts; an interrupted run with the same input goes on from there.
+        progress: show progress bars on standard error.
+        name: what to call the model in the record.
+        command: command line for the record.
+
+    Returns:
+        Tables and facts; see `Comparison`.
+    """
+    choice = choose_objectives(objectives, grid, reference=reference)
+    check_rows_are_independent(model)
+    length = usable_length(model, max_length)
+    check_arguments(
+        choice.objectives, reference=reference, update_batch_size=update_batch_size, micro_batch=micro_batch,
+        learning_rate=learning_rate, limit=limit, verify=0,
+    )  # fmt: skip
+    wanted = Wanted(
+        choice, learning_rate, check_horizon(horizon), margin_gain, rollout_pairs, per_pair,
+        choose_verified(verify, choice), small_steps, seed,
+    )  # fmt: skip
+    check_rollout(margin_gain=margin_gain, rollout_pairs=rollout_pairs, small_steps=small_steps)
+    seconds: dict[str, float] = {}
+    with timed(seconds, "total"):
+        data = comparison_data(
+            _source(pairs), None if probe is None else _source(probe), tokenizer, fraction=probe_fraction,
+            max_length=length, limit=limit, seed=seed,
+        )  # fmt: skip
+        everything = (*data.training, *data.held_out)
+        check_vocabulary(everything, model, reference)
+        batches = data.update_batches(size=update_batch_size, seed=seed)
+        with observing(model, parameters):
+            scorer, memory = Scorer(model, plain_head(model), padding_token_id(tokenizer)), memory_budget(model.device)
+            longest = max(everything, key=lambda p: p.longest)
+            auto = micro_batch == "auto"
+            passes = limit_for(scorer, longest, memory=memory / 2) if auto else PassLimit(pairs=int(micro_batch))
+            about = model_facts(model, name=name, selection=parameters, reference=reference_in_words(reference))
+            key = run_key(data.facts, about, batches, data.probe_facts.fingerprint, str(rollout_pairs))
+            measuring = Measuring(scorer, passes, reference, memory / 2, Checkpoint(resume_from, key), progress)
+            seen = look(measuring, data, batches, wanted, seconds)
+        tables, summaries = _lay_out(seen, data, batches, wanted)
+    arguments: dict[str, Argument] = {
+        "objectives": " ".join(choice.objectives), "grid": " ".join(grid), "horizon": ",".join(map(str, horizon)),
+        "margin_gain": margin_gain, "rollout_pairs": rollout_pairs,
+        "probe_fraction": probe_fraction if probe is None else None, "per_pair": per_pair,
+        "verify": " ".join(wanted.verify), "small_steps": small_steps, "update_batch_size": update_batch_size,
+        "micro_batch": micro_batch, "learning_rate": learning_rate, "max_length": max_length, "limit": limit,
+        "seed": seed,
+    }  # fmt: skip
+    facts = ComparisonFacts(
+        COMPARISON_FORMAT, datetime.now(UTC).isoformat(timespec="seconds"), command, versions(), arguments, data.facts,
+        data.probe_facts, about, len(batches), seen.ground.counts, TEXT_LIMIT, summaries, dict(seen.choice.left_out),
+        _without_gain(summaries), seen.how, seen.real_steps, seconds,
+    )  # fmt: skip
+    measuring.checkpoint.clear()
+    return Comparison(*tables, facts)
+
+
+def _source(rows: Rows) -> PairSource:
+    return rows if isinstance(rows, PairSource) else pairs_in_memory(rows)
+
+
+def _lay_out(
+    seen: Seen, data: ComparisonData, batches: Sequence[Sequence[int]], wanted: Wanted
+) -> tuple[tuple[pa.Table, pa.Table, pa.Table], tuple[ObjectiveComparison, ...]]:
+    """The three tables, and one summary an objective."""
+    labels, rate = list(seen.choice.objectives), wanted.learning_rate
+    own, outcomes = own_steps(labels, seen.steps, seen.training, learning_rate=rate)
+    rows = compare_table(seen.steps, own, outcomes, data.training, batches, learning_rate=rate)
+    pairs = training_table(pairs_table(data.training, batches, seen.batches), seen.products, batches)
+    held_out = held_out_table(labels, data.held_out, seen.per_pair, learning_rate=rate)
+    summaries = summarize(
+        seen.choice.objectives, seen.steps, seen.training, outcomes, learning_rate=rate,
+        gridded=wanted.choice.gridded, trajectories=seen.trajectories,
+    )  # fmt: skip
+    return (rows, pairs, held_out), summaries
+
+
+def _without_gain(summaries: Sequence[ObjectiveComparison]) -> tuple[str, ...]:
+    """Objectives whose training margin does not grow, in an update batch or among the pairs that are followed."""
+    return tuple(
+        s.label
+        for s in summaries
+        if s.margin_scale is None or all(path.scale != EQUAL_MARGIN for path in s.trajectories)
+    )

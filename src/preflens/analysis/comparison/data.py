@@ -1,0 +1,99 @@
+"""Training pairs and held-out pairs of a comparison."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from transformers import PreTrainedTokenizerBase
+
+from preflens.analysis.batches import sample_pairs, update_batches
+from preflens.analysis.comparison.held_out import split_pairs, without_training_pairs
+from preflens.analysis.provenance import data_facts
+from preflens.language_models.fingerprints import pairs_fingerprint
+from preflens.language_models.reading import PairSource
+from preflens.language_models.tokenizing import TokenizedPair
+from preflens.records.facts import DataFacts
+
+
+@dataclass(frozen=True)
+class ComparisonData:
+    """The pairs of a comparison.
+
+    Attributes:
+        training: in order.
+        held_out: the longest first.
+        facts: about the training pairs.
+        probe_facts: about the held-out pairs.
+    """
+
+    training: tuple[TokenizedPair, ...]
+    held_out: tuple[TokenizedPair, ...]
+    facts: DataFacts
+    probe_facts: DataFacts
+
+    def update_batches(self, *, size: int, seed: int) -> list[list[int]]:
+        """Settle which training pairs share an update.
+
+        Args:
+            size: pairs in an update.
+            seed: of the shuffle.
+
+        Returns:
+            Positions of each batch's pairs, the longest first.
+        """
+        batches = update_batches(len(self.training), size=size, seed=seed)
+        return [sorted(batch, key=lambda i: -self.training[i].longest) for batch in batches]
+
+
+def comparison_data(
+    source: PairSource,
+    probe: PairSource | None,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    fraction: float,
+    max_length: int,
+    limit: int | None,
+    seed: int,
+) -> ComparisonData:
+    """Tokenise the pairs and hold some out.
+
+    Args:
+        source: the pairs.
+        probe: held-out pairs; None to hold out a share of the others.
+        tokenizer: of the model.
+        fraction: of the pairs to hold out, without `probe`.
+        max_length: tokens after which a sequence is cut.
+        limit: take a random sample of so many pairs.
+        seed: of the sample and the split.
+
+    Returns:
+        Both kinds of pairs, and what became of the others.
+    """
+    tokenized, used = sample_pairs(source, tokenizer, max_length=max_length, limit=limit, seed=seed)
+    if probe is None:
+        training, held_out = split_pairs(used, fraction=fraction, seed=seed)
+        facts = data_facts(source, tokenized, training, max_length=max_length)
+        return ComparisonData(
+            tuple(training), _longest_first(held_out), replace(facts, sampled=facts.sampled + len(held_out)),
+            _held_out_facts(facts, held_out),
+        )  # fmt: skip
+    read, all_probes = sample_pairs(probe, tokenizer, max_length=max_length, limit=None, seed=seed)
+    held_out, known = without_training_pairs(all_probes, used)
+    probe_facts = data_facts(probe, read, held_out, max_length=max_length)
+    seen = len(all_probes) - len(held_out)
+    dropped = probe_facts.dropped | ({"also a training pair": seen} if seen else {})
+    noted = probe_facts.noted | ({"prompt of a training pair": known} if known else {})
+    return ComparisonData(
+        tuple(used), _longest_first(held_out), data_facts(source, tokenized, used, max_length=max_length),
+        replace(probe_facts, sampled=probe_facts.sampled + seen, dropped=dropped, noted=noted),
+    )  # fmt: skip
+
+
+def _held_out_facts(facts: DataFacts, pairs: Sequence[TokenizedPair]) -> DataFacts:
+    return replace(
+        facts, source=f"{facts.source}, held out", fingerprint=pairs_fingerprint(p.pair for p in pairs),
+        sampled=len(pairs), pairs=len(pairs), dropped={}, noted={},
+    )  # fmt: skip
+
+
+def _longest_first(pairs: Sequence[TokenizedPair]) -> tuple[TokenizedPair, ...]:
+    return tuple(sorted(pairs, key=lambda p: -p.longest))

@@ -1,0 +1,114 @@
+"""One step of every objective from one Gram pass: own pair, update batch, held-out means."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from preflens.analysis.geometry import BatchGeometry
+from preflens.log_probs import PairLogps
+from preflens.objectives.base import Objective
+from preflens.types import BatchGram, PairCoefficients, PairGram
+
+_SIGNS = torch.tensor([[1.0], [-1.0]], dtype=torch.float64)  # a step climbs the chosen side and descends the rejected
+
+
+@dataclass(frozen=True)
+class Training:
+    """The training pairs, update batch after update batch.
+
+    Attributes:
+        logps: log-probs of all pairs.
+        gram: Gram of each pair.
+        batches: Gram of each update batch.
+        sizes: pairs of each update batch.
+    """
+
+    logps: PairLogps
+    gram: PairGram
+    batches: tuple[BatchGram, ...]
+    sizes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class FirstSteps:
+    """One plain step of every objective at learning rate 1, pairs in the order of `Training`.
+
+    Attributes:
+        coefficients: d_w and d_l.
+        shared: change of the training log-probs when each update batch steps on its mean loss.
+        influence: what each pair adds to the change of the held-out mean chosen and mean rejected log-prob in a step on
+            the mean loss of all training pairs.
+    """
+
+    coefficients: Float64[Tensor, "objective two pair"]
+    shared: Float64[Tensor, "objective two pair"]
+    influence: Float64[Tensor, "objective two pair"]
+
+    @property
+    def signed(self) -> Float64[Tensor, "objective two pair"]:
+        """The coefficients with which a step climbs each gradient: c = (d_w, −d_l)."""
+        return self.coefficients * _SIGNS
+
+
+def stack_batches(found: Sequence[BatchGeometry]) -> Training:
+    """Put the update batches one after the other.
+
+    Args:
+        found: geometry of every update batch.
+
+    Returns:
+        All pairs.
+    """
+    values = {f.name: [getattr(g.logps, f.name) for g in found] for f in fields(PairLogps)}
+    logps = PairLogps(**{name: torch.cat(parts) for name, parts in values.items() if parts[0] is not None})
+    grams = [g.gram.pair_gram() for g in found]
+    entries = ("chosen_sq_norm", "rejected_sq_norm", "inner_product")
+    chosen, rejected, inner = (torch.cat([getattr(gram, entry) for gram in grams]) for entry in entries)
+    return Training(
+        logps, PairGram(chosen, rejected, inner), tuple(g.gram for g in found), tuple(g.gram.pairs for g in found)
+    )
+
+
+def first_steps(
+    objectives: Mapping[str, Objective], training: Training, products: Float64[Tensor, "two side pair"]
+) -> FirstSteps:
+    """Predict one step of every objective; the objectives only contribute coefficients.
+
+    Args:
+        objectives: by label.
+        training: the pairs.
+        products: ⟨g_i, V⟩ with V the gradients of the held-out mean chosen and mean rejected log-prob; of chosen and
+            rejected training responses.
+
+    Returns:
+        Coefficients and changes.
+    """
+    parts = [coefficients_of(objective, training) for objective in objectives.values()]
+    coefficients = torch.stack([torch.stack([c.chosen, c.rejected]) for c in parts])
+    signed = coefficients * _SIGNS
+    shared = [
+        (own.flatten(1) @ gram.matrix / gram.pairs).reshape(own.shape)
+        for own, gram in zip(signed.split(training.sizes, dim=2), training.batches, strict=True)
+    ]
+    influence = torch.einsum("ksp,vsp->kvp", signed, products) / signed.shape[2]
+    return FirstSteps(coefficients, torch.cat(shared, dim=2), influence)
+
+
+def coefficients_of(objective: Objective, training: Training) -> PairCoefficients:
+    """Compute an objective's coefficients, update batch by update batch where its loss couples the pairs.
+
+    Args:
+        objective: the loss.
+        training: the pairs.
+
+    Returns:
+        d_w and d_l of all pairs.
+    """
+    if objective.kind != "batch":
+        return objective.coefficients(training.logps)
+    places = torch.arange(sum(training.sizes)).split(training.sizes)
+    parts = [objective.coefficients(training.logps.take(here)) for here in places]
+    return PairCoefficients(torch.cat([p.chosen for p in parts]), torch.cat([p.rejected for p in parts]))

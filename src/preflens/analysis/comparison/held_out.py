@@ -1,0 +1,161 @@
+"""Held-out pairs: which they are, the gradient of their mean log-probs, and what training pairs do to it."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from preflens.analysis.measure import Update, logp_values
+from preflens.analysis.passes import Passes
+from preflens.errors import InputError
+from preflens.gram import directional
+from preflens.gram.softmax_rows import head_logps
+from preflens.language_models.batch import PairBatch
+from preflens.language_models.heads import head_input
+from preflens.language_models.logps import response_logps
+from preflens.language_models.pairs import render
+from preflens.language_models.tokenizing import TokenizedPair
+
+
+def split_pairs(
+    pairs: Sequence[TokenizedPair], *, fraction: float, seed: int
+) -> tuple[list[TokenizedPair], list[TokenizedPair]]:
+    """Hold a share of the prompts out: pairs of one prompt stay on one side.
+
+    Args:
+        pairs: all pairs.
+        fraction: of the pairs, as nearly as whole prompts allow.
+        seed: of the choice.
+
+    Returns:
+        Training pairs and held-out pairs, each in order.
+
+    Raises:
+        InputError: the fraction is not between 0 and 1, or one side is empty.
+    """
+    if not 0 < fraction < 1:
+        raise InputError(f"`--probe-fraction` should be above 0 and below 1. Found {fraction:g}.")
+    sizes = Counter(_prompt(p) for p in pairs)
+    prompts = list(sizes)
+    held, used = set(), 0
+    for i in np.random.default_rng([seed, 2]).permutation(len(prompts)).tolist():
+        if used >= fraction * len(pairs):
+            break
+        held.add(prompts[i])
+        used += sizes[prompts[i]]
+    training = [p for p in pairs if _prompt(p) not in held]
+    if not training or not held:
+        raise InputError(
+            f"`--probe-fraction {fraction:g}` of {len(pairs)} pairs with {len(prompts)} different prompts leaves no "
+            "pair on one side. Pass a file of held-out pairs with `--probe`."
+        )
+    return training, [p for p in pairs if _prompt(p) in held]
+
+
+def without_training_pairs(
+    held_out: Sequence[TokenizedPair], training: Sequence[TokenizedPair]
+) -> tuple[list[TokenizedPair], int]:
+    """Drop held-out pairs that are training pairs: the same tokens on both sides.
+
+    Args:
+        held_out: as read.
+        training: the training pairs.
+
+    Returns:
+        The others, and how many of their prompts are those of training pairs.
+
+    Raises:
+        InputError: none is left.
+    """
+    known = {(p.prompt_ids, p.chosen_ids, p.rejected_ids) for p in training}
+    prompts = {_prompt(p) for p in training}
+    kept = [p for p in held_out if (p.prompt_ids, p.chosen_ids, p.rejected_ids) not in known]
+    if not kept:
+        raise InputError(
+            f"All {len(held_out)} pairs of `--probe` are training pairs, so none is held out. Pass other pairs, or "
+            "split the data with `--probe-fraction`."
+        )
+    return kept, sum(_prompt(p) in prompts for p in kept)
+
+
+def mean_gradients(passes: Passes) -> tuple[Update, Update]:
+    """Compute the gradients of the mean chosen and of the mean rejected log-prob, in one sweep.
+
+    V_w = (1/M) Σ_j ∇a_w^j and V_l = (1/M) Σ_j ∇a_l^j. To first order the mean held-out chosen log-prob changes by
+    ⟨V_w, update⟩, the mean margin by ⟨V_w − V_l, update⟩; so ⟨g_i, V⟩ of the training responses answers for every
+    objective at once.
+
+    Args:
+        passes: the held-out pairs; nothing is written to any `.grad`.
+
+    Returns:
+        Both gradients, one tensor a trainable parameter each, in float32 or wider.
+    """
+    parameters = [p for p in passes.model.parameters() if p.requires_grad]
+    pairs = sum(map(len, passes.pairs))
+    sums = [[torch.zeros_like(p, dtype=_wide(p)) for p in parameters] for _ in range(2)]
+    for batch in passes.batches:
+        for side, total in enumerate(sums):  # each side by itself: one backward pass over its rows only
+            values = _logps_of_side(passes, batch, side)
+            found = torch.autograd.grad(values.sum() / pairs, parameters, materialize_grads=True)
+            torch._foreach_add_(total, [g.to(t.dtype) for g, t in zip(found, total, strict=True)])
+    return sums[0], sums[1]
+
+
+def products_along(passes: Passes, directions: Sequence[Update]) -> Float64[Tensor, "update two pair"]:
+    """Compute ⟨∇a_i, update⟩ for the responses of an update batch.
+
+    Args:
+        passes: the batch.
+        directions: one or more updates.
+
+    Returns:
+        Chosen and rejected responses, pairs in the order of the passes.
+    """
+    parts = [directional(passes.model, f, directions).cpu() for f in passes.gram_forwards()]
+    return torch.cat([part.reshape(len(directions), 2, -1) for part in parts], dim=2)
+
+
+def directions_that_fit(passes: Passes, *, memory: float) -> int:
+    """Count how many sums of the size of the trainable parameters fit.
+
+    Args:
+        passes: of the model.
+        memory: bytes.
+
+    Returns:
+        How many, two at least.
+
+    Raises:
+        InputError: not even two fit.
+    """
+    size = sum(p.numel() * _wide(p).itemsize for p in passes.model.parameters() if p.requires_grad)
+    if 2 * size > memory:
+        raise InputError(
+            f"Two gradients of the {size / 1e9:.3g} GB that step do not fit into the {memory / 1e9:.3g} GB that "
+            "may be kept. Let fewer parameters step (`--parameters`, an expression on their names), or use an adapter."
+        )
+    return int(memory / size)
+
+
+def _logps_of_side(passes: Passes, batch: PairBatch, side: int) -> Float[Tensor, " pair"]:
+    """Log-probs of the chosen or of the rejected responses of a pass, with their graph."""
+    rows = (values.chunk(2)[side] for values in (batch.input_ids, batch.attention_mask, batch.completion_mask))
+    half, head = PairBatch(*rows), passes.scorer.head
+    with torch.enable_grad():
+        values = response_logps(passes.model, half) if head is None else head_logps(head_input(head, half))
+    if not bool(torch.isfinite(values.detach()).all()):
+        logp_values(passes.forwards())  # names the pair
+    return values
+
+
+def _prompt(pair: TokenizedPair) -> str:
+    """The prompt as a text; its tokens may differ from pair to pair where they merge with the responses."""
+    return render(pair.pair.prompt)
+
+
+def _wide(parameter: Tensor) -> torch.dtype:
+    return torch.promote_types(parameter.dtype, torch.float32)

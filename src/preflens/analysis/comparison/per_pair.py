@@ -1,0 +1,146 @@
+"""The predicted change of every held-out pair under every objective, from the smaller of two sides.
+
+Either one direction an objective is added up over the training pairs and met with the held-out gradients (stacked
+directions), or the held-out gradients are kept and met with the training gradients (the cross-Gram). Both are exact;
+what does not fit is done a block at a time, at one more sweep a block.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from preflens.analysis.comparison.held_out import products_along
+from preflens.analysis.measure import Update
+from preflens.analysis.passes import Passes
+from preflens.gram.softmax_rows import head_logps
+from preflens.types import HeadInput
+
+Change = Float64[Tensor, "objective two held_out"]
+
+
+def per_pair_changes(
+    training: Sequence[Passes],
+    held_out: Passes,
+    signed: Float64[Tensor, "objective two pair"],
+    *,
+    fit: int,
+) -> Change:
+    """Predict the change of all held-out log-probs in one step on the mean loss of all training pairs.
+
+    Args:
+        training: the update batches, their pairs in the order of `signed`.
+        held_out: the held-out pairs.
+        signed: c = (d_w, −d_l) of each objective.
+        fit: how many sums of the size of the trainable parameters may be held.
+
+    Returns:
+        Change at learning rate 1, held-out pairs in the order of the passes.
+    """
+    way = stacked_directions if len(signed) <= 2 * sum(map(len, held_out.pairs)) else cross_gram
+    return way(training, held_out, signed, fit=fit)
+
+
+def side_in_words(objectives: int, pairs: int) -> str:
+    """Say which side is the smaller one.
+
+    Args:
+        objectives: how many.
+        pairs: held-out ones.
+
+    Returns:
+        For the record.
+    """
+    if objectives <= 2 * pairs:
+        return f"{objectives} directions added up over the training pairs"
+    return f"cross-Gram with {2 * pairs} held-out gradients"
+
+
+def stacked_directions(
+    training: Sequence[Passes], held_out: Passes, signed: Float64[Tensor, "objective two pair"], *, fit: int
+) -> Change:
+    """Add up U_k = (1/N) Σ_i c_i^k ∇a_i over the training pairs, and meet it with the held-out gradients.
+
+    Args:
+        training: the update batches.
+        held_out: the held-out pairs.
+        signed: c of each objective.
+        fit: directions that may be held at a time.
+
+    Returns:
+        Change at learning rate 1.
+    """
+    blocks = [products_along(held_out, _directions(training, block)) for block in signed.split(fit)]
+    return torch.cat(blocks)
+
+
+def cross_gram(
+    training: Sequence[Passes], held_out: Passes, signed: Float64[Tensor, "objective two pair"], *, fit: int
+) -> Change:
+    """Keep the held-out gradients, meet them with the training gradients, and weigh those with the coefficients.
+
+    Args:
+        training: the update batches.
+        held_out: the held-out pairs.
+        signed: c of each objective.
+        fit: gradients that may be held at a time.
+
+    Returns:
+        Change at learning rate 1.
+    """
+    parts = []
+    for block in _blocks(_gradients(held_out), fit):
+        cross = torch.cat([products_along(passes, block) for passes in training], dim=2)  # [held out, two, pair]
+        parts.append(torch.einsum("ksp,jsp->kj", signed, cross) / signed.shape[2])
+    flat, places = torch.cat(parts, dim=1), _response_order(held_out)
+    return flat[:, places].reshape(len(signed), 2, -1)
+
+
+def _directions(training: Sequence[Passes], signed: Float64[Tensor, "objective two pair"]) -> list[Update]:
+    model = training[0].model
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    sums = [
+        [torch.zeros_like(p, dtype=torch.promote_types(p.dtype, torch.float32)) for p in parameters] for _ in signed
+    ]
+    forwards = [f for passes in training for f in passes.gram_forwards()]
+    lengths = [len(part) for passes in training for part in passes.pairs]
+    for forward, coefficients in zip(forwards, signed.split(lengths, dim=2), strict=True):
+        with torch.enable_grad():
+            outcome = forward()
+            values = head_logps(outcome) if isinstance(outcome, HeadInput) else outcome
+        for number, (total, c) in enumerate(zip(sums, coefficients, strict=True)):
+            weights = (c.flatten() / signed.shape[2]).to(values)
+            found = torch.autograd.grad(values, parameters, weights, retain_graph=number + 1 < len(sums),
+                                        materialize_grads=True)  # fmt: skip
+            torch._foreach_add_(total, [g.to(t.dtype) for g, t in zip(found, total, strict=True)])
+    return sums
+
+
+def _gradients(passes: Passes) -> Iterator[Update]:
+    """The gradient of every response, pass by pass."""
+    parameters = [p for p in passes.model.parameters() if p.requires_grad]
+    for forward in passes.gram_forwards():
+        with torch.enable_grad():
+            outcome = forward()
+            values = head_logps(outcome) if isinstance(outcome, HeadInput) else outcome
+        for response in range(len(values)):
+            more = response + 1 < len(values)
+            yield list(torch.autograd.grad(values[response], parameters, retain_graph=more, materialize_grads=True))
+
+
+def _blocks(updates: Iterator[Update], size: int) -> Iterator[list[Update]]:
+    block: list[Update] = []
+    for update in updates:
+        block.append(update)
+        if len(block) == size:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+def _response_order(passes: Passes) -> Tensor:
+    """Where the chosen responses of all passes stand when passes follow each other, then the rejected ones."""
+    numbers = torch.arange(2 * sum(map(len, passes.pairs))).split([2 * len(part) for part in passes.pairs])
+    return torch.cat([part.chunk(2)[side] for side in (0, 1) for part in numbers])

@@ -1,0 +1,195 @@
+"""Real plain steps from the same weights, beside forecast and rollout, over held-out pairs; all are undone."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from preflens.analysis.comparison.trajectories import Followed, recorded_steps, roll
+from preflens.analysis.measure import in_float32, logp_values, measure_change, move, plain_update, weights_kept
+from preflens.analysis.passes import Passes, by_pass
+from preflens.errors import NumericalError
+from preflens.log_probs import PairLogps
+from preflens.objectives.base import Objective
+from preflens.records.comparison_facts import RealSteps, RolloutCheck, SmallStep, Trajectory
+
+_TARGET = 1e-2  # nats: root mean square of the held-out changes of a small step
+_VISIBLE = 1e-3  # nats: log-probs that all move less cannot be told from rounding
+_POINTS = 12  # of a real trajectory
+_TOLERANCE = 0.1  # relative error up to which a rollout counts as right
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What real steps are taken on.
+
+    Attributes:
+        followed: the pairs and their geometry.
+        batches: the update batches among them, in the same order.
+        held_out: the held-out pairs among them, in the same order.
+    """
+
+    followed: Followed
+    batches: tuple[Passes, ...]
+    held_out: Passes
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many training pairs and how many held-out pairs are followed."""
+        return self.followed.training, self.followed.geometry.gram.pairs - self.followed.training
+
+
+def real_steps(
+    label: str,
+    objective: Objective,
+    ground: Ground,
+    predicted: Sequence[Trajectory],
+    *,
+    small_steps: int,
+    horizons: Sequence[int],
+    advance: Callable[[int], None] = lambda _: None,
+) -> RealSteps:
+    """Take real steps of one objective and compare.
+
+    Args:
+        label: of the objective.
+        objective: whose plain steps are taken; the model's weights are the same afterwards.
+        ground: what they are taken on.
+        predicted: trajectories of the rollout.
+        small_steps: how many update batches take one small step.
+        horizons: steps after which the rollout is compared, others among them.
+        advance: told after each part.
+
+    Returns:
+        Forecast beside fact. Half-precision models are stepped in float32.
+    """
+    small, rollouts = [], []
+    with in_float32(ground.held_out.model):
+        for number in range(min(small_steps, len(ground.batches))):
+            small.append(small_step(objective, ground, number))
+            advance(1)
+        for trajectory in predicted:
+            check = check_rollout(label, objective, ground, trajectory, horizons=horizons)
+            rollouts += [] if check is None else [check]
+            advance(1)
+    return RealSteps(label, tuple(small), tuple(rollouts))
+
+
+def small_step(objective: Objective, ground: Ground, number: int, *, target: float = _TARGET) -> SmallStep:
+    """Step on one update batch, and compare the held-out pairs with the forecast.
+
+    Args:
+        objective: the loss.
+        ground: what the step is taken on.
+        number: of the update batch.
+        target: root mean square of the held-out changes that the step is sized for, nats.
+
+    Returns:
+        Forecast beside fact.
+    """
+    followed, passes = ground.followed, ground.batches[number]
+    gram, batch = followed.geometry.gram, torch.tensor(followed.batches[number])
+    coefficients = objective.coefficients(followed.geometry.logps.take(batch))
+    moved = gram.matrix[:, torch.cat([batch, batch + gram.pairs])] @ coefficients.signed() / len(batch)
+    unit = moved.reshape(2, -1)[:, followed.training :]
+    strength = float(unit.square().mean().sqrt())
+    size = target / strength if strength > 0 else 0.0
+    update = plain_update(passes.model, passes.forwards(), by_pass(passes, coefficients))
+    change = measure_change(passes.model, ground.held_out.forwards(), update, learning_rate=size)
+    forecast, fact = (size * unit).numpy(), torch.stack([change.chosen, change.rejected]).numpy()
+    return SmallStep(
+        number, size, r_squared(forecast[0], fact[0]), r_squared(forecast[1], fact[1]),
+        r_squared(forecast[0] - forecast[1], fact[0] - fact[1]), tuple(forecast[0].tolist()), tuple(fact[0].tolist()),
+        tuple(forecast[1].tolist()), tuple(fact[1].tolist()),
+    )  # fmt: skip
+
+
+def check_rollout(
+    label: str, objective: Objective, ground: Ground, trajectory: Trajectory, *, horizons: Sequence[int]
+) -> RolloutCheck | None:
+    """Take all the steps of a trajectory for real.
+
+    Args:
+        label: of the objective.
+        objective: the loss.
+        ground: what the steps are taken on.
+        trajectory: the rollout.
+        horizons: steps after which to compare, others among them.
+
+    Returns:
+        Fact and error; None where the rollout moves too little to be seen.
+    """
+    followed, rate = ground.followed, trajectory.learning_rate
+    last = trajectory.steps[-1] if trajectory.broke_off is None else trajectory.broke_off - 1
+    ours = roll(followed, objective, learning_rate=rate, steps=last).change[:, :, followed.training :]
+    if float(ours.abs().amax()) < _VISIBLE:
+        return None
+    points = recorded_steps([*(h for h in horizons if h < last), last], points=_POINTS)[1:]
+    fact = _walk(objective, ground, learning_rate=rate, points=points)
+    diverged = len(fact) < len(points)
+    points = points[: len(fact)]
+    size, off = fact.flatten(1).norm(dim=1), (ours[list(points)] - fact).flatten(1).norm(dim=1)
+    visible = fact.flatten(1).abs().amax(1) >= _VISIBLE
+    error = tuple(float(o / s) if seen else None for o, s, seen in zip(off, size, visible, strict=True))
+    chosen, rejected = fact.mean(2).unbind(1)
+    return RolloutCheck(
+        label, trajectory.scale, rate, points, tuple(chosen.tolist()), tuple(rejected.tolist()), error,
+        _good_until(points, error), diverged,
+    )  # fmt: skip
+
+
+def _walk(
+    objective: Objective, ground: Ground, *, learning_rate: float, points: Sequence[int]
+) -> Float64[Tensor, "point two held_out"]:
+    """Change of the held-out log-probs along real steps, as far as they are finite."""
+    forwards, seen = ground.held_out.forwards(), []
+    with weights_kept(ground.held_out.model):
+        before = logp_values(forwards)
+        for step in range(1, points[-1] + 1):
+            try:
+                _step(objective, ground, (step - 1) % len(ground.batches), learning_rate=learning_rate)
+                if step in points:
+                    seen.append(logp_values(forwards) - before)
+            except NumericalError:
+                break
+    return torch.stack(seen) if seen else before.new_zeros(0, *before.shape)
+
+
+def _step(objective: Objective, ground: Ground, number: int, *, learning_rate: float) -> None:
+    """One plain step on an update batch, its coefficients those of the weights as they are."""
+    passes, batch = ground.batches[number], torch.tensor(ground.followed.batches[number])
+    coefficients = objective.coefficients(_as_they_are(passes, ground.followed.geometry.logps.take(batch)))
+    update = plain_update(passes.model, passes.forwards(), by_pass(passes, coefficients))
+    move(passes.model, update, learning_rate=learning_rate)
+
+
+def _as_they_are(passes: Passes, start: PairLogps) -> PairLogps:
+    """Log-probs under the weights as they are, what belongs to the reference as at the start."""
+    chosen, rejected = logp_values(passes.forwards())
+    return replace(start, chosen=chosen, rejected=rejected)
+
+
+def r_squared(forecast: np.ndarray, fact: np.ndarray) -> float | None:
+    """Compute how much of the spread of the fact the forecast explains.
+
+    Args:
+        forecast: predicted values.
+        fact: what happened.
+
+    Returns:
+        1 − Σ(forecast − fact)²/Σ(fact − mean)², or None with no spread.
+    """
+    spread = float(((fact - fact.mean()) ** 2).sum())
+    return 1 - float(((forecast - fact) ** 2).sum()) / spread if spread > 0 else None
+
+
+def _good_until(points: Sequence[int], error: Sequence[float | None]) -> int:
+    good = 0
+    for point, off in zip(points, error, strict=True):
+        if off is not None and off > _TOLERANCE:
+            break
+        good = point
+    return good

@@ -1,0 +1,102 @@
+"""The tables of a comparison."""
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+
+import numpy as np
+import pyarrow as pa
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from preflens.analysis.comparison.first_step import FirstSteps
+from preflens.language_models.tokenizing import TokenizedPair
+from preflens.records.comparison_tables import COMPARE_SCHEMA, HELD_OUT_SCHEMA, TRAINING_SCHEMA
+from preflens.records.outcome import Outcome
+from preflens.types import LogpChange
+
+
+def compare_table(
+    steps: FirstSteps,
+    own: Mapping[str, LogpChange],
+    outcomes: Mapping[str, tuple[Outcome, ...]],
+    pairs: Sequence[TokenizedPair],
+    batches: Sequence[Sequence[int]],
+    *,
+    learning_rate: float,
+) -> pa.Table:
+    """Lay the first steps out, one row a training pair and objective.
+
+    Args:
+        steps: of every objective, update batch after update batch.
+        own: what every pair does to itself, by label.
+        outcomes: the same in a word.
+        pairs: all training pairs.
+        batches: positions of each update batch's pairs.
+        learning_rate: η.
+
+    Returns:
+        A table of `COMPARE_SCHEMA`, objective by objective, pairs in order.
+    """
+    order = np.argsort(list(chain.from_iterable(batches)))
+    ids = pa.array([p.pair.id for p in pairs])
+    shared, influence = learning_rate * steps.shared, learning_rate * steps.influence
+    tables = []
+    for k, label in enumerate(own):
+        values = (
+            *steps.coefficients[k], own[label].chosen, own[label].rejected, *shared[k],
+        )  # fmt: skip
+        numbers = [pa.array(v.numpy()[order]) for v in values]
+        said = pa.array([str(o) for o in outcomes[label]]).take(pa.array(order))
+        moved = [influence[k, 0], influence[k, 1], influence[k, 0] - influence[k, 1]]
+        columns = [ids, pa.array([label] * len(ids)), *numbers, said, *(pa.array(v.numpy()[order]) for v in moved)]
+        tables.append(pa.table(columns, schema=COMPARE_SCHEMA))
+    return pa.concat_tables(tables)
+
+
+def training_table(
+    pairs: pa.Table, products: Float64[Tensor, "two side pair"], batches: Sequence[Sequence[int]]
+) -> pa.Table:
+    """Add to the table of training pairs what they have in common with the held-out means.
+
+    Args:
+        pairs: table of `PAIRS_SCHEMA`.
+        products: ⟨g_i, V⟩ with V the gradients of the held-out mean chosen and mean rejected log-prob, update batch
+            after update batch.
+        batches: positions of each update batch's pairs.
+
+    Returns:
+        A table of `TRAINING_SCHEMA`.
+    """
+    order = torch.from_numpy(np.argsort(list(chain.from_iterable(batches))))
+    chosen, rejected = products[:, :, order]
+    more = torch.stack([chosen, rejected, chosen - rejected], dim=1).flatten(0, 1)  # [side · what, pair]
+    columns = [*pairs.columns, *(pa.array(values.numpy()) for values in more)]
+    return pa.table(columns, schema=TRAINING_SCHEMA)
+
+
+def held_out_table(
+    labels: Sequence[str],
+    held_out: Sequence[TokenizedPair],
+    changes: Float64[Tensor, "objective two held_out"] | None,
+    *,
+    learning_rate: float,
+) -> pa.Table:
+    """Lay the predicted changes of held-out pairs out, one row a pair and objective.
+
+    Args:
+        labels: of the objectives.
+        held_out: the pairs.
+        changes: at learning rate 1, or None where they were not asked for.
+        learning_rate: η.
+
+    Returns:
+        A table of `HELD_OUT_SCHEMA`, empty where nothing was asked for.
+    """
+    if changes is None:
+        return HELD_OUT_SCHEMA.empty_table()
+    ids, tables = [p.pair.id for p in held_out], []
+    for label, (chosen, rejected) in zip(labels, learning_rate * changes, strict=True):
+        values = [v.numpy() for v in (chosen, rejected, chosen - rejected)]
+        tables.append(pa.table([ids, [label] * len(ids), *values], schema=HELD_OUT_SCHEMA))
+    return pa.concat_tables(tables)

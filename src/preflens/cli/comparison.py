@@ -1,0 +1,61 @@
+"""A comparison in a table and a few lines of the terminal."""
+
+from rich import box
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+
+from preflens.cli.console import OUTPUT
+from preflens.records.comparison import Comparison
+from preflens.records.comparison_facts import ObjectiveComparison
+from preflens.records.comparison_wording import Group, groups, last_point, rescaled, scaled, verdict
+from preflens.records.wording import signed
+
+_COLOURS = {"rises": "green", "falls": "magenta", "unclear": "yellow"}
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """Print the verdict, the table of objectives, and what was dropped.
+
+    Args:
+        comparison: what was found.
+    """
+    found = verdict(comparison.facts)
+    lines = [f"[bold]{escape(found.headline)}[/]"]
+    lines += [f"[{_COLOURS[way]}]●[/] {escape(sentence)}" for way, sentence in found.parts]
+    OUTPUT.print(Panel("\n".join([*lines, *map(escape, found.detail)]), title="compare", title_align="left"))
+    OUTPUT.print(_table(groups(comparison.facts)))
+    data, probe = comparison.facts.data, comparison.facts.probe
+    OUTPUT.print(f"{data.pairs} training pairs, {probe.pairs} held out ({escape(probe.source)}).", highlight=False)
+    for what in ("dropped", "noted"):
+        for kind, facts in (("training", data), ("held out", probe)):
+            for reason, count in getattr(facts, what).items():
+                OUTPUT.print(f"{what} ({kind}): {count} × {escape(reason)}", style="yellow", highlight=False)
+
+
+def _table(found: tuple[Group, ...]) -> Table:
+    title = "First step, nats while the mean training margin gains one nat;\nrollout, nats to its end"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1))
+    table.add_column("objective", min_width=14, overflow="fold")
+    columns = ("alone\nright", "training\nchosen", "held out\nchosen", "held out\nrejected", "rollout\nchosen",
+               "margin at\nthis rate")  # fmt: skip
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    for group in found:
+        for number, objective in enumerate(group.members):
+            table.add_row(*_row(objective, group, first=number == 0))
+    return table
+
+
+def _row(objective: ObjectiveComparison, group: Group, *, first: bool) -> list[str]:
+    """One objective; what its group shares is said once."""
+    end, colour = last_point(rescaled(objective)), _COLOURS[group.direction]
+    training = signed(scaled(objective.train.chosen, objective.margin_scale).value)
+    chosen, rejected = signed(group.chosen.value), signed(group.rejected.value)
+    return [
+        ("" if first else "=") + escape(objective.label),
+        f"{100 * objective.outcomes['intended']:.0f} %",
+        *((training, f"[{colour}]{chosen}[/]", rejected) if first else "···"),
+        signed(None if end is None else end[0]),
+        signed(objective.train.margin.value),
+    ]

@@ -1,0 +1,197 @@
+"""The facts around the tables of a comparison: what each objective would do, once and over many steps."""
+
+from dataclasses import dataclass
+
+from preflens.records.facts import Argument, DataFacts, Estimate, ModelFacts
+
+COMPARISON_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Change:
+    """Mean changes of the log-probs of some pairs in one step, nats.
+
+    Attributes:
+        chosen: of the chosen responses.
+        rejected: of the rejected responses.
+        margin: of chosen less rejected.
+    """
+
+    chosen: Estimate
+    rejected: Estimate
+    margin: Estimate
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Mean changes of log-probs along steps with the Gram held fixed, since the start, nats.
+
+    Attributes:
+        scale: `learning rate` (the one asked for) or `equal margin` (a rate of this objective's own, so that at the
+            start all objectives gain the same mean margin a step).
+        learning_rate: η.
+        steps: after which the means are given.
+        train_chosen: mean over the training pairs that are followed; None after the rollout broke off.
+        train_rejected: the same for rejected responses.
+        heldout_chosen: mean over the held-out pairs that are followed.
+        heldout_rejected: the same for rejected responses.
+        broke_off: the step whose log-probs or coefficients could not be represented, or None.
+        impossible_from: the first step after which some log-prob is above zero, or None: from there on it is no
+            forecast.
+    """
+
+    scale: str
+    learning_rate: float
+    steps: tuple[int, ...]
+    train_chosen: tuple[float | None, ...]
+    train_rejected: tuple[float | None, ...]
+    heldout_chosen: tuple[float | None, ...]
+    heldout_rejected: tuple[float | None, ...]
+    broke_off: int | None
+    impossible_from: int | None
+
+
+@dataclass(frozen=True)
+class ObjectiveComparison:
+    """What one objective would do.
+
+    Attributes:
+        label: name, and parameters that are not the default.
+        name: name in the table.
+        parameters: all parameter values.
+        in_grid: whether it is a point of a grid.
+        outcomes: share of training pairs by own-pair outcome.
+        train: mean change of training pairs in one step of their update batch, at the learning rate asked for.
+        heldout: mean change of held-out pairs in one step on the mean loss of all training pairs, at that rate: the
+            mean over update batches of equal size.
+        margin_scale: factor on the learning rate at which the mean margin of the training pairs gains one nat in one
+            step, to first order; None where the mean margin does not grow.
+        negative: training pairs with a coefficient that is zero or negative.
+        same_direction_as: an earlier objective whose coefficients are a positive multiple of these on all training
+            pairs, so that the two first steps differ in length only; or None.
+        trajectories: one a scale.
+    """
+
+    label: str
+    name: str
+    parameters: dict[str, float]
+    in_grid: bool
+    outcomes: dict[str, float]
+    train: Change
+    heldout: Change
+    margin_scale: float | None
+    negative: int
+    same_direction_as: str | None
+    trajectories: tuple[Trajectory, ...]
+
+
+@dataclass(frozen=True)
+class SmallStep:
+    """One small real step on an update batch, forecast beside fact over held-out pairs.
+
+    Attributes:
+        update_batch: its number.
+        step_size: learning rate, chosen so that held-out log-probs move by about a hundredth of a nat.
+        r2_chosen: 1 − Σ(forecast − fact)²/Σ(fact − mean)² over the held-out chosen responses; None with no spread.
+        r2_rejected: over the rejected ones.
+        r2_margin: over the margins.
+        chosen_forecast: change of each held-out chosen log-prob, nats.
+        chosen_fact: what happened.
+        rejected_forecast: change of each held-out rejected log-prob.
+        rejected_fact: what happened.
+    """
+
+    update_batch: int
+    step_size: float
+    r2_chosen: float | None
+    r2_rejected: float | None
+    r2_margin: float | None
+    chosen_forecast: tuple[float, ...]
+    chosen_fact: tuple[float, ...]
+    rejected_forecast: tuple[float, ...]
+    rejected_fact: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class RolloutCheck:
+    """Real steps beside the rollout, over held-out pairs; of one objective and scale.
+
+    Attributes:
+        objective: label.
+        scale: as in `Trajectory`.
+        learning_rate: η of every step.
+        steps: after which both are compared.
+        chosen_fact: mean change of the held-out chosen log-probs that happened, nats.
+        rejected_fact: the same for the rejected ones.
+        error: ‖rollout − fact‖ / ‖fact‖ over all held-out responses; None where none moved by a thousandth of a nat.
+        within_ten_percent: the last of the steps up to which the error never exceeds a tenth; 0 if it does at once.
+        diverged: whether the real steps left what can be represented, after the last of the steps.
+    """
+
+    objective: str
+    scale: str
+    learning_rate: float
+    steps: tuple[int, ...]
+    chosen_fact: tuple[float, ...]
+    rejected_fact: tuple[float, ...]
+    error: tuple[float | None, ...]
+    within_ten_percent: int
+    diverged: bool
+
+
+@dataclass(frozen=True)
+class RealSteps:
+    """What real steps of one objective showed.
+
+    Attributes:
+        objective: label.
+        small: small steps, one an update batch.
+        rollouts: real trajectories.
+    """
+
+    objective: str
+    small: tuple[SmallStep, ...]
+    rollouts: tuple[RolloutCheck, ...]
+
+
+@dataclass(frozen=True)
+class ComparisonFacts:
+    """Everything about a comparison that is not a row of its tables.
+
+    Attributes:
+        format_version: version of this record.
+        created: when, in UTC.
+        command: the command line that repeats it, or None.
+        versions: of preflens and what it stands on.
+        arguments: by name.
+        data: the training pairs.
+        probe: the held-out pairs.
+        model: which model.
+        update_batches: how many update batches the training pairs were split into.
+        followed: how many training pairs and how many held-out pairs the rollout follows.
+        text_limit: characters kept of each text.
+        objectives: one entry an objective, grid points among them.
+        left_out: objectives that were asked for with `all` and cannot be compared here, with the reason.
+        without_gain: objectives whose mean training margin does not grow, so that they are not rescaled.
+        per_pair: how the per-pair values of the held-out pairs were computed, or None.
+        real_steps: one an objective, if asked for.
+        seconds: wall-clock time by part.
+    """
+
+    format_version: int
+    created: str
+    command: str | None
+    versions: dict[str, str]
+    arguments: dict[str, Argument]
+    data: DataFacts
+    probe: DataFacts
+    model: ModelFacts
+    update_batches: int
+    followed: tuple[int, ...]
+    text_limit: int
+    objectives: tuple[ObjectiveComparison, ...]
+    left_out: dict[str, str]
+    without_gain: tuple[str, ...]
+    per_pair: str | None
+    real_steps: tuple[RealSteps, ...]
+    seconds: dict[str, float]

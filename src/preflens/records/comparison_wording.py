@@ -1,0 +1,243 @@
+"""The verdict of a comparison in plain words, for the terminal and the page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from preflens.records.comparison_facts import ComparisonFacts, ObjectiveComparison, Trajectory
+from preflens.records.facts import Estimate
+from preflens.records.wording import direction, plain, signed
+
+_CHOSEN = {
+    "rises": "raise the chosen answers",
+    "unclear": "hold them: no change that can be told from zero",
+    "falls": "sink the chosen answers",
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Objectives whose first steps point the same way on the training pairs, and so do the same at equal margin gain.
+
+    Attributes:
+        members: the objectives, the first one leading.
+        direction: of the held-out mean chosen log-prob: `rises`, `falls`, or `unclear` where its interval holds zero.
+        chosen: its change while the mean training margin gains one nat, nats; no value where the margin does not grow.
+        rejected: the same for the rejected ones.
+        margin: the same for the held-out margin.
+    """
+
+    members: tuple[ObjectiveComparison, ...]
+    direction: str
+    chosen: Estimate
+    rejected: Estimate
+    margin: Estimate
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Of the members."""
+        return tuple(o.label for o in self.members)
+
+
+@dataclass(frozen=True)
+class ComparisonVerdict:
+    """The answer.
+
+    Attributes:
+        headline: in one sentence.
+        parts: which raise, hold and sink the chosen answers: `rises`, `unclear` or `falls`, and the sentence.
+        detail: what it costs, what the rollout adds, and what is left open.
+    """
+
+    headline: str
+    parts: tuple[tuple[str, str], ...]
+    detail: tuple[str, ...]
+
+
+def groups(facts: ComparisonFacts) -> tuple[Group, ...]:
+    """Group the objectives by the direction of their first step, the best for the held-out chosen answers first.
+
+    Args:
+        facts: of a comparison.
+
+    Returns:
+        Groups; those whose training margin does not grow come last.
+    """
+    found = [
+        _group([first, *(o for o in facts.objectives if o.same_direction_as == first.label)])
+        for first in facts.objectives
+        if first.same_direction_as is None
+    ]
+    return tuple(sorted(found, key=lambda g: -(g.chosen.value if g.chosen.value is not None else float("-inf"))))
+
+
+def _group(members: Sequence[ObjectiveComparison]) -> Group:
+    first = members[0]
+    change, scale = first.heldout, first.margin_scale
+    three = (scaled(e, scale) for e in (change.chosen, change.rejected, change.margin))
+    return Group(tuple(members), direction(change.chosen), *three)
+
+
+def scaled(estimate: Estimate, factor: float | None) -> Estimate:
+    """Multiply a number and its interval with a positive factor.
+
+    Args:
+        estimate: the number.
+        factor: of the learning rate; None for no number.
+
+    Returns:
+        The product.
+    """
+    if factor is None or estimate.value is None:
+        return Estimate(None)
+    ends = (None if end is None else factor * end for end in (estimate.low, estimate.high))
+    return Estimate(factor * estimate.value, *ends)
+
+
+def verdict(facts: ComparisonFacts) -> ComparisonVerdict:
+    """Say which objectives raise, hold or sink the chosen answers, and at what cost.
+
+    Args:
+        facts: of a comparison.
+
+    Returns:
+        The verdict.
+    """
+    found = groups(facts)
+    sides = {way: [g for g in found if g.direction == way] for way in _CHOSEN}
+    parts = tuple((way, _sentence(way, inside)) for way, inside in sides.items() if inside)
+    detail = [*_cost(found), *_rollout(facts), *_open(facts)]
+    return ComparisonVerdict(_headline(sides, len(found)), parts, tuple(detail))
+
+
+def _headline(sides: dict[str, list[Group]], total: int) -> str:
+    up, still, down = (len(sides[way]) for way in ("rises", "unclear", "falls"))
+    if up == total:
+        return "On these pairs every objective raises the held-out chosen answers with its first step."
+    if down == total:
+        return "On these pairs every objective sinks the held-out chosen answers with its first step."
+    if not up and not down:
+        return "On these pairs no objective moves the held-out chosen answers by an amount that can be told from zero."
+    what = [
+        f"{up} {_verb('raise', up)}" * (up > 0),
+        f"{still} {_verb('hold', still)}" * (still > 0),
+        f"{down} {_verb('sink', down)}" * (down > 0),
+    ]
+    counts = ", ".join(filter(None, what))
+    return f"Of {total} directions that a first step can take, {counts} the held-out chosen answers."
+
+
+def _verb(verb: str, count: int) -> str:
+    return verb + "s" if count == 1 else verb
+
+
+def _sentence(way: str, inside: Sequence[Group]) -> str:
+    each = [f"{_names(g.labels)} ({signed(g.chosen.value)})" if g.chosen.value is not None else _names(g.labels)
+            for g in inside]  # fmt: skip
+    return f"{'; '.join(each)} {_CHOSEN[way]}."
+
+
+def _names(labels: Sequence[str], *, shown: int = 6) -> str:
+    more = f" and {len(labels) - shown} more" if len(labels) > shown else ""
+    return ", ".join(labels[:shown]) + more
+
+
+def _cost(found: Sequence[Group]) -> list[str]:
+    """What raising the chosen answers costs in margin, at the learning rate asked for."""
+    growing = [(g, o) for g in found for o in g.members if o.margin_scale is not None]
+    if not growing:
+        return ["The mean training margin grows under none of them."]
+    best, most = (
+        max(growing, key=lambda item: item[0].chosen.value or 0.0),
+        max(growing, key=lambda i: 1 / (i[1].margin_scale or 1)),
+    )
+    lines = [
+        "Numbers in brackets are nats of held-out mean chosen log-prob while the mean training margin gains one nat, "
+        "so they do not depend on how long a step is."
+    ]
+    ratio = (most[1].margin_scale or 1) / (best[1].margin_scale or 1)
+    if best[1].label != most[1].label:
+        lines.append(
+            f"At one and the same learning rate {best[1].label}, the best for the chosen answers, gains "
+            f"{plain(ratio)} times the margin of {most[1].label}, which gains the most. A larger learning rate makes "
+            "up for a short step, not for a wrong direction."
+        )
+    return lines
+
+
+def _rollout(facts: ComparisonFacts) -> list[str]:
+    paths = [(o, path) for o in facts.objectives if (path := rescaled(o)) is not None]
+    ends = [(o, end) for o, p in paths if p.impossible_from is None and (end := last_point(p)) is not None]
+    if len(ends) < 2:
+        return []
+    steps = max(int(h) for h in str(facts.arguments["horizon"]).split(","))
+    ordered = sorted(ends, key=lambda item: -item[1][0])
+    (top, high), (bottom, low) = ordered[0], ordered[-1]
+    return [
+        f"Rolled out over {steps} steps, each objective at a rate of its own so that at the start all gain margin at "
+        f"the same pace: the held-out chosen mean ends between {signed(high[0])} ({top.label}) and {signed(low[0])} "
+        f"nats ({bottom.label}). Gradients are held fixed there, so this ranks objectives and is no promise of sizes."
+    ]
+
+
+def rescaled(objective: ObjectiveComparison) -> Trajectory | None:
+    """Return the trajectory at equal margin gain.
+
+    Args:
+        objective: of a comparison.
+
+    Returns:
+        The trajectory, or None.
+    """
+    return next((t for t in objective.trajectories if t.scale == "equal margin"), None)
+
+
+def last_point(trajectory: Trajectory | None) -> tuple[float, float] | None:
+    """Return where a trajectory ends.
+
+    Args:
+        trajectory: or None.
+
+    Returns:
+        Mean held-out chosen and rejected change after its last step, nats; None where it broke off.
+    """
+    if trajectory is None:
+        return None
+    chosen, rejected = trajectory.heldout_chosen[-1], trajectory.heldout_rejected[-1]
+    return None if chosen is None or rejected is None else (chosen, rejected)
+
+
+def _open(facts: ComparisonFacts) -> list[str]:
+    lines = []
+    if facts.without_gain:
+        lines.append(
+            f"Not rescaled, because the mean training margin does not grow with them: {', '.join(facts.without_gain)}."
+        )
+    broken = [o.label for o in facts.objectives for t in o.trajectories if t.broke_off is not None]
+    beyond = [o.label for o in facts.objectives if (p := rescaled(o)) is not None and p.impossible_from is not None]
+    if beyond:
+        lines.append(f"The rollout takes a log-prob above zero, which cannot be, and ends there: {_names(beyond)}.")
+    if broken:
+        lines.append(
+            f"The rollout leaves what can be represented, steps being too large: {_names(sorted(set(broken)))}."
+        )
+    if facts.left_out:
+        lines.append("Left out: " + "; ".join(f"{name} ({why})" for name, why in facts.left_out.items()) + ".")
+    if facts.update_batches == 1:
+        lines.append("All training pairs are in one update batch, so there are no intervals.")
+    lines += [_real(facts)] if facts.real_steps else []
+    return lines
+
+
+def _real(facts: ComparisonFacts) -> str:
+    steps = [s for real in facts.real_steps for s in real.small]
+    scores = [r2 for s in steps for r2 in (s.r2_chosen, s.r2_rejected, s.r2_margin) if r2 is not None]
+    worst = f"with an R² of {min(scores):.4f} or better" if scores else "but none moved anything"
+    until = [(c.within_ten_percent, max(c.steps, default=0)) for real in facts.real_steps for c in real.rollouts]
+    if not until:
+        rolled = "the rollout moves too little to be checked"
+    elif all(0 < good == end for good, end in until):
+        rolled = f"the rollout stays within 10 % of the fact to the end ({until[0][1]} steps)"
+    else:
+        good, end = min(until)
+        rolled = f"the rollout stays within 10 % of the fact for at least {good} of {end} steps"
+    return f"Real steps: small ones were forecast on held-out pairs {worst}; {rolled}."

@@ -1,0 +1,38 @@
+"""Put the panels of a comparison on one page."""
+
+from pathlib import Path
+
+from preflens.records.comparison import Comparison
+from preflens.records.storage import output_folder, write_atomically
+from preflens.report.comparison_panels import COMPARISON_PANELS
+from preflens.report.render import page_html
+
+
+def render_comparison(comparison: Comparison, path: str | Path) -> Path:
+    """Write the page: one HTML file with everything in it, readable without a network.
+
+    Args:
+        comparison: what to show.
+        path: the file to write; its folder is made.
+
+    Returns:
+        The path.
+    """
+    page = comparison_html(comparison)
+    target = Path(path)
+    output_folder(target.parent)
+    write_atomically(target, lambda place: place.write_text(page, encoding="utf-8"))
+    return target
+
+
+def comparison_html(comparison: Comparison) -> str:
+    """Return the page as a string.
+
+    Args:
+        comparison: what to show.
+
+    Returns:
+        A complete HTML document; all texts from data sets and models are escaped.
+    """
+    sections = [s for panel in COMPARISON_PANELS.values() if (s := panel(comparison)) is not None]
+    return page_html(comparison.facts, sections)

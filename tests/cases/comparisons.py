@@ -1,0 +1,118 @@
+"""Finished comparisons to save, load and show, and the parts they are made of."""
+
+from dataclasses import replace
+from functools import cache
+
+import pyarrow as pa
+import torch
+
+from preflens import MarginObjective, compare, dpo
+from preflens.analysis.checkpoint import Checkpoint
+from preflens.analysis.comparison.measuring import Measuring
+from preflens.analysis.passes import PassLimit, Scorer
+from preflens.language_models.heads import plain_head
+from preflens.language_models.reading import pairs_in_memory
+from preflens.language_models.tokenizing import tokenize_pairs
+from preflens.records.comparison_facts import Change
+from preflens.records.facts import Estimate
+from tests.cases.analyses import HOSTILE
+from tests.cases.language_models import tiny_model, tiny_tokenizer
+from tests.cases.pairs import PROBE_ROWS, TEXT_ROWS
+
+
+def tokenized(rows):
+    return list(tokenize_pairs(pairs_in_memory(rows).pairs, tiny_tokenizer(), max_length=96).pairs)
+
+
+def measuring(model, *, pairs_in_pass=2, memory=1e9):
+    """A way to ask a model; call it inside `observing`."""
+    scorer = Scorer(model, plain_head(model), 0)
+    return Measuring(scorer, PassLimit(pairs=pairs_in_pass), "self", memory, Checkpoint(None, ""), False)
+
+
+def shrinking():
+    """An objective that makes the margin smaller."""
+    plain = dpo()
+    return MarginObjective("shrinking", m=lambda z: -z, h_w=plain.h_w, h_l=plain.h_l, source=plain.source)
+
+
+def failing():
+    """An objective that raises when the coefficients of several pairs are wanted."""
+
+    def m(z):
+        if len(z) > 1:
+            raise RuntimeError("midway")
+        return z
+
+    plain = dpo()
+    return MarginObjective("failing", m=m, h_w=plain.h_w, h_l=plain.h_l, source=plain.source)
+
+
+def run(rows=TEXT_ROWS, *, model=None, **arguments):
+    """A comparison on the tiny model in float64."""
+    arguments = {"probe": PROBE_ROWS, "update_batch_size": 2, "horizon": (1, 4), "progress": False} | arguments
+    return compare(model or tiny_model(), tiny_tokenizer(), rows, **arguments)
+
+
+@cache
+def typical():
+    """Three objectives, a grid, single held-out pairs, real steps."""
+    return run(
+        model=tiny_model(dtype=torch.float32), objectives=("dpo", "ipo", "slic"), grid=("dpo.beta=0.5,1",),
+        learning_rate=1e-3, per_pair=True, verify=("dpo", "slic"), margin_gain=0.2,
+    )  # fmt: skip
+
+
+@cache
+def without_gain():
+    """One pair on each side, and an objective that makes the margin smaller."""
+    return run(
+        TEXT_ROWS[:1], probe=PROBE_ROWS[:1], objectives=("dpo", shrinking()), model=tiny_model(dtype=torch.float32)
+    )
+
+
+def without_values():
+    """Everything that may be missing is missing."""
+    whole, nothing = typical(), Estimate(None)
+    objectives = tuple(
+        replace(o, train=Change(nothing, nothing, nothing), heldout=Change(nothing, nothing, nothing),
+                margin_scale=None, trajectories=())
+        for o in whole.facts.objectives
+    )  # fmt: skip
+    real = tuple(
+        replace(
+            r, rollouts=(), small=tuple(replace(s, r2_chosen=None, r2_rejected=None, r2_margin=None) for s in r.small)
+        )
+        for r in whole.facts.real_steps
+    )
+    return replace(whole, facts=replace(whole.facts, objectives=objectives, real_steps=real, command=None))
+
+
+def hostile():
+    """Every text tries to break out of the page."""
+    rows = [row | {k: f"{HOSTILE} {row[k]} {HOSTILE}" for k in ("prompt", "chosen", "rejected")} for row in TEXT_ROWS]
+    rows = [row | {"id": HOSTILE + row["id"]} for row in rows]
+    found = run(
+        rows, model=tiny_model(dtype=torch.float32, n_positions=1024), objectives=("dpo", "slic"), name=HOSTILE,
+        command=HOSTILE, verify=("dpo",), learning_rate=1e-3,
+    )  # fmt: skip
+    facts, first = found.facts, found.facts.objectives[0]
+    renamed = (replace(first, label=HOSTILE, name=HOSTILE), *facts.objectives[1:])
+    probe = replace(facts.probe, source=HOSTILE, dropped={HOSTILE: 2}, noted={HOSTILE: 1})
+    real = tuple(
+        replace(r, objective=HOSTILE, rollouts=tuple(replace(c, objective=HOSTILE) for c in r.rollouts))
+        for r in facts.real_steps
+    )
+    labels = pa.array([HOSTILE if label == first.label else label for label in found.rows["objective"].to_pylist()])
+    place = found.rows.schema.get_field_index("objective")
+    table = found.rows.set_column(place, found.rows.schema.field(place), labels)
+    changed = replace(
+        facts, objectives=renamed, probe=probe, real_steps=real, left_out={HOSTILE: HOSTILE}, without_gain=(HOSTILE,),
+        arguments=facts.arguments | {HOSTILE: HOSTILE}, per_pair=HOSTILE,
+    )  # fmt: skip
+    return replace(found, rows=table, facts=changed)
+
+
+COMPARISONS = {
+    "typical": typical, "without gain": without_gain, "without values": without_values, "hostile": hostile
+}  # fmt: skip

@@ -1,0 +1,49 @@
+"""A real small language model and real preference pairs: what `compare` forecasts, and what real steps do."""
+
+import pytest
+
+from preflens import Comparison
+
+pytestmark = pytest.mark.real_data
+
+SETS = ["polite_edits", "tweets_long", "pandalm_human"]
+
+
+@pytest.fixture(scope="module", params=SETS)
+def facts(request, real_data, tmp_path_factory):
+    """A comparison of 48 training pairs with 24 held-out ones, real steps among it."""
+    from preflens import compare, load_model, load_tokenizer, read_pairs
+
+    folder = str(real_data / "models" / "stories260k")
+    place = real_data / "data" / "preference"
+    held_out = read_pairs(place / f"{request.param}.test.jsonl.gz").pairs[:24]
+    found = compare(
+        load_model(folder, device="cpu"), load_tokenizer(folder), read_pairs(place / f"{request.param}.train.jsonl.gz"),
+        probe=held_out, limit=48, verify=("dpo", "slic"), update_batch_size=4, rollout_pairs=8, parameters="all",
+        horizon=(1, 5, 20), max_length=128, progress=False,
+    )  # fmt: skip
+    out = tmp_path_factory.mktemp("compare")
+    found.save(out)
+    return Comparison.load(out).facts
+
+
+def test_a_small_step_is_forecast_on_every_held_out_pair(facts):
+    for real in facts.real_steps:
+        for step in real.small:
+            assert min(step.r2_chosen, step.r2_rejected, step.r2_margin) > 0.99
+
+
+def test_the_rollout_is_right_at_first_and_says_where_it_leaves_the_fact(facts):
+    for real in facts.real_steps:
+        (check,) = (c for c in real.rollouts if c.scale == "equal margin")
+        assert next(e for e in check.error if e is not None) < 0.1
+        assert check.within_ten_percent >= 1
+        assert len(check.error) == len(check.steps)
+
+
+def test_everything_is_compared_on_held_out_pairs(facts):
+    assert facts.probe.pairs <= 24
+    assert facts.followed == (8, min(8, facts.probe.pairs))
+    for o in facts.objectives:
+        assert o.heldout.chosen.low <= o.heldout.chosen.value <= o.heldout.chosen.high
+        assert (o.margin_scale is None) <= (o.label in facts.without_gain)

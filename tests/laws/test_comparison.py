@@ -1,0 +1,216 @@
+"""Laws of a comparison: what it says of held-out pairs is what brute force and real steps say."""
+
+from itertools import chain
+
+import numpy as np
+import pytest
+import torch
+
+from preflens import analyze, exact_batch_gram, rollout
+from preflens.analysis.comparison.first_step import first_steps, stack_batches
+from preflens.analysis.comparison.per_pair import cross_gram, stacked_directions
+from preflens.analysis.comparison.real_steps import check_rollout, small_step
+from preflens.analysis.comparison.trajectories import equal_margin_rate, roll, trajectories
+from preflens.language_models.batch import collate
+from preflens.language_models.logps import response_logps
+from preflens.language_models.parameters import observing
+from preflens.log_probs import PairLogps
+from preflens.objectives.parse import resolve_objectives
+from preflens.types import BatchGram
+from tests.cases.comparisons import measuring, run, tokenized
+from tests.cases.language_models import tiny_lora, tiny_model, tiny_tokenizer
+from tests.cases.pairs import PROBE_ROWS, TEXT_ROWS
+
+RATE = 0.01
+OBJECTIVES = ("dpo", "ipo", "simpo:gamma=0.5", "slic", "cpo", "dpop")
+# Llama's norm computes in float32 whatever the model's type.
+MODELS = pytest.mark.parametrize(("make", "rtol"), [(tiny_model, 1e-9), (tiny_lora, 1e-4)], ids=["gpt2", "lora"])
+
+
+def brute_force(model):
+    """Log-probs and Gram of training and held-out pairs in one matrix, from gradients one by one."""
+    pairs = [*tokenized(TEXT_ROWS), *tokenized(PROBE_ROWS)]
+    batch = collate(pairs, pad_token_id=0)
+    gram = exact_batch_gram(model, lambda: response_logps(model, batch))
+    chosen, rejected = gram.logps.chunk(2)
+    return gram, PairLogps(chosen, rejected, chosen, rejected, *batch.tokens.reshape(2, -1).unbind())
+
+
+def held_out_by_brute_force(model):
+    """Change of every held-out log-prob in one step on the mean loss of all training pairs: (η/N) G c."""
+    gram, logps = brute_force(model)
+    train = torch.arange(len(TEXT_ROWS))
+    rows = torch.cat([train, train + gram.pairs])
+    steps = {}
+    for label, objective in resolve_objectives(OBJECTIVES).items():
+        signed = objective.coefficients(logps.take(train)).signed()
+        change = RATE / len(train) * gram.matrix[:, rows] @ signed
+        steps[label] = change.reshape(2, -1)[:, len(train) :]
+    return steps
+
+
+def test_the_held_out_means_are_those_of_brute_force():
+    found = run(objectives=OBJECTIVES, learning_rate=RATE)
+    expected = held_out_by_brute_force(tiny_model())
+    for o in found.facts.objectives:
+        chosen, rejected = expected[o.label].mean(1).tolist()
+        assert o.heldout.chosen.value == pytest.approx(chosen, rel=1e-9)
+        assert o.heldout.rejected.value == pytest.approx(rejected, rel=1e-9)
+        assert o.heldout.margin.value == pytest.approx(chosen - rejected, rel=1e-9)
+
+
+def test_the_influences_of_the_pairs_add_up_to_the_held_out_change():
+    found = run(objectives=OBJECTIVES, learning_rate=RATE, seed=3)
+    rows = found.rows.to_pandas()
+    for o in found.facts.objectives:
+        own = rows[rows["objective"] == o.label]
+        assert list(own["id"]) == [r["id"] for r in TEXT_ROWS]
+        for what in ("chosen", "rejected", "margin"):
+            total = own[f"heldout_{what}_influence"].sum()
+            assert total == pytest.approx(getattr(o.heldout, what).value, rel=1e-9)
+
+
+def test_own_pair_and_update_batch_are_those_of_analyze():
+    found = run(objectives=OBJECTIVES, learning_rate=RATE, seed=5)
+    same = analyze(tiny_model(), tiny_tokenizer(), TEXT_ROWS, objectives=OBJECTIVES, update_batch_size=2, seed=5,
+                   learning_rate=RATE, progress=False)  # fmt: skip
+    rows, theirs = (t.sort_by([("objective", "ascending"), ("id", "ascending")]) for t in (found.rows, same.objectives))
+    assert rows["outcome"].to_pylist() == theirs["outcome"].to_pylist()
+    for name in set(rows.column_names) & set(theirs.column_names) - {"id", "objective", "outcome"}:
+        np.testing.assert_allclose(rows[name].to_numpy(), theirs[name].to_numpy(), rtol=1e-9, atol=1e-13)
+    for o, other in zip(found.facts.objectives, same.facts.objectives, strict=True):
+        assert o.label == other.label
+        assert o.train.chosen.value == pytest.approx(other.chosen_change.value)
+        assert o.same_direction_as == other.same_direction_as
+
+
+def test_products_with_the_held_out_means_explain_the_influences():
+    found = run(objectives=("slic",), learning_rate=RATE)
+    pairs, rows = found.pairs.to_pandas(), found.rows.to_pandas()
+    for what in ("chosen", "rejected", "margin"):
+        climbs = rows["chosen_coefficient"] * pairs[f"chosen_to_heldout_{what}"]
+        falls = rows["rejected_coefficient"] * pairs[f"rejected_to_heldout_{what}"]
+        np.testing.assert_allclose(RATE / len(pairs) * (climbs - falls), rows[f"heldout_{what}_influence"], rtol=1e-9)
+
+
+@MODELS
+@pytest.mark.parametrize("fit", [1, 2, 100])
+def test_both_ways_to_single_held_out_pairs_are_brute_force(make, rtol, fit):
+    model = make()
+    objectives = resolve_objectives(OBJECTIVES)
+    with observing(model, "trainable"):
+        ask, pairs, held_out = measuring(model), tokenized(TEXT_ROWS), tokenized(PROBE_ROWS)
+        training = stack_batches(ask.geometry([pairs[:2], pairs[2:]]))
+        signed = first_steps(objectives, training, torch.zeros(2, 2, len(pairs), dtype=torch.float64)).signed
+        passes = [ask.passes(pairs[:2]), ask.passes(pairs[2:])]
+        ways = [way(passes, ask.passes(held_out), signed, fit=fit) for way in (stacked_directions, cross_gram)]
+    expected = torch.stack(list(held_out_by_brute_force(model).values())) / RATE
+    for found in ways:
+        torch.testing.assert_close(found, expected, rtol=rtol, atol=1e-3 * rtol)
+
+
+def test_single_held_out_pairs_average_to_the_means():
+    found = run(objectives=OBJECTIVES, learning_rate=RATE, per_pair=True)
+    rows = found.held_out.to_pandas()
+    assert sorted(set(rows["id"])) == sorted(r["id"] for r in PROBE_ROWS)
+    for o in found.facts.objectives:
+        own = rows[rows["objective"] == o.label]
+        assert own["chosen_logp_change"].mean() == pytest.approx(o.heldout.chosen.value, rel=1e-9)
+        assert own["margin_change"].mean() == pytest.approx(o.heldout.margin.value, rel=1e-9)
+    assert found.facts.per_pair == "6 directions added up over the training pairs"
+
+
+@pytest.fixture
+def ground():
+    """A model with pairs to follow: two update batches, three held-out pairs."""
+    model = tiny_model()
+    pairs = tokenized(TEXT_ROWS)
+    with observing(model, "all"):
+        ask = measuring(model)
+        yield ask.ground([[pairs[0], pairs[2]], [pairs[1], pairs[4]]], tokenized(PROBE_ROWS), pairs=4, seed=0)
+
+
+@pytest.mark.parametrize("label", ["dpo", "simpo", "slic", "cpo"])
+def test_the_error_of_a_small_step_over_held_out_pairs_falls_fourfold_when_the_step_halves(label, ground):
+    (objective,) = resolve_objectives([label]).values()
+
+    def error(target):
+        step = small_step(objective, ground, 0, target=target)
+        off = [
+            np.subtract(step.chosen_forecast, step.chosen_fact),
+            np.subtract(step.rejected_forecast, step.rejected_fact),
+        ]
+        return np.linalg.norm(np.concatenate(off)), step
+
+    (large, step), (small, _) = error(1e-3), error(5e-4)
+    assert large / small == pytest.approx(4, rel=0.05)
+    assert min(step.r2_chosen, step.r2_rejected, step.r2_margin) > 0.999
+
+
+def test_a_rollout_of_small_steps_is_what_happens_and_one_of_large_steps_is_not(ground):
+    objectives = resolve_objectives(["dpo"])
+
+    def checked(gain):
+        paths = trajectories(objectives, ground.followed, learning_rate=1e-9, margin_gain=gain, steps=(0, 1, 8))
+        equal = next(t for t in paths["dpo"] if t.scale == "equal margin")
+        return check_rollout("dpo", objectives["dpo"], ground, equal, horizons=(1, 8))
+
+    near, far = checked(0.02), checked(20.0)
+    assert near.within_ten_percent == near.steps[-1] == 8
+    assert near.error[-1] < 0.01
+    assert far.within_ten_percent < 8
+    assert far.error[-1] > 0.1
+
+
+def test_a_rollout_moves_held_out_pairs_exactly_where_the_model_is_linear():
+    """a = X θ: the Gram never changes, so rolled-out log-probs are those of real steps, whoever shares them."""
+    x = torch.randn(10, 4, dtype=torch.float64)  # pairs 0 to 3 in two batches, pair 4 held out
+    theta, batches = torch.randn(4, dtype=torch.float64), [[0, 2], [3, 1]]
+    (objective,) = resolve_objectives(["dpo:beta=2"]).values()
+
+    def logps(values):
+        start = x @ torch.zeros(4, dtype=torch.float64)
+        return PairLogps(values[:5], values[5:], start[:5], start[5:])
+
+    found = rollout(
+        BatchGram(x @ x.T, x @ theta), logps(x @ theta), objective, steps=5, learning_rate=0.1, batches=batches
+    )
+    for step in range(5):
+        here = torch.tensor(batches[step % 2])
+        signed = objective.coefficients(logps(x @ theta).take(here)).signed()
+        theta = theta + 0.1 / 2 * x[torch.cat([here, here + 5])].T @ signed
+        torch.testing.assert_close(found.chosen[step + 1], (x @ theta)[:5])
+        torch.testing.assert_close(found.rejected[step + 1], (x @ theta)[5:])
+
+
+def test_rescaled_objectives_gain_the_same_margin_at_the_start(ground):
+    for objective in resolve_objectives(OBJECTIVES).values():
+        rate = equal_margin_rate(ground.followed, objective, margin_gain=0.5, steps=1000)
+        gained = []
+        for batch in ground.followed.batches:
+            alone = type(ground.followed)(ground.followed.geometry, (batch,), ground.followed.training)
+            change = roll(alone, objective, learning_rate=rate, steps=1).change[1, :, : ground.followed.training]
+            gained.append(float((change[0] - change[1]).mean()))
+        assert np.mean(gained) == pytest.approx(0.5 / 1000, rel=1e-9)
+
+
+def test_at_the_reference_many_first_steps_point_the_same_way_and_the_rollout_tells_them_apart():
+    found = run(objectives=("dpo", "ipo"), grid=("dpo.beta=1",), learning_rate=1e-3, margin_gain=3.0, horizon=(1, 60))
+    dpo, sharp, ipo = found.facts.objectives
+    assert (dpo.same_direction_as, sharp.same_direction_as, ipo.same_direction_as) == (None, "dpo", "dpo")
+    paths = [next(t for t in o.trajectories if t.scale == "equal margin") for o in (dpo, sharp, ipo)]
+    first, last = ([p.heldout_chosen[i] for p in paths] for i in (1, -1))
+    assert first == pytest.approx([first[0]] * 3, rel=1e-9)
+    assert abs(last[0] - last[1]) > 1e-3
+    assert abs(last[0] - last[2]) > 1e-3
+
+
+@pytest.mark.parametrize("micro_batch", [1, 6])
+def test_micro_batches_change_no_number_beyond_rounding(micro_batch):
+    plain, split = (run(objectives=("dpo", "slic"), micro_batch=m, update_batch_size=4) for m in (2, micro_batch))
+    for name in plain.rows.column_names[2:]:
+        if name != "outcome":
+            np.testing.assert_allclose(split.rows[name].to_numpy(), plain.rows[name].to_numpy(), rtol=1e-8, atol=1e-16)
+    for one, other in zip(plain.facts.objectives, split.facts.objectives, strict=True):
+        ends = [list(chain(*(t.heldout_chosen for t in o.trajectories))) for o in (one, other)]
+        np.testing.assert_allclose(*ends, rtol=1e-8, atol=1e-16)

@@ -1,0 +1,209 @@
+"""Comparing objectives from Python: which pairs are held out, what is refused, what is left as it was."""
+
+import pytest
+import torch
+
+import preflens.analysis.comparison.measuring as module
+from preflens import compare
+from preflens.analysis.comparison.held_out import split_pairs, without_training_pairs
+from preflens.errors import InputError, MissingInputError, ObjectiveError
+from tests.cases.comparisons import failing, run, shrinking, tokenized, typical, without_gain
+from tests.cases.language_models import tiny_lora, tiny_model, tiny_tokenizer
+from tests.cases.pairs import PROBE_ROWS, TEXT_ROWS
+from tests.unit.analysis.test_analyze import assert_same_state, state
+
+
+def test_prompts_are_held_out_whole():
+    pairs = tokenized([*TEXT_ROWS, *(row | {"id": row["id"] + "2", "rejected": " sea"} for row in TEXT_ROWS)])
+    for seed in range(5):
+        training, held_out = split_pairs(pairs, fraction=0.3, seed=seed)
+        assert not {p.pair.prompt for p in training} & {p.pair.prompt for p in held_out}
+        assert [p for p in pairs if p in training or p in held_out] == pairs
+        assert len(held_out) == 4
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0, -0.2, float("nan")])
+def test_a_share_that_is_none_is_refused(fraction):
+    with pytest.raises(InputError, match="`--probe-fraction` should be above 0 and below 1"):
+        run(probe=None, probe_fraction=fraction)
+
+
+def test_a_split_that_leaves_a_side_empty_is_refused():
+    with pytest.raises(InputError, match="of 1 pairs with 1 different prompts leaves no pair on one side"):
+        run(TEXT_ROWS[:1], probe=None)
+
+
+def test_held_out_pairs_that_are_training_pairs_are_counted_and_dropped():
+    other = TEXT_ROWS[0] | {"id": "other", "rejected": " no"}
+    found = run(probe=[*PROBE_ROWS, *TEXT_ROWS[:2], other], objectives=("dpo",)).facts.probe
+    assert (found.pairs, found.sampled) == (4, 6)
+    assert found.dropped == {"also a training pair": 2}
+    assert found.noted == {"prompt of a training pair": 1}
+    assert len(without_training_pairs(tokenized(PROBE_ROWS), tokenized(TEXT_ROWS))[0]) == len(PROBE_ROWS)
+
+
+def test_held_out_pairs_that_are_all_training_pairs_are_refused():
+    with pytest.raises(InputError, match="All 2 pairs of `--probe` are training pairs"):
+        run(probe=TEXT_ROWS[:2])
+
+
+def test_without_a_probe_a_share_is_held_out_and_counted():
+    facts = run(probe=None, probe_fraction=0.3, objectives=("dpo",)).facts
+    assert (facts.data.pairs, facts.probe.pairs, facts.data.sampled) == (4, 2, 6)
+    assert facts.probe.source == "memory, held out"
+
+
+def test_all_is_every_entry_that_can_be_used():
+    facts = run(reference="none").facts
+    assert {o.name for o in facts.objectives} & {"dpo", "ipo", "dpop"} == set()
+    assert facts.left_out["dpo"] == "compares with a reference model, and there is none"
+    assert "simpo" in {o.name for o in facts.objectives}
+
+
+def test_a_grid_of_its_own_adds_its_objective():
+    facts = run(objectives=("slic",), grid=("dpo.beta=0.1,1",)).facts
+    assert [(o.label, o.in_grid) for o in facts.objectives] == [("slic", False), ("dpo", True), ("dpo:beta=1", True)]
+
+
+def test_an_objective_whose_margin_shrinks_is_named_and_not_rescaled():
+    facts = without_gain().facts
+    assert facts.without_gain == ("shrinking",)
+    dpo, other = facts.objectives
+    assert (dpo.margin_scale > 0, other.margin_scale) == (True, None)
+    assert [t.scale for t in other.trajectories] == ["learning rate"]
+    assert [t.scale for t in dpo.trajectories] == ["learning rate", "equal margin"]
+    assert other.same_direction_as is None
+    assert shrinking().needs_reference
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"reference": "none", "objectives": ("dpo",)}, MissingInputError, "Objective `dpo` compares with a reference"),
+        ({"reference": "none", "objectives": ("slic",), "grid": ("ipo.tau=1",)}, MissingInputError, "`ipo:tau=1`"),
+        ({"objectives": ()}, ObjectiveError, "No objective was given"),
+        ({"objectives": "dpo"}, ObjectiveError, "should be a list of names"),
+        ({"objectives": ("dpo", "dpo")}, ObjectiveError, "given twice"),
+        ({"grid": ("dpo.beta=",)}, ObjectiveError, "is empty"),
+        ({"horizon": ()}, InputError, "`--horizon` should hold numbers of steps"),
+        ({"horizon": (0, 3)}, InputError, "each at least 1. Found"),
+        ({"margin_gain": 0.0}, InputError, "`--margin-gain` should be above 0"),
+        ({"rollout_pairs": 0}, InputError, "`--rollout-pairs` should be at least 1"),
+        ({"small_steps": -1}, InputError, "`--small-steps` should be 0 or more"),
+        ({"verify": ("nosuch",)}, InputError, "`--verify nosuch` is none of the compared objectives"),
+        ({"learning_rate": -1.0}, InputError, "`--learning-rate` should be above 0"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_measured(arguments, error, message, monkeypatch):
+    monkeypatch.setattr(module, "batch_geometry", None)
+    with pytest.raises(error, match=message):
+        run(**arguments)
+
+
+def test_what_does_not_fit_is_refused_with_a_way_out(monkeypatch):
+    monkeypatch.setattr("preflens.analysis.compare.memory_budget", lambda _: 1000.0)
+    with pytest.raises(InputError, match="do not fit into the .* GB that may be kept. Let fewer parameters step"):
+        run(objectives=("dpo",), micro_batch=2)
+
+
+@pytest.mark.parametrize("make", [tiny_model, tiny_lora], ids=["gpt2", "lora"])
+def test_the_model_is_untouched(make):
+    model = make().train()
+    before = state(model)
+    run(model=model, objectives=("dpo", "slic"), verify=("dpo",), per_pair=True, learning_rate=1e-2)
+    assert_same_state(state(model), before)
+    with pytest.raises(RuntimeError, match="midway"):
+        run(model=model, objectives=("dpo", failing()))
+    assert_same_state(state(model), before)
+
+
+def test_steps_that_are_too_large_break_the_rollout_off_and_nothing_else():
+    found = run(objectives=("ipo",), learning_rate=1e3, horizon=(1, 400), verify=("ipo",), small_steps=0)
+    path = found.facts.objectives[0].trajectories[0]
+    assert path.broke_off is not None
+    assert path.heldout_chosen[0] == 0
+    assert path.heldout_chosen[-1] is None
+    assert path.impossible_from == 1
+
+
+def test_real_steps_are_recorded_and_agree():
+    facts = typical().facts
+    assert [r.objective for r in facts.real_steps] == ["dpo", "dpo:beta=0.5", "dpo:beta=1", "slic"]
+    for real in facts.real_steps:
+        seen = [s for s in real.small if s.r2_chosen is not None]
+        assert seen
+        assert all(min(s.r2_chosen, s.r2_rejected, s.r2_margin) > 0.99 for s in seen)
+        assert [c.scale for c in real.rollouts][-1] == "equal margin"
+
+
+@pytest.fixture
+def interrupted(tmp_path, monkeypatch):
+    """A folder of a run that stopped at its second sweep, and lists of what was computed after that."""
+    computed, real = {"geometry": 0, "products": 0}, (module.batch_geometry, module.products_along)
+
+    def geometry(*arguments, **more):
+        computed["geometry"] += 1
+        return real[0](*arguments, **more)
+
+    def products(*arguments):
+        if computed["products"] == 2:
+            raise KeyboardInterrupt
+        computed["products"] += 1
+        return real[1](*arguments)
+
+    monkeypatch.setattr(module, "batch_geometry", geometry)
+    monkeypatch.setattr(module, "products_along", products)
+    with pytest.raises(KeyboardInterrupt):
+        run(resume_from=tmp_path / "unfinished")
+    assert computed == {"geometry": 3, "products": 2}
+    monkeypatch.setattr(module, "products_along", real[1])
+    computed["geometry"] = 0
+    return tmp_path / "unfinished", computed
+
+
+def test_an_interrupted_run_goes_on_and_gives_the_same_numbers(interrupted):
+    folder, computed = interrupted
+    resumed = run(resume_from=folder, objectives=("dpo", "slic"), learning_rate=0.1)
+    assert computed["geometry"] == 1  # the pairs that are followed
+    assert not folder.exists()
+    assert resumed.rows.equals(run(objectives=("dpo", "slic"), learning_rate=0.1).rows)
+
+
+def test_real_steps_and_single_pairs_of_an_interrupted_run_are_not_taken_again(tmp_path, monkeypatch):
+    import preflens.analysis.comparison.looking as looking
+
+    taken, real = [], looking.real_steps
+
+    def once(label, *arguments, **more):
+        taken.append(label)
+        if len(taken) == 2:
+            raise KeyboardInterrupt
+        return real(label, *arguments, **more)
+
+    monkeypatch.setattr(looking, "real_steps", once)
+    settings = {"objectives": ("dpo", "slic"), "verify": ("all",), "learning_rate": 1e-3, "per_pair": True}
+    with pytest.raises(KeyboardInterrupt):
+        run(resume_from=tmp_path / "unfinished", **settings)
+    resumed = run(resume_from=tmp_path / "unfinished", **settings)
+    assert taken == ["dpo", "slic", "slic"]
+    whole = run(**settings)
+    assert resumed.facts.real_steps == whole.facts.real_steps
+    assert resumed.held_out.equals(whole.held_out)
+
+
+def test_other_held_out_pairs_are_another_run(interrupted):
+    folder, computed = interrupted
+    run(resume_from=folder, probe=PROBE_ROWS[:2], objectives=("dpo",))
+    assert computed["geometry"] == 4
+
+
+def test_bfloat16_runs_and_is_stepped_in_float32():
+    found = run(model=tiny_model(dtype=torch.bfloat16), objectives=("dpo",), verify=("dpo",), learning_rate=1e-2)
+    step = found.facts.real_steps[0].small[0]
+    assert step.r2_chosen is not None
+    assert found.facts.model.dtype == "bfloat16"
+
+
+def test_a_tokenizer_of_another_model_is_refused():
+    with pytest.raises(InputError, match="do not belong together"):
+        compare(tiny_model(vocab_size=100), tiny_tokenizer(), TEXT_ROWS, probe=PROBE_ROWS, progress=False)
