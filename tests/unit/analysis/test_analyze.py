@@ -106,6 +106,7 @@ class Failing:
     """An objective that raises when its coefficients are wanted."""
 
     name, parameters, needs_reference = "failing", {}, False
+    kind, inputs, uses_length, source = "pairwise", frozenset(), False, None
 
     def loss(self, logps):  # noqa: ARG002  # the name is given
         raise RuntimeError("midway")
