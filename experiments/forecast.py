@@ -25,7 +25,7 @@ from preflens.training.rows import Rows
 
 DATA_SETS = ("polite_edits", "tweets_long", "pandalm_human")
 DEFAULT, TEN_TIMES, MORE = 1e-6, 1e-5, (1e-4, 1e-3)  # TRL's default; what lies beyond is run with the first seed only
-STEPS, HELD_OUT, BATCH = 100, 16, 4
+STEPS, HELD_OUT, BATCH = 100, 8, 4
 
 
 def plain_rows(path: Path, limit: int) -> list[dict[str, str]]:
@@ -54,7 +54,7 @@ def run(name: str, learning_rate: float, seed: int, *, steps: int, root: Path) -
         args = DPOConfig(
             output_dir=out, use_cpu=True, bf16=False, report_to="none", max_steps=steps, seed=seed, logging_steps=steps,
             per_device_train_batch_size=BATCH, save_strategy="no", learning_rate=learning_rate, disable_tqdm=True,
-            max_length=192, gradient_checkpointing=False,
+            max_length=160, gradient_checkpointing=False,
         )  # fmt: skip
         trainer = DPOTrainer(
             model=model, ref_model=copy.deepcopy(model), args=args, processing_class=tokenizer,

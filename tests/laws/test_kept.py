@@ -1,5 +1,6 @@
 """Kept gradients give the same products as those that are formed at once, for every kind of model."""
 
+import weakref
 from functools import partial
 
 import pytest
@@ -74,3 +75,9 @@ def test_gradients_stay_those_of_the_weights_they_were_taken_at():
     torch.testing.assert_close(after, before, rtol=1e-8, atol=1e-10)
     assert not torch.allclose(directional(model, forward, [update]), before)
     assert pair_gram(model, forward).inner_product.item() != kept.pair_gram().inner_product.item()
+
+
+def test_nothing_of_a_pass_outlives_its_gradients():
+    model = tiny_model("llama")
+    gone = weakref.ref(keep_gradients(model, forward_of(model, batch_of(tokenized()[:2]))))
+    assert gone() is None  # at once: no cycle, above all none through autograd's graph, which nobody would collect

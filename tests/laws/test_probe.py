@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from trl import DPOTrainer
 
 from preflens.errors import InputError, UnsupportedModelError
 from preflens.gram.exact import exact_batch_gram
@@ -11,7 +12,7 @@ from preflens.training.alerts import Alerts
 from preflens.training.probe import PreflensCallback, _calling_trainer
 from preflens.training.rows import Rows
 from preflens.training.trl_run import refuse_what_cannot_be_watched
-from tests.cases.training import final_state, make_trainer, rows
+from tests.cases.training import final_state, make_trainer, policy_and_reference, rows
 
 RUNS = {
     "AdamW": {},
@@ -65,15 +66,22 @@ def test_a_resumed_run_with_the_probe_is_the_uninterrupted_run_without(tmp_path)
     assert sorted(set(steps)) == [1, 2, 3, 4]
 
 
-class Spy(PreflensCallback):
-    """Notes what the trainer holds right before the optimizer's step."""
+class Window(PreflensCallback):
+    """Notes what the probe saw of a step."""
 
     def on_pre_optimizer_step(self, args, state, control, **kwargs):
-        self.window = list(self._session._window.micro_batches)
-        self.logps = {}
-        model = self._trainer.model
-        self.grams = []
-        for seen in self.window:
+        self.session = self._session
+        self.session._watch.next()  # the last micro-batch is over too
+        self.window = list(self.session._watch.micro_batches)
+        super().on_pre_optimizer_step(args, state, control, **kwargs)
+
+
+class Spy(Window):
+    """Notes what is true right before the optimizer's step."""
+
+    def on_pre_optimizer_step(self, args, state, control, **kwargs):
+        model, self.grams = self._trainer.model, []
+        for seen in self._session._watch.micro_batches:
             batch = PairBatch(seen.input_ids, seen.attention_mask, seen.completion_mask)
             self.grams.append(exact_batch_gram(model, lambda batch=batch: response_logps(model, batch)))
         self.gradient = [None if p.grad is None else p.grad.clone() for p in model.parameters()]
@@ -219,3 +227,61 @@ def test_bad_arguments_and_trainers_are_refused_by_name(tmp_path):
         refuse_what_cannot_be_watched(trainer)
     with pytest.raises(UnsupportedModelError, match="Found a `object`"):
         refuse_what_cannot_be_watched(object())
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("llama", {}),
+        ("gpt2", {}),  # looks up one row of positions for all responses
+        ("gemma2", {}),
+        ("opt", {}),
+        ("llama", {"gradient_checkpointing": False}),
+        ("llama", {"gradient_accumulation_steps": 2}),
+    ],
+    ids=str,
+)
+def test_gradients_are_read_off_the_backward_pass_and_are_those_of_a_pass_of_our_own(kind, changes, tmp_path):
+    model, reference = policy_and_reference(kind=kind)
+    spy = Spy(every=1, max_overhead=None, probe_pairs=0, alerts=None)
+    trainer = make_trainer(tmp_path, callbacks=[spy], max_steps=1, model=model, reference=reference, **changes)
+    trainer.train()
+    assert all(seen.kept is not None for seen in spy.window)
+    assert spy.session._trusted
+    found = column(Rows(tmp_path / "preflens" / "probe.parquet").read(), "inner_product")
+    expected = torch.cat([gram.pair_gram().inner_product for gram in spy.grams])
+    scale = torch.cat([(g.pair_gram().chosen_sq_norm * g.pair_gram().rejected_sq_norm).sqrt() for g in spy.grams])
+    assert ((found - expected).abs() <= 1e-5 * scale).all()
+
+
+class WithAnotherTerm(DPOTrainer):
+    """Its loss also pulls at the weights' images of a layer, which no log-prob tells of."""
+
+    def _compute_loss(self, model, inputs, return_outputs):
+        found = []
+        handle = model.model.layers[1].register_forward_hook(lambda _, __, out: found.append(out))
+        loss = super()._compute_loss(model, inputs, return_outputs)
+        handle.remove()
+        return loss + 5 * found[0].square().mean()
+
+
+def test_a_loss_with_other_terms_is_noticed_and_gets_passes_of_our_own(tmp_path, caplog):
+    spy = Spy(every=1, max_overhead=None, probe_pairs=0, alerts=None)
+    trainer = make_trainer(
+        tmp_path, trainer=WithAnotherTerm, callbacks=[spy], max_steps=1, gradient_checkpointing=False
+    )
+    trainer.train()
+    assert spy.session._trusted is False
+    assert "other terms" in caplog.text
+    found = column(Rows(tmp_path / "preflens" / "probe.parquet").read(), "inner_product")
+    torch.testing.assert_close(found, spy.grams[0].pair_gram().inner_product, rtol=1e-4, atol=1e-6)
+
+
+def test_dropout_gets_passes_of_our_own(tmp_path):
+    model, reference = policy_and_reference(kind="gpt2", resid_pdrop=0.2)
+    spy = Window(every=1, max_overhead=None, probe_pairs=0, alerts=None)
+    trainer = make_trainer(
+        tmp_path, callbacks=[spy], max_steps=1, model=model, reference=reference, disable_dropout=False
+    )
+    trainer.train()
+    assert [seen.kept for seen in spy.window] == [None]

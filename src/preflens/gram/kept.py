@@ -22,7 +22,7 @@ from preflens.gram.products.factors import Factor, Flat, PerResponse
 from preflens.gram.products.layout import Layout, layout_of
 from preflens.gram.products.modes import PairMode
 from preflens.gram.rules import Claim
-from preflens.gram.softmax_rows import pinned
+from preflens.gram.softmax_rows import SCORES, pinned, score_once
 from preflens.gram.streamed import Key, Streamed
 from preflens.types import HeadInput, PairGram
 
@@ -65,12 +65,15 @@ class KeptGradients:
     Attributes:
         streamed: the products within pairs, reduced in the pass.
         factors: of each parameter (or weight and bias together), the parts of its gradient; a head's apart.
+        head_parameters: weight and bias of the head where they are differentiated.
     """
 
     def __init__(self, module: nn.Module, owners: Owners, *, equal_inputs: bool, pin: bool) -> None:
         self._module, self._owners, self._equal_inputs, self._pin = module, owners, equal_inputs, pin
         self._layout = Layout(0)
-        self._head: HeadInput | None = None
+        # Not the head itself: its hidden states hold the graph, which holds the taps, which hold this object.
+        self.head_parameters: tuple[nn.Parameter | None, nn.Parameter | None] = (None, None)
+        self._scores: Float[Tensor, "scored_token vocab"] | None = None
         self.streamed = Streamed(owners, PairMode, equal_inputs=equal_inputs)
         self.factors: dict[Key, list[Factor]] = {}
 
@@ -83,7 +86,8 @@ class KeptGradients:
     def bytes(self) -> int:
         """How much memory the kept parts take."""
         rows = [] if self.streamed.head_rows is None else [self.streamed.head_rows]
-        return sum(map(bytes_of, [*rows, *(f for parts in self.factors.values() for f in parts)]))
+        scores = 0 if self._scores is None else self._scores.numel() * self._scores.element_size()
+        return scores + sum(map(bytes_of, [*rows, *(f for parts in self.factors.values() for f in parts)]))
 
     def begin(self, outcome: Float[Tensor, " response"] | HeadInput) -> None:
         """Settle the layout."""
@@ -94,10 +98,18 @@ class KeptGradients:
             self._layout = Layout(len(outcome))
 
     def head(self, head: HeadInput) -> tuple[Float64[Tensor, " response"], Float[Tensor, "scored_token in"]]:
-        """Score the head; its rows are kept, and its score gradients computed again when they are wanted."""
-        self._head = head
-        result = self.streamed.head(head)
-        if self._pin and self.streamed.head_rows is not None:
+        """Score the head; the gradients of its scores are kept where they are few, else computed again when wanted."""
+        return self.head_with(head, send_back=True)
+
+    def head_with(
+        self, head: HeadInput, *, send_back: bool
+    ) -> tuple[Float64[Tensor, " response"], Float[Tensor, "scored_token in"]]:
+        """Score the head; the gradient of the hidden rows is computed only if it is to be sent back."""
+        self.head_parameters = (self._owners.own(head.weight), self._owners.own(head.bias))
+        scored = score_once(head) if len(head.hidden) * len(head.weight) <= SCORES else None
+        result = self.streamed.head_with(head, lambda *_: None, weights=None, scored=scored, send_back=send_back)
+        self._scores = None if scored is None or self.streamed.head_rows is None else scored[1]
+        if self._pin and self._scores is None and self.streamed.head_rows is not None:
             self.streamed.head_rows = pinned(self.streamed.head_rows)
         return result
 
@@ -129,20 +141,21 @@ class KeptGradients:
         ww, ll, wl = found.unbind(-2)
         return PairGram(ww, ll, wl, names)
 
-    @property
-    def head_parameters(self) -> tuple[nn.Parameter | None, nn.Parameter | None]:
-        """Weight and bias of the head where they are differentiated."""
-        if self._head is None:
-            return None, None
-        return self._owners.own(self._head.weight), self._owners.own(self._head.bias)
-
     def along_head(self, updates: Sequence[Sequence[Tensor | None]]) -> Float64[Tensor, "update response"]:
         """Multiply the gradients of the head with updates of its weight and bias."""
         total = torch.zeros(len(updates), len(self.logps), dtype=torch.float64, device=self.logps.device)
-        if self.streamed.head_rows is not None:
-            for here, gradient in self.streamed.head_rows.gradients():
-                total += slice_along(self.streamed.head_rows, here, gradient, updates)
+        rows = self.streamed.head_rows
+        if rows is None:
+            return total
+        whole = slice(0, len(rows.head.weight))
+        for here, gradient in rows.gradients() if self._scores is None else [(whole, self._scores)]:
+            total += slice_along(rows, here, gradient, updates)
         return total
+
+    def unscaled(self, changes: Float64[Tensor, "update response"]) -> Float64[Tensor, "update response"]:
+        """Take off what the gradients came multiplied by, where they are those of a training step."""
+        by = self.streamed.coefficients
+        return changes if by is None else changes / by
 
 
 def changes_along(
@@ -167,7 +180,9 @@ def changes_along(
                 total += along(factor, updates)
     heads = dict.fromkeys(p for k in kept for p in k.head_parameters if p is not None)
     moved = {p: updates_of(p) for p in heads}
+    whole = []
     for total, each in zip(found, kept, strict=True):
         own = each.head_parameters
-        total += each.along_head([[None if p is None else moved[p][k] for p in own] for k in range(directions)])
-    return found
+        head = each.along_head([[None if p is None else moved[p][k] for p in own] for k in range(directions)])
+        whole.append(each.unscaled(total) + head)
+    return whole

@@ -48,6 +48,7 @@ def head_pass(
     *,
     weights: Float[Tensor, " response"] | None = None,
     scored: Scored | None = None,
+    send_back: bool = True,
 ) -> HeadPass:
     """Score rows part by part, show the score gradients to a visitor, and send them on to the hidden rows.
 
@@ -58,6 +59,7 @@ def head_pass(
         weights: of the log-probs in the sum that is differentiated; 1 where there are none. The visitor sees the score
             gradients without them.
         scored: the rows and u for the whole vocabulary, where somebody has them already.
+        send_back: whether the gradient of the hidden rows is wanted; else it is zero.
 
     Returns:
         Rows and the gradient of their hidden states.
@@ -69,7 +71,8 @@ def head_pass(
         rows, slices = _score(cut, part, scored)
         back = torch.zeros_like(rows.inputs)
         for columns, gradient in slices:
-            back += gradient.to(cut.weight.dtype) @ cut.weight[columns]
+            if send_back:
+                back += gradient.to(cut.weight.dtype) @ cut.weight[columns]
             visit(number, rows, columns, gradient)
         if weights is not None:
             back *= weights[rows.head.response_index, None]

@@ -62,6 +62,7 @@ class Streamed:
         *,
         weights: Float[Tensor, " response"] | None,
         scored: Scored | None = None,
+        send_back: bool = True,
     ) -> tuple[Float64[Tensor, " response"], Float[Tensor, "scored_token in"]]:
         """Score the head while somebody else looks on, for a weighted sum of the log-probs."""
         weight, bias = (self.owners.own(p) for p in (head.weight, head.bias))
@@ -74,7 +75,7 @@ class Streamed:
             for each in visitors:
                 each(number, rows, here, gradient)
 
-        found = head_pass(head, collector.parts(), visit, weights=weights, scored=scored)
+        found = head_pass(head, collector.parts(), visit, weights=weights, scored=scored, send_back=send_back)
         self.head_rows = found.rows if weight is not None or bias is not None else None
         if weight is not None:
             self._add((weight, bias) if folded and bias is not None else (weight,), collector.products)

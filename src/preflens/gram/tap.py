@@ -45,6 +45,8 @@ class TapState:
         skipped: how often while gradients were disabled.
         closed: let further forward passes go by; only what the backward pass recomputes is tapped.
         anchor: part of every tapped graph, so that a backward pass towards it meets every tap; or None.
+        rows: how many rows the batch has; tables of positions that are looked up once for all rows are then repeated
+            for each, so that their gradients can be told apart. None to leave them as they are.
     """
 
     def __init__(self, anchor: Tensor | None) -> None:
@@ -52,12 +54,17 @@ class TapState:
         self.recorded: Counter[nn.Module] = Counter()
         self.skipped: Counter[nn.Module] = Counter()
         self.closed = False
+        self.rows: int | None = None
         self._idle = False
 
     @property
     def idle(self) -> bool:
         """Whether taps let everything pass."""
         return self._idle or (self.closed and torch._C._current_graph_task_id() == -1)
+
+    def retire(self) -> None:
+        """Let everything pass from now on."""
+        self._idle = True
 
     @contextmanager
     def switched_off(self) -> Iterator[None]:
@@ -93,6 +100,8 @@ def taps(modules: Mapping[nn.Module, bool], sink: Callable[[Call], None], *, for
             state.skipped[module] += 1
             return None
         state.recorded[module] += 1
+        if isinstance(module, nn.Embedding) and state.rows is not None and isinstance(output, Tensor):
+            args, output = _for_each_row(args, output, state.rows)
         return _tapped(module, args, kwargs, output, sink=sink, anchor=state.anchor, keep=modules[module])
 
     with ExitStack() as stack:
@@ -100,6 +109,13 @@ def taps(modules: Mapping[nn.Module, bool], sink: Callable[[Call], None], *, for
             handle = module.register_forward_hook(hook, with_kwargs=True)
             stack.callback(handle.remove)
         yield state
+
+
+def _for_each_row(args: tuple[Any, ...], output: Tensor, rows: int) -> tuple[tuple[Any, ...], Tensor]:
+    """Repeat a look-up of one row; its gradient is then summed one step later, and is the same."""
+    if len(output) != 1 or rows == 1 or len(args) != 1 or not isinstance(args[0], Tensor):
+        return args, output
+    return (args[0].expand(rows, *args[0].shape[1:]),), output.expand(rows, *output.shape[1:])
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,10 @@ from preflens.training.looks import Look, change_of, joined
 from preflens.training.next_step import NextStep
 from preflens.types import HeadInput, LogpChange, PairGram
 
+Part = tuple[Sequence[TokenizedPair], KeptGradients | None]
+# How much inner products of two passes over the same pairs may differ, as a share of the product of norms.
+_SAME, _SAME_HALF = 1e-3, 0.1
+
 
 @dataclass
 class Looker:
@@ -36,28 +40,32 @@ class Looker:
     memory: float | None = None
     limit: PassLimit | None = field(default=None, init=False)
 
-    def before(self, pairs: Sequence[TokenizedPair], step: NextStep) -> tuple[Look, list[KeptGradients]]:
+    def before(self, given: Sequence[Part], step: NextStep) -> tuple[Look, list[KeptGradients]]:
         """Look at pairs before the optimizer's step.
 
         Args:
-            pairs: at least one.
+            given: pairs, at least one in all, and their gradients where somebody has them already.
             step: foretells the optimizer.
 
         Returns:
             The look, and the gradients where they are still needed because the step cannot be foretold.
         """
+        found: list[_Forecast] = []
+        waiting: list[KeptGradients] = []
         with self._looking():
-            passes, found, waiting = self._passes(pairs), [], []
-            for forward in passes.gram_forwards():
-                waiting.append(keep_gradients(self.scorer.model, forward, pin=not step.foretold))
-                if step.foretold and sum(k.bytes for k in waiting) > self._budget():
+            for pairs, kept in given:
+                waiting += (
+                    [kept] if kept is not None and step.foretold else self._own_passes(pairs, pin=not step.foretold)
+                )
+                if step.foretold and sum(k.bytes for k in waiting) > self.budget():
                     found += _forecasts(waiting, step)
                     waiting.clear()
             found += _forecasts(waiting, step)
         changes, logps = joined([f.changes for f in found]), joined([f.logps for f in found])
         chosen, rejected = logps.chunk(2)
+        pairs_looked_at = tuple(pair for pairs, _ in given for pair in pairs)
         look = Look(
-            tuple(pairs), chosen, rejected, _joined_grams([f.gram for f in found]), coefficients=None,
+            pairs_looked_at, chosen, rejected, _joined_grams([f.gram for f in found]), coefficients=None,
             plain=change_of(changes[0]), optimizer=change_of(changes[1]) if step.foretold else None,
         )  # fmt: skip
         return look, [] if step.foretold else waiting
@@ -74,6 +82,25 @@ class Looker:
         """
         chosen, rejected = self.logps(look.pairs).chunk(2)
         return look.after(chosen, rejected, attribution)
+
+    def confirms(self, pairs: Sequence[TokenizedPair], kept: KeptGradients) -> bool:
+        """Tell whether a pass of its own finds what was read off a training step's backward pass.
+
+        They differ where the loss has terms beside the log-probs that it says it has.
+
+        Args:
+            pairs: of the micro-batch.
+            kept: what was read off.
+
+        Returns:
+            Whether the two agree.
+        """
+        with self._looking():
+            own = _joined_grams([k.pair_gram() for k in self._own_passes(pairs, pin=False)])
+            half = torch.is_autocast_enabled(self.scorer.model.device.type) or self.scorer.model.dtype != torch.float32
+        found, allowed = kept.pair_gram(), (_SAME_HALF if half else _SAME)
+        scale = (own.chosen_sq_norm * own.rejected_sq_norm).sqrt()
+        return bool(((found.inner_product - own.inner_product).abs() <= allowed * scale).all())
 
     def logps(self, pairs: Sequence[TokenizedPair]) -> Float64[Tensor, " response"]:
         """Score pairs.
@@ -97,10 +124,15 @@ class Looker:
     def _passes(self, pairs: Sequence[TokenizedPair]) -> Passes:
         if self.limit is None:
             longest = max(pairs, key=lambda pair: pair.longest)
-            self.limit = limit_for(self.scorer, longest, memory=self._budget())
+            self.limit = limit_for(self.scorer, longest, memory=self.budget())
         return make_passes(self.scorer, pairs, self.limit)
 
-    def _budget(self) -> float:
+    def _own_passes(self, pairs: Sequence[TokenizedPair], *, pin: bool) -> list[KeptGradients]:
+        passes = self._passes(pairs) if pairs else None
+        return [] if passes is None else [keep_gradients(self.scorer.model, f, pin=pin) for f in passes.gram_forwards()]
+
+    def budget(self) -> float:
+        """Return how many bytes the activations of a pass may take, and kept gradients too."""
         return memory_budget(self.scorer.model.device) if self.memory is None else self.memory
 
 

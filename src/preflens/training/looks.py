@@ -108,7 +108,7 @@ def change_of(values: Float64[Tensor, " response"]) -> LogpChange:
     return LogpChange(chosen, rejected)
 
 
-def joined(parts: list[Float64[Tensor, "*direction response"]]) -> Float64[Tensor, "*direction all_responses"]:
+def joined(parts: list[Float64[Tensor, "*direction _"]]) -> Float64[Tensor, "*direction _"]:
     """Put the responses of several passes together, all chosen ones first.
 
     Args:

@@ -107,6 +107,17 @@ class PreflensCallback(TrainerCallback):
         if self._session is not None and self._pace.due(state.global_step + 1):
             self._session.watch()
 
+    def on_substep_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
+        """Go on to the next micro-batch of a step."""
+        if self._session is not None:
+            self._session.next_micro_batch()
+
     def on_pre_optimizer_step(
         self,
         args: TrainingArguments,

@@ -1,7 +1,7 @@
 """One training run under the probe: what is watched, and what was found at the step in progress."""
 
+import logging
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -12,8 +12,11 @@ from preflens.language_models.tokenizing import TokenizedPair
 from preflens.training.looking import Looker
 from preflens.training.looks import Look, change_of, joined
 from preflens.training.next_step import NextStep
-from preflens.training.observed import MicroBatch, Window, watching
+from preflens.training.observed import MicroBatch
+from preflens.training.watch import Watch
 from preflens.types import LogpChange, PairCoefficients
+
+LOGGER = logging.getLogger("preflens")
 
 # Of held-out pairs, from their log-probs before the step; None where the loss cannot tell.
 HeldOutCoefficients = Callable[[Sequence[TokenizedPair], Tensor, Tensor], PairCoefficients | None]
@@ -36,8 +39,8 @@ class Session:
     held_out: tuple[TokenizedPair, ...]
     coefficients: HeldOutCoefficients
     share: float = 1.0
-    _watch: ExitStack = field(default_factory=ExitStack, init=False)
-    _window: Window | None = field(default=None, init=False)
+    _watch: Watch | None = field(default=None, init=False)
+    _trusted: bool | None = field(default=None, init=False)
     _step: NextStep | None = field(default=None, init=False)
     _looks: dict[str, Look] = field(default_factory=dict, init=False)
     _kept: list[KeptGradients] = field(default_factory=list, init=False)
@@ -46,12 +49,18 @@ class Session:
     def watch(self) -> None:
         """Begin to note the batches of a step."""
         self.forget()
-        self._window = self._watch.enter_context(watching(self.model))
+        head = None if self._trusted is False else self.looker.scorer.head
+        self._watch = Watch(self.model, head, memory=self.looker.budget())
+
+    def next_micro_batch(self) -> None:
+        """Hear that a micro-batch is over and another one of the same step begins."""
+        if self._watch is not None:
+            self._watch.next()
 
     @property
     def watching(self) -> bool:
         """Whether the step in progress is watched."""
-        return self._window is not None
+        return self._watch is not None
 
     def before(self, optimizer: object, *, held_out: int) -> None:
         """Look at everything, now that gradients are complete and clipped and the weights still old.
@@ -60,12 +69,15 @@ class Session:
             optimizer: that is about to step.
             held_out: how many of the held-out pairs to look at.
         """
-        assert self._window is not None
+        assert self._watch is not None
         self._watch.close()
         step = self._step = NextStep(optimizer)
-        pairs, coefficients = trained_pairs(self._window.micro_batches, self.share)
+        parts = [(m.pairs(), self._if_trusted(m)) for m in self._watch.micro_batches]
+        pairs = [pair for part, _ in parts for pair in part]
+        coefficients = step_coefficients(self._watch.micro_batches, self.share)
+        self._watch.micro_batches.clear()
         fixed = self.held_out[:held_out]
-        whole, self._kept = self.looker.before([*pairs, *fixed], step)
+        whole, self._kept = self.looker.before([*parts, (fixed, None)], step)
         here = {"batch": slice(0, len(pairs)), "probe": slice(len(pairs), None)}
         self._looks = {name: whole.part(part) for name, part in here.items() if whole.pairs[part]}
         self._know("batch", coefficients)
@@ -96,33 +108,42 @@ class Session:
         self.forget()
         return complete
 
+    def _if_trusted(self, micro_batch: MicroBatch) -> KeptGradients | None:
+        """What was read off the backward pass; the first time it is compared with a pass of our own."""
+        if micro_batch.kept is not None and self._trusted is None:
+            self._trusted = self.looker.confirms(micro_batch.pairs(), micro_batch.kept)
+            if not self._trusted:
+                LOGGER.warning(
+                    "The gradients that came by in training are not those of the log-probs alone: the loss has other "
+                    "terms. The probe uses passes of its own, which cost more."
+                )
+        return micro_batch.kept if self._trusted else None
+
     def _know(self, name: str, coefficients: PairCoefficients | None) -> None:
         if name in self._looks:
             self._looks[name] = replace(self._looks[name], coefficients=coefficients)
 
     def forget(self) -> None:
         """Let go of the step in progress."""
-        self._watch.close()
-        self._window, self._step = None, None
+        if self._watch is not None:
+            self._watch.close()
+        self._watch, self._step = None, None
         self._looks, self._kept, self._old = {}, [], {}
 
 
-def trained_pairs(
-    micro_batches: Sequence[MicroBatch], share: float
-) -> tuple[list[TokenizedPair], PairCoefficients | None]:
-    """Put the micro-batches of a step together.
+def step_coefficients(micro_batches: Sequence[MicroBatch], share: float) -> PairCoefficients | None:
+    """Put together what the loss of a step sends to its pairs.
 
     Args:
         micro_batches: in order.
         share: of this process in the step.
 
     Returns:
-        All pairs, and what the loss sends to them; None where it does not treat the tokens of a response alike.
+        d_w and d_l of all pairs; None where the loss does not treat the tokens of a response alike.
     """
-    pairs = [pair for micro_batch in micro_batches for pair in micro_batch.pairs()]
     found = [micro_batch.coefficients() for micro_batch in micro_batches]
     known = [c for c in found if c is not None]
     if len(known) < len(found) or not known:
-        return pairs, None
+        return None
     chosen, rejected = torch.cat([c.chosen for c in known]), torch.cat([c.rejected for c in known])
-    return pairs, PairCoefficients(share * chosen, share * rejected)
+    return PairCoefficients(share * chosen, share * rejected)

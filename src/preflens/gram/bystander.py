@@ -1,0 +1,111 @@
+"""The per-response gradients of a training step's own backward pass, kept, for those who only look on.
+
+Nothing is added to what autograd writes: modules are tapped, the loss's log-probs are watched, and the head's part is
+computed beside, because the step computes it without saying.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from preflens.gram.kept import KeptGradients
+from preflens.gram.outcome import check_outcome
+from preflens.gram.owners import find_owners
+from preflens.gram.passes import Collector
+from preflens.gram.tap import Call, TapState, taps
+from preflens.types import HeadInput
+
+LOGGER = logging.getLogger("preflens")
+
+
+@contextmanager
+def looking_on(module: nn.Module) -> "Iterator[Bystander]":
+    """Look on while somebody runs one forward and one backward pass of a module without dropout.
+
+    Args:
+        module: the model; its parameters with `requires_grad` are those the gradients are over.
+
+    Yields:
+        The bystander. Tell it of the rows, of what the head got, and of what the loss sends back.
+    """
+    owners = find_owners(module, dropout=True)  # whoever calls has seen to it that nothing drops
+    kept = KeptGradients(module, owners, equal_inputs=True, pin=False)
+    collector = Collector(owners, kept)
+    bystander = Bystander(kept, collector)
+    with taps(owners.keep_outputs(), bystander.receive, force=False) as state:
+        collector.state = bystander.state = state
+        yield bystander
+        bystander.close()
+
+
+class Bystander:
+    """Looks on at one forward and backward pass.
+
+    Args:
+        kept: takes the gradients.
+        collector: turns calls into claims.
+
+    Attributes:
+        kept: the gradients, to be used if `usable`.
+        failed: whether something went wrong; the pass itself is never disturbed.
+        state: of the taps.
+    """
+
+    def __init__(self, kept: KeptGradients, collector: Collector) -> None:
+        self.kept, self._collector = kept, collector
+        self.failed = False
+        self.state: TapState | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether every response's gradient came by."""
+        by = self.kept.streamed.coefficients
+        return not self.failed and by is not None and not bool((by == 0).any())
+
+    def expect(self, rows: int) -> None:
+        """Hear how many rows the batch has, before the forward pass."""
+        assert self.state is not None
+        self.state.rows = rows
+
+    def begin(self, head: HeadInput) -> None:
+        """Hear that the forward pass is over, and what the head got; without its graph."""
+        self._collector.begin(check_outcome(head))
+        self.kept.begin(head)
+        self._head = head
+
+    def arrive(self, coefficients: Float[Tensor, " response"] | None) -> None:
+        """Hear what the loss sends back to each response, before anything arrives at a module; None if it is no use."""
+        if coefficients is None:
+            self.failed = True
+            return
+        # What others differentiate after this backward pass, checkpoints and all, is none of our business.
+        torch.autograd.Variable._execution_engine.queue_callback(self._over)
+        self.kept.streamed.coefficients = coefficients.detach().double()
+        device = self._head.hidden.device.type
+        with torch.no_grad(), torch.autocast(device, enabled=False):
+            self.kept.head_with(self._head, send_back=False)
+
+    def receive(self, call: Call) -> None:
+        """Take a call; what cannot be understood is no reason to stop somebody's training."""
+        if self.failed:
+            return
+        try:
+            self._collector.receive(call)
+        except Exception as error:  # inside the backward pass of a run that must not notice
+            self.failed = True
+            LOGGER.debug("not read off the backward pass: %s", error)
+
+    def _over(self) -> None:
+        assert self.state is not None
+        self.state.retire()
+
+    def close(self) -> None:
+        """Add up what waits for calls that the backward pass did not reach."""
+        if self.usable:
+            with torch.no_grad():
+                self._collector.finish()
+                self.kept.finish()
