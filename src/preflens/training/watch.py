@@ -109,10 +109,8 @@ def _trains(kwargs: dict[str, Any]) -> bool:
 
 
 def _drops_anything(model: nn.Module) -> bool:
-    """Whether training draws random numbers, so that its gradients are not those of the model itself.
-
-    Asked before the first step, when the model may still be in evaluation mode.
-    """
+    """Whether training draws random numbers, so that its gradients are not those of the model itself."""
+    # Asked before the first step, when the model may still be in evaluation mode.
     layers = (m for m in model.modules() if isinstance(m, nn.modules.dropout._DropoutNd))
     return any(layer.p > 0 for layer in layers) or any(getattr(m, "attention_dropout", 0.0) for m in model.modules())
 
