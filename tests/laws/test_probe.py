@@ -11,6 +11,7 @@ from preflens.language_models.logps import response_logps
 from preflens.training.alerts import Alerts
 from preflens.training.probe import PreflensCallback, _calling_trainer
 from preflens.training.rows import Rows
+from preflens.training.trainer import PreferenceTrainer
 from preflens.training.trl_run import refuse_what_cannot_be_watched
 from tests.cases.training import final_state, make_trainer, policy_and_reference, rows
 
@@ -26,12 +27,16 @@ RUNS = {
     "precomputed reference": {"precompute_ref_log_probs": True},
     "two losses": {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 0.1]},
     "bf16": {"bf16": True},
+    "one row of positions": {"kind": "gpt2", "gradient_accumulation_steps": 2},
+    "positions with an offset": {"kind": "opt"},
 }
 
 
 def trained(folder, *, probe, **changes):
     callbacks = [PreflensCallback(every=1, max_overhead=None, probe_pairs=3)] if probe else []
-    dropout = changes.pop("attention_dropout", None)
+    dropout, kind = changes.pop("attention_dropout", None), changes.pop("kind", None)
+    if kind is not None:
+        changes["model"], changes["reference"] = policy_and_reference(kind=kind)
     trainer = make_trainer(folder, callbacks=callbacks, **changes)
     if dropout is not None:
         for layer in trainer.model.model.layers:
@@ -285,3 +290,93 @@ def test_dropout_gets_passes_of_our_own(tmp_path):
     )
     trainer.train()
     assert [seen.kept for seen in spy.window] == [None]
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_where_nothing_moves_the_fact_is_nothing(bf16, tmp_path):
+    trainer = trained(tmp_path, probe=True, bf16=bf16, optim="sgd", learning_rate=0.0)
+    assert max(map(abs, logged(trainer, "probe_fact_chosen") + logged(trainer, "fact_rejected"))) < 1e-6
+
+
+def test_an_optimizer_with_attributes_of_its_own_is_foretold_or_done_without(tmp_path):
+    class Blocks(torch.optim.AdamW):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.block_size = 4
+
+        def step(self, closure=None):
+            assert self.block_size == 4
+            return super().step(closure)
+
+    callback = PreflensCallback(every=1, max_overhead=None, probe_pairs=0)
+    trainer = make_trainer(tmp_path, callbacks=[callback], max_steps=2)
+    trainer.optimizer = Blocks(trainer.model.parameters(), lr=1e-3)
+    trainer.train()
+    assert len(logged(trainer, "optimizer_chosen")) == 2
+
+
+def test_a_callback_may_watch_one_trainer_after_another(tmp_path):
+    callback = PreflensCallback(every=1, max_overhead=None, probe_pairs=3)
+    for name in ("a", "b"):
+        trainer = make_trainer(tmp_path / name, callbacks=[callback], max_steps=1)
+        trainer.train()
+        trainer.train()
+        assert logged(trainer, "fact_chosen")
+        assert Rows(tmp_path / name / "preflens" / "probe.parquet").read().num_rows == 5
+
+
+def hooks(model):
+    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
+
+
+def test_a_step_that_fails_leaves_no_hook(tmp_path):
+    class Failing(DPOTrainer):
+        def _compute_loss(self, model, inputs, return_outputs):
+            super()._compute_loss(model, inputs, return_outputs)
+            raise KeyboardInterrupt
+
+    callback = PreflensCallback(every=1, max_overhead=None, probe_pairs=0)
+    watched, alone = (make_trainer(tmp_path, trainer=Failing, callbacks=c) for c in ([callback], []))
+    for trainer in (watched, alone):
+        with pytest.raises(KeyboardInterrupt):
+            trainer.train()
+    callback._forget()  # what the next run does first
+    assert hooks(watched.model) == hooks(alone.model)  # transformers has hooks of its own
+
+
+def test_what_the_probe_cannot_follow_costs_the_probe_and_not_the_run(tmp_path, caplog):
+    class NaNs(DPOTrainer):
+        def _compute_loss(self, model, inputs, return_outputs):
+            return super()._compute_loss(model, inputs, return_outputs) * float("nan")
+
+    callback = PreflensCallback(every=1, max_overhead=None, probe_pairs=3)
+    trainer = make_trainer(tmp_path, trainer=NaNs, callbacks=[callback], max_steps=3)
+    trainer.train()
+    assert trainer.state.global_step == 3
+    assert "off for the rest of this run" in caplog.text
+
+
+def test_a_run_with_a_budget_keeps_it_and_compares_the_same_pairs(tmp_path):
+    callback = PreflensCallback(
+        every=1, max_overhead=0.5, probe_pairs=3, alerts=Alerts(both_falling=None, chosen_below=0.5)
+    )
+    trainer = make_trainer(tmp_path, callbacks=[callback], max_steps=30, optim="sgd", learning_rate=0.0)
+    trainer.train()
+    assert 0 < len(logged(trainer, "overhead")) < 30
+
+
+def test_responses_without_a_scored_token_are_left_out(tmp_path):
+    empty = [{"prompt": "the sky is", "chosen": "", "rejected": ""}] * 8
+    for kind, own in ((DPOTrainer, {}), (PreferenceTrainer, {"objective": "dpo"})):
+        callback = PreflensCallback(every=1, max_overhead=None, probe_pairs=0)
+        trainer = make_trainer(tmp_path / kind.__name__, trainer=kind, callbacks=[callback], max_steps=1, **own)
+        collate = trainer.data_collator
+
+        def without_responses(examples, collate=collate):
+            batch = collate(examples)
+            batch["completion_mask"].zero_()
+            return batch
+
+        trainer.data_collator = without_responses
+        trainer.train()
+        assert trainer.state.global_step == len(empty) // 8

@@ -79,11 +79,10 @@ class Collector:
         private = frozenset(name for name, p in own.items() if p in self._owners.single)
         request = Request(self._responses, tuple(own), private, state.switched_off)
         with torch.autocast(_device_of(call), enabled=False):
-            claims = claims_of(call, request)
-        self._waiting.setdefault(module, []).extend(claims)
-        self._arrived[module] += 1
-        if self._arrived[module] >= self._expected[module]:
-            self._hand_over(module)
+            self._waiting.setdefault(module, []).extend(claims_of(call, request))
+            self._arrived[module] += 1
+            if self._arrived[module] >= self._expected[module]:
+                self._hand_over(module)
 
     def finish(self) -> None:
         """Hand over what waits for calls that the backward pass did not reach."""
@@ -130,7 +129,8 @@ def run_pass(owners: Owners, forward: Forward, reader: Reader) -> None:
         else:
             check_finite(outcome.detach())
             _backward(outcome, torch.ones_like(outcome), collector.state)
-        with torch.no_grad():
+        device = (outcome.hidden if isinstance(outcome, HeadInput) else outcome).device
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):
             collector.finish()
             reader.finish()
 

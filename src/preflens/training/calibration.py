@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 
@@ -12,8 +13,8 @@ class Agreement:
 
     Attributes:
         slope: of fact on forecast, through the origin; 1 if sizes are right.
-        r2: 1 − Σ(fact − forecast)² / Σ(fact − mean fact)²; nothing is fitted, so it is negative where the mean of the
-            facts would have been the better forecast.
+        r2: 1 − Σ(fact − forecast)² / Σ(fact − mean fact of its side)²; nothing is fitted, so it is negative where the
+            mean of the facts would have been the better forecast.
         signs: share of forecasts with the sign of the fact.
     """
 
@@ -29,11 +30,11 @@ class Calibration:
         window: how many probed steps are remembered.
     """
 
-    # Fewer points say nothing about a spread.
-    FEWEST = 4
+    # Fewer steps say nothing about a spread.
+    FEWEST = 8
 
     def __init__(self, *, window: int = 50) -> None:
-        self._rows: deque[tuple[dict[str, float], float, float | None]] = deque(maxlen=2 * window)
+        self._rows: deque[tuple[str, dict[str, float], float, float | None]] = deque(maxlen=2 * window)
         self._last: dict[str, float] = {}
 
     def add(self, side: str, forecasts: dict[str, float], fact: float) -> None:
@@ -44,8 +45,9 @@ class Calibration:
             forecasts: by name, nats.
             fact: nats.
         """
-        self._rows.append((forecasts, fact, self._last.get(side)))
-        self._last[side] = fact
+        if isfinite(fact) and all(map(isfinite, forecasts.values())):
+            self._rows.append((side, forecasts, fact, self._last.get(side)))
+            self._last[side] = fact
 
     def of(self, name: str) -> Agreement | None:
         """Compare one forecast with the facts.
@@ -56,22 +58,33 @@ class Calibration:
         Returns:
             The agreement, or None where there are too few points, or all facts are alike.
         """
-        pairs = [(last if name == "persistence" else forecasts.get(name), fact) for forecasts, fact, last in self._rows]
-        known = [(forecast, fact) for forecast, fact in pairs if forecast is not None]
-        return agreement(*np.array(known).T) if len(known) >= self.FEWEST else None
+        known = [
+            (side, last if name == "persistence" else forecasts.get(name), fact)
+            for side, forecasts, fact, last in self._rows
+        ]
+        known = [row for row in known if row[1] is not None]
+        sides = np.array([side for side, _, _ in known])
+        if any((sides == side).sum() < self.FEWEST for side in set(sides)) or not known:
+            return None
+        forecast, fact = np.array([row[1:] for row in known], dtype=float).T
+        return agreement(forecast, fact, sides)
 
 
-def agreement(forecast: np.ndarray, fact: np.ndarray) -> Agreement | None:
+def agreement(forecast: np.ndarray, fact: np.ndarray, sides: np.ndarray | None = None) -> Agreement | None:
     """Compare forecasts with facts.
 
     Args:
         forecast: one number a step, nats.
         fact: the same.
+        sides: which side each number is about; what tells the sides apart is then no variance to be explained.
 
     Returns:
         The agreement, or None where all facts are alike or nothing was forecast.
     """
-    spread, square = float(((fact - fact.mean()) ** 2).sum()), float((forecast**2).sum())
+    centre = np.full_like(fact, fact.mean())
+    for side in set() if sides is None else set(sides):
+        centre[sides == side] = fact[sides == side].mean()
+    spread, square = float(((fact - centre) ** 2).sum()), float((forecast**2).sum())
     if spread == 0 or square == 0:
         return None
     missed = float(((fact - forecast) ** 2).sum())

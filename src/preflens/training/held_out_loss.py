@@ -31,10 +31,11 @@ class HeldOutLoss:
         trainer: a DPOTrainer, about to train.
         looker: scores pairs.
         pairs: the held-out pairs of this process.
+        fresh: whether the policy has not been trained since the trainer was made.
     """
 
-    def __init__(self, trainer: Any, looker: Looker, pairs: Sequence[TokenizedPair]) -> None:  # noqa: ANN401  # trl's
-        self._trainer = trainer
+    def __init__(self, trainer: Any, looker: Looker, pairs: Sequence[TokenizedPair], *, fresh: bool) -> None:  # noqa: ANN401  # trl's
+        self._trainer, self._fresh = trainer, fresh
         self._reference = self._reference_logps(looker, pairs) if pairs and self._asks_for_reference() else None
         self._places = {id(pair): k for k, pair in enumerate(pairs)}
 
@@ -86,9 +87,11 @@ class HeldOutLoss:
     ) -> tuple[Float64[Tensor, " pair"], Float64[Tensor, " pair"]] | None:
         """Log-probs under the reference model; None where a resumed run has none any more."""
         trainer = self._trainer
+        if getattr(trainer.args, "sync_ref_model", False):
+            return None  # it changes during the run
         adapter = hasattr(trainer.accelerator.unwrap_model(trainer.model), "peft_config")
         if trainer.ref_model is None and not adapter:
-            if trainer.state.global_step > 0:
+            if trainer.state.global_step > 0 or not self._fresh:
                 return None
             chosen, rejected = looker.logps(pairs).chunk(2)  # before the first step the policy is the reference
             return chosen, rejected

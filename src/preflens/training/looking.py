@@ -1,7 +1,7 @@
 """Looking at pairs before and after an optimizer's step."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -157,9 +157,19 @@ def _forecasts(kept: Sequence[KeptGradients], step: NextStep) -> list[_Forecast]
     def updates(parameter: nn.Parameter) -> list[Tensor]:
         return [step.plain(parameter), *([step.update(parameter)] if step.foretold else [])]
 
-    changes = changes_along(kept, updates, directions=2 if step.foretold else 1)
+    with _full_precision(kept):
+        changes = changes_along(kept, updates, directions=2 if step.foretold else 1)
     return [_Forecast(k.logps, k.pair_gram(), change) for k, change in zip(kept, changes, strict=True)]
 
 
+def _full_precision(kept: Sequence[KeptGradients]) -> AbstractContextManager[object]:
+    """Autocast is for the model, not for what is computed from its gradients."""
+    return torch.autocast(kept[0].logps.device.type, enabled=False) if kept else nullcontext()
+
+
 def _logps(outcome: Outcome) -> Float64[Tensor, " response"]:
-    return softmax_rows(outcome).logps() if isinstance(outcome, HeadInput) else outcome.detach().double()
+    """Scored like the log-probs before the step: without autocast, whatever the model computes in."""
+    if not isinstance(outcome, HeadInput):
+        return outcome.detach().double()
+    with torch.autocast(outcome.hidden.device.type, enabled=False):
+        return softmax_rows(outcome).logps()

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
-from math import isnan
+from math import isfinite
 
 import torch
 
@@ -12,6 +12,7 @@ from preflens.training.looks import Look
 from preflens.types import LogpChange, PairGram
 
 PREFIX = "preflens/"
+GRAM_NAMES = ("cosine", "ratio_chosen", "ratio_rejected")
 
 
 def look_metrics(look: Look, *, prefix: str) -> dict[str, float]:
@@ -41,11 +42,8 @@ def gram_metrics(gram: PairGram) -> dict[str, float]:
     Returns:
         Means over pairs, no unit.
     """
-    return {
-        "cosine": _mean(gram.cosine),
-        "ratio_chosen": _mean(gram.inner_product / gram.chosen_sq_norm),
-        "ratio_rejected": _mean(gram.inner_product / gram.rejected_sq_norm),
-    }
+    ratios = (gram.inner_product / norm for norm in (gram.chosen_sq_norm, gram.rejected_sq_norm))
+    return dict(zip(GRAM_NAMES, map(_mean, (gram.cosine, *ratios)), strict=True))
 
 
 def change_metrics(name: str, change: LogpChange | None) -> dict[str, float]:
@@ -90,7 +88,7 @@ def finite(metrics: Mapping[str, float]) -> dict[str, float]:
     Returns:
         The same, ready for a tracker.
     """
-    return {PREFIX + name: value for name, value in metrics.items() if not isnan(value)}
+    return {PREFIX + name: value for name, value in metrics.items() if isfinite(value)}
 
 
 def _shares(outcomes: tuple[Outcome, ...] | None) -> dict[str, float]:

@@ -5,7 +5,7 @@ formula has to be known here: AdamW, SGD, fused or not, and whatever else steps 
 """
 
 import copy
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from typing import Any
 
 import torch
@@ -35,8 +35,8 @@ class NextStep:
             )
         self._optimizer = inner
         self._groups = {p: group for group in inner.param_groups for p in group["params"]}
-        self.foretold = not isinstance(inner, torch.optim.LBFGS)
         self._expected: dict[nn.Parameter, tuple[float, float]] = {}
+        self.foretold = not isinstance(inner, torch.optim.LBFGS) and self._can_be_copied()
 
     def plain(self, parameter: nn.Parameter) -> Tensor:
         """Return −η ∇L: what plain gradient descent would do at the same learning rate.
@@ -68,13 +68,28 @@ class NextStep:
             return torch.zeros_like(parameter)
         moved = parameter.detach().clone().requires_grad_()
         moved.grad = parameter.grad.detach().clone()
-        twin = copy.copy(self._optimizer)
+        self._twin(group, parameter, moved).step()
+        self._expected[parameter] = _checksums(moved)
+        return moved.detach() - parameter.detach()
+
+    def _twin(self, group: dict[str, Any], parameter: nn.Parameter, moved: Tensor) -> torch.optim.Optimizer:
+        """A copy of the optimizer for a copy of one parameter; `step` on the instance is a scheduler's wrapper."""
+        twin = object.__new__(type(self._optimizer))
+        twin.__dict__ |= {k: v for k, v in vars(self._optimizer).items() if k not in {"step", "state", "param_groups"}}
+        twin._optimizer_step_pre_hooks, twin._optimizer_step_post_hooks = OrderedDict(), OrderedDict()
         twin.param_groups = [{**group, "params": [moved]}]
         state = {name: _copied(value) for name, value in self._optimizer.state.get(parameter, {}).items()}
         twin.state = defaultdict(dict, {moved: state} if state else {})
-        twin.step()
-        self._expected[parameter] = _checksums(moved)
-        return moved.detach() - parameter.detach()
+        return twin
+
+    def _can_be_copied(self) -> bool:
+        smallest = min((p for p in self._groups if p.grad is not None), key=lambda p: p.numel(), default=None)
+        try:
+            if smallest is not None:
+                self.update(smallest)
+        except Exception:  # an optimizer of an unknown kind, which then is not foretold
+            return False
+        return True
 
     def was_made(self) -> bool:
         """Tell, after the optimizer's step, whether every update that `update` foretold is the one that was made.

@@ -34,6 +34,11 @@ class MicroBatch:
     token_coefficients: Float[Tensor, "response predicted_token"] | None = None
     kept: KeptGradients | None = None
 
+    @property
+    def complete(self) -> bool:
+        """Whether every response has a token that is scored; TRL trains on those that have none, too."""
+        return bool(self.completion_mask[:, 1:].any(1).all())
+
     def pairs(self) -> list[TokenizedPair]:
         """Return the pairs without padding; their ids tell equal pairs by their tokens."""
         half = len(self.input_ids) // 2

@@ -16,6 +16,7 @@ class Pace:
     Attributes:
         pairs: how many of them are looked at; halved where the steps would otherwise lie too far apart.
         next: the step to probe next.
+        spent: seconds that probing took since training began.
     """
 
     # Rather look at fewer pairs than at one step in so many times `every`.
@@ -26,19 +27,19 @@ class Pace:
         self._every, self._max_overhead = every, max_overhead
         self.pairs = probe_pairs
         self._start: float | None = None
-        self._own = 0.0
-        self._first_step, self.next = 0, 0
+        self.spent = 0.0
+        self._first_step, self.next, self._first = 0, 0, True
 
     def begin(self, step: int) -> None:
         """Note that training begins, or goes on, after a number of steps."""
-        self._start, self._first_step, self._own = time.perf_counter(), step, 0.0
+        self._start, self._first_step, self.spent = time.perf_counter(), step, 0.0
         self.next = -(-(step + 1) // self._every) * self._every  # multiples of `every`
 
     @property
     def overhead(self) -> float:
         """Time spent here as a share of the time spent on everything else since training began."""
         elapsed = 0.0 if self._start is None else time.perf_counter() - self._start
-        return self._own / (elapsed - self._own) if elapsed > self._own else 0.0
+        return self.spent / (elapsed - self.spent) if elapsed > self.spent else 0.0
 
     def due(self, step: int) -> bool:
         """Tell whether a step is to be probed."""
@@ -55,7 +56,7 @@ class Pace:
         try:
             yield
         finally:
-            self._own += time.perf_counter() - start
+            self.spent += time.perf_counter() - start
 
     def probed(self, step: int, seconds: float) -> None:
         """Settle the next step to probe.
@@ -66,10 +67,11 @@ class Pace:
         """
         wait = self._every
         if self._max_overhead is not None and self._start is not None:
-            other = (time.perf_counter() - self._start - self._own) / max(1, step - self._first_step)
+            other = (time.perf_counter() - self._start - self.spent) / max(1, step - self._first_step)
             affordable = seconds / (self._max_overhead * max(other, 1e-9))
-            behind = self._own / self._max_overhead - other * (step - self._first_step)
+            behind = self.spent / self._max_overhead - other * (step - self._first_step)
             wait = max(wait, int(max(affordable, behind / max(other, 1e-9))) + 1)
-            if wait > self.PATIENCE * self._every and self.pairs > self.FEWEST_PAIRS:
+            first, self._first = self._first, False  # it pays for what is done once
+            if not first and wait > self.PATIENCE * self._every and self.pairs > self.FEWEST_PAIRS:
                 self.pairs = max(self.FEWEST_PAIRS, self.pairs // 2)
         self.next = -(-(step + wait) // self._every) * self._every

@@ -1,20 +1,26 @@
 """The probe: one callback that forecasts what each step does to chosen and rejected log-probs, and checks it."""
 
+import logging
 import sys
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from weakref import WeakSet
 
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from preflens.errors import InputError
+from preflens.errors import InputError, PreflensError
 from preflens.training.alerts import Alerts
 from preflens.training.held_out import DEFAULT_COUNT, ProbePairs, held_out_pairs
+from preflens.training.looks import Look
 from preflens.training.pace import Pace
 from preflens.training.processes import Processes
 from preflens.training.recorder import Recorder
 from preflens.training.session import Session
 from preflens.training.tell import tell
 from preflens.training.trl_run import make_session, number_rows, refuse_what_cannot_be_watched
+
+LOGGER = logging.getLogger("preflens")
 
 
 class PreflensCallback(TrainerCallback):
@@ -58,6 +64,7 @@ class PreflensCallback(TrainerCallback):
         self._window, self._alerts, self._stop = window, alerts, stop_on_alert
         self._trainer: Any = None  # a DPOTrainer; trl is not annotated
         self._session: Session | None = None
+        self._trained: WeakSet[Trainer] = WeakSet()
 
     def attach(self, trainer: Trainer) -> "PreflensCallback":
         """Watch a trainer that is already made.
@@ -68,8 +75,8 @@ class PreflensCallback(TrainerCallback):
         Returns:
             The callback.
         """
-        self._trainer = trainer
-        trainer.add_callback(self)
+        if self not in trainer.callback_handler.callbacks:
+            trainer.add_callback(self)
         return self
 
     def on_train_begin(
@@ -80,8 +87,11 @@ class PreflensCallback(TrainerCallback):
         **kwargs: object,
     ) -> None:
         """Set up the run."""
-        trainer: Any = self._trainer or _calling_trainer(self)  # a DPOTrainer; trl is not annotated
+        self._forget()
+        trainer: Any = _calling_trainer(self)  # a DPOTrainer; trl is not annotated
         self._trainer = trainer
+        fresh = trainer not in self._trained
+        self._trained.add(trainer)
         refuse_what_cannot_be_watched(trainer)
         self._processes = Processes(trainer.accelerator)
         fixed = held_out_pairs(
@@ -91,7 +101,7 @@ class PreflensCallback(TrainerCallback):
         self._pace.begin(state.global_step)
         with self._pace.timed():
             mine, share = self._processes.mine(fixed), 1 / self._processes.count
-            self._session = make_session(trainer, mine, memory=self._memory, share=share)
+            self._session = make_session(trainer, mine, memory=self._memory, share=share, fresh=fresh)
             if self._processes.first:
                 numbers = number_rows(trainer)
                 self._recorder = Recorder(trainer, window=self._window, alerts=self._alerts, numbers=numbers)
@@ -127,9 +137,9 @@ class PreflensCallback(TrainerCallback):
     ) -> None:
         """Forecast."""
         if self._session is not None and self._session.watching:
-            self._began = time.perf_counter()
-            with self._pace.timed():
-                held_out = self._processes.share_of(self._pace.pairs)
+            self._before = self._pace.spent
+            held_out = self._processes.share_of(self._pace.pairs)
+            with self._pace.timed(), self._guarded():
                 self._session.before(self._trainer.optimizer, held_out=held_out)
 
     def on_optimizer_step(
@@ -143,12 +153,18 @@ class PreflensCallback(TrainerCallback):
         if self._session is None or not self._session.watching:
             return
         step, alerts = state.global_step + 1, []
+        looks: dict[str, Look] = {}
         with self._pace.timed():
-            looks = self._processes.merge(self._session.after())
-            if self._processes.first:
+            with self._guarded():
+                looks = {} if self._failed else self._session.after()
+            if self._processes.any(self._failed):
+                self._forget()
+                return
+            looks = self._processes.merge(looks)
+            if self._processes.first and not self._trainer.accelerator.optimizer_step_was_skipped:
                 alerts = self._recorder.record(step, looks, overhead=self._pace.overhead)
                 tell(alerts, step=step, trackers=args.report_to or ())
-        self._pace.probed(step, time.perf_counter() - self._began)
+        self._pace.probed(step, self._pace.spent - self._before)
         self._pace.next, self._pace.pairs = self._processes.from_first((self._pace.next, self._pace.pairs))
         if self._stop and self._processes.from_first(bool(alerts)):
             control.should_training_stop = True
@@ -161,9 +177,21 @@ class PreflensCallback(TrainerCallback):
         **kwargs: object,
     ) -> None:
         """Let go of the run."""
+        self._forget()
+
+    def _forget(self) -> None:
         if self._session is not None:
             self._session.forget()
-            self._session = None
+        self._session, self._failed = None, False
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Give the probe up rather than the run, where a step is of a kind that it does not know."""
+        try:
+            yield
+        except PreflensError as error:
+            self._failed = True
+            LOGGER.warning("The probe is off for the rest of this run. %s", error)
 
 
 def _calling_trainer(callback: TrainerCallback) -> Trainer:

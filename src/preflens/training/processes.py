@@ -63,6 +63,17 @@ class Processes:
         names = dict.fromkeys(name for each in gathered for name in each)
         return {name: merged([each[name] for each in gathered if name in each]) for name in names}
 
+    def any(self, here: bool) -> bool:
+        """Tell whether something is so in any process; all must call this.
+
+        Args:
+            here: whether it is so in this one.
+
+        Returns:
+            Whether it is anywhere.
+        """
+        return here if self.count == 1 else any(gather_object([here]))
+
     def from_first(self, value: T) -> T:
         """Return what the first process has; all must call this.
 

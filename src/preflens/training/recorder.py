@@ -28,7 +28,7 @@ class Recorder:
         self._alerts = None if alerts is None else replace(alerts)
         self._rows = Rows(Path(trainer.args.output_dir) / "preflens" / "probe.parquet")
         self._rows.drop_after(trainer.state.global_step)
-        self._start = self._rows.first_held_out_logp()
+        self._start = self._rows.first_held_out_logps()
 
     def record(self, step: int, looks: Mapping[str, Look], *, overhead: float) -> list[Alert]:
         """Record a probed step.
@@ -41,6 +41,8 @@ class Recorder:
         Returns:
             Alerts that are new.
         """
+        if not looks:
+            return []
         metrics = {"overhead": overhead}
         for name, look in looks.items():
             metrics |= look_metrics(look, prefix="" if name == "batch" else "probe_")
@@ -53,9 +55,13 @@ class Recorder:
         self._rows.write(step, [row for part in rows for row in part])
         if self._alerts is None or watched not in looks:
             return []
-        if self._start is None and watched == "probe":
-            self._start = float(looks["probe"].chosen_logp.mean())
-        return self._alerts.look(looks[watched], self._calibrations[watched], start=self._start)
+        start = None
+        if watched == "probe":
+            ids = [pair.pair.id for pair in looks["probe"].pairs]
+            for name, logp in zip(ids, looks["probe"].chosen_logp.tolist(), strict=True):
+                self._start.setdefault(name, logp)
+            start = sum(self._start[name] for name in ids) / len(ids)  # of the pairs that are looked at now
+        return self._alerts.look(looks[watched], self._calibrations[watched], start=start)
 
 
 def _add(calibration: Calibration, look: Look) -> None:

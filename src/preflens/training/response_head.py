@@ -8,7 +8,7 @@ head's part of the Gram is read off meanwhile.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -26,19 +26,6 @@ from preflens.types import HeadInput
 _SAME = 1e-5
 
 
-@dataclass
-class _Batch:
-    """What the head of a pass cannot know by itself.
-
-    Attributes:
-        batch: the rows that go through the model.
-        ride: reads the Gram off the backward pass, or None.
-    """
-
-    batch: PairBatch
-    ride: Ride | None
-
-
 @contextmanager
 def response_rows_only(batch: PairBatch, ride: Ride | None = None) -> Iterator[None]:
     """Let models with TRL's fused head score response rows only, for a while.
@@ -51,44 +38,59 @@ def response_rows_only(batch: PairBatch, ride: Ride | None = None) -> Iterator[N
         Nothing.
     """
     original = trl_utils._ChunkedLogProbFunction
-    stand_in = type("_StandIn", (_StandIn,), {"current": _Batch(batch, ride)})
-    trl_utils._ChunkedLogProbFunction = stand_in
+    trl_utils._ChunkedLogProbFunction = _StandIn(original, batch, ride)
     try:
         yield
     finally:
         trl_utils._ChunkedLogProbFunction = original
 
 
+@dataclass(frozen=True)
 class _StandIn:
-    """Is called in place of TRL's autograd function."""
+    """Is called in place of TRL's autograd function.
 
-    current: ClassVar[_Batch]
+    Attributes:
+        original: that function.
+        batch: the rows that go through the model.
+        ride: reads the Gram off the backward pass, or None.
+    """
 
-    @classmethod
+    original: Any
+    batch: PairBatch
+    ride: Ride | None
+
     def apply(
-        cls,
+        self,
         hidden: Float[Tensor, "row in"],
         weight: Float[Tensor, "vocab in"],
         bias: Float[Tensor, " vocab"] | None,
         targets: Tensor,
         temperature: float,
-        chunk_size: int,  # noqa: ARG003  # TRL's argument
+        chunk_size: int,
         soft_cap: float | None,
         scale: float,
         outputs: tuple[str, ...],
     ) -> tuple[Tensor | None, ...]:
         """Score response rows; the others get zeros, which TRL masks anyway."""
         _refuse(temperature, outputs)
-        batch = cls.current.batch
-        predicts = batch.completion_mask[:, 1:]
+        predicts = self.batch.completion_mask[:, 1:]
         places = predicts.flatten().nonzero()[:, 0]
+        if len(places) == 0:  # nothing to score, but a graph to be kept
+            rest = (temperature, chunk_size, soft_cap, scale, outputs)
+            nothing: tuple[Tensor | None, ...] = self.original.apply(hidden, weight, bias, targets, *rest)
+            return nothing
         compact = len(hidden) == len(places) != predicts.numel()
+        if not compact and len(hidden) != predicts.numel():
+            raise UnsupportedModelError(
+                f"The head got {len(hidden)} rows for {predicts.numel()} tokens, as with virtual tokens of prompt "
+                "learning. Pass `replace_head=False`."
+            )
         rows = hidden if compact else hidden[places]
         head = HeadInput(
             rows, weight, targets if compact else targets[places], predicts.nonzero()[:, 0], len(predicts),
-            bias=bias, scale=scale, soft_cap=soft_cap, rows=token_rows(batch),
+            bias=bias, scale=scale, soft_cap=soft_cap, rows=token_rows(self.batch),
         )  # fmt: skip
-        ride = cls.current.ride if torch.is_grad_enabled() else None
+        ride = self.ride if torch.is_grad_enabled() else None
         if ride is not None:
             ride.begin(head)
         found: tuple[Tensor, ...] = _Rows.apply(rows, weight, bias, head, ride)  # type: ignore[no-untyped-call]  # torch's
@@ -110,19 +112,24 @@ class _Rows(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,  # noqa: ANN401  # torch gives it no public type
-        hidden: Tensor,  # noqa: ARG004  # is in the head too; here for its gradient
+        hidden: Tensor,
         weight: Tensor,
         bias: Tensor | None,  # noqa: ARG004  # as hidden
         head: HeadInput,
         ride: Ride | None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         cut, step = detached(head), max(1, SCORES // len(weight))
-        parts = [_score(taken(cut, slice(start, start + step))) for start in range(0, len(cut.hidden), step)]
+        starts = range(0, len(cut.hidden), step)
+        parts = [_score(taken(cut, slice(start, start + step)), differentiate=len(starts) == 1) for start in starts]
         normalizer, target_score, entropy, mean, top = (
             torch.cat([getattr(part, name) for part in parts]) for name in _COLUMNS
         )
         ctx.head, ctx.ride, ctx.rows = head, ride, SoftmaxRows(cut, normalizer, target_score)
-        ctx.gradient = parts[0].gradient if len(parts) == 1 else None  # else it is computed again: it is too large
+        ctx.gradient = parts[0].gradient  # None where it is too large: it is computed again
+        device = hidden.device.type  # in the same precision
+        ctx.autocast = torch.autocast(
+            device, dtype=torch.get_autocast_dtype(device), enabled=torch.is_autocast_enabled(device)
+        )
         ctx.mark_non_differentiable(entropy, mean, top)
         return target_score - normalizer, entropy, mean, top
 
@@ -130,9 +137,23 @@ class _Rows(torch.autograd.Function):
     def backward(ctx: Any, sent: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         scored = None if ctx.gradient is None else (ctx.rows, ctx.gradient)
         coefficients = None if ctx.ride is None else response_coefficients(sent, ctx.head)
-        if coefficients is None:
-            return *_plain_backward(ctx.head, sent, ctx.rows, ctx.gradient), None, None
-        return *ctx.ride.through_head(ctx.head, coefficients, scored), None, None
+        if coefficients is not None:
+            return *ctx.ride.through_head(ctx.head, coefficients, scored), None, None
+        slices = iter([(slice(0, len(ctx.head.weight)), ctx.gradient)])
+        if ctx.gradient is None:
+            slices = _again(ctx.rows, ctx.autocast)
+        return *_plain_backward(ctx.head, sent, ctx.rows, slices), None, None
+
+
+def _again(rows: SoftmaxRows, autocast: Any) -> Iterator[tuple[slice, Tensor]]:  # noqa: ANN401  # torch.autocast
+    """Score gradients as the forward pass would have had them, a slice of the vocabulary at a time."""
+    slices = rows.gradients()
+    while True:
+        with autocast:
+            found = next(slices, None)
+        if found is None:
+            return
+        yield found
 
 
 _COLUMNS = ("normalizer", "target_score", "entropy", "mean", "top")
@@ -156,10 +177,10 @@ class _Scored:
     entropy: Tensor
     mean: Tensor
     top: Tensor
-    gradient: Tensor
+    gradient: Tensor | None
 
 
-def _score(head: HeadInput) -> _Scored:
+def _score(head: HeadInput, *, differentiate: bool) -> _Scored:
     scores, slope = scores_of(head, slice(None))
     targets = head.targets[:, None]
     target_score, mean, top = scores.gather(1, targets)[:, 0], scores.mean(1), scores.argmax(1) == head.targets
@@ -167,6 +188,8 @@ def _score(head: HeadInput) -> _Scored:
     normalizer = target_score - token_logps.gather(1, targets)[:, 0]
     probs = token_logps.exp()
     entropy = -torch.linalg.vecdot(probs, token_logps)
+    if not differentiate:
+        return _Scored(normalizer, target_score, entropy, mean, top, None)
     gradient = probs.neg_().scatter_add_(1, targets, probs.new_ones(targets.shape))
     return _Scored(normalizer, target_score, entropy, mean, top, gradient if slope is None else gradient.mul_(slope))
 
@@ -188,13 +211,12 @@ def response_coefficients(sent: Float[Tensor, " scored_token"], head: HeadInput)
 
 
 def _plain_backward(
-    head: HeadInput, sent: Float[Tensor, " scored_token"], rows: SoftmaxRows, gradient: Tensor | None
+    head: HeadInput, sent: Float[Tensor, " scored_token"], rows: SoftmaxRows, slices: Iterator[tuple[slice, Tensor]]
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Gradients with respect to hidden rows, weight and bias; None for what needs none."""
     hidden = torch.zeros_like(rows.inputs)
     weight = torch.zeros_like(head.weight, dtype=rows.inputs.dtype) if head.weight.requires_grad else None
     bias = torch.zeros_like(head.bias, dtype=rows.inputs.dtype) if head.bias is not None else None
-    slices = rows.gradients() if gradient is None else iter([(slice(0, len(head.weight)), gradient)])
     for here, part in slices:
         weighted = part * sent[:, None].to(part.dtype)
         hidden += weighted @ rows.head.weight[here].to(weighted.dtype)

@@ -55,12 +55,13 @@ class Rows:
             if int(path.stem.removeprefix("step-")) > step:
                 path.unlink()
 
-    def first_held_out_logp(self) -> float | None:
-        """Return the mean log-prob of the held-out chosen responses when training began, nats, or None."""
-        table = self.read().to_pylist()
-        held_out = [row for row in table if row["set"] == "probe"]
-        first = [row["chosen_logp"] for row in held_out if row["step"] == held_out[0]["step"]]
-        return sum(first) / len(first) if first else None
+    def first_held_out_logps(self) -> dict[str, float]:
+        """Return the log-prob of each held-out chosen response when it was first looked at, nats, by id."""
+        found: dict[str, float] = {}
+        for row in self.read().sort_by("step").to_pylist():
+            if row["set"] == "probe":
+                found.setdefault(row["id"], row["chosen_logp"])
+        return found
 
     def read(self) -> pa.Table:
         """Return all rows there are.

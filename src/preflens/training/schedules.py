@@ -63,6 +63,8 @@ def schedule(stages: Sequence[tuple[int, Objective | str]] | str | Objective, *,
         ('sft', 'dpo')
     """
     parts: Sequence[tuple[int, Objective | str]]
+    if isinstance(stages, str) and "=>" in stages and "->" in stages:
+        raise InputError(f"A schedule either switches (`->`) or passes over (`=>`), not both. Found `{stages}`.")
     if isinstance(stages, str):
         parts, ramp = _parsed(stages.replace("=>", "->")), "=>" in stages
     elif isinstance(stages, Objective):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
+from preflens.errors import UnsupportedModelError
 from preflens.gram.kept import KeptGradients, changes_along
 from preflens.language_models.tokenizing import TokenizedPair
 from preflens.training.looking import Looker
@@ -68,15 +69,25 @@ class Session:
         Args:
             optimizer: that is about to step.
             held_out: how many of the held-out pairs to look at.
+
+        Raises:
+            UnsupportedModelError: no batch was seen.
         """
         assert self._watch is not None
         self._watch.close()
         step = self._step = NextStep(optimizer)
-        parts = [(m.pairs(), self._if_trusted(m)) for m in self._watch.micro_batches]
+        seen = [m for m in self._watch.micro_batches if m.complete]
+        parts = [(m.pairs(), self._if_trusted(m)) for m in seen]
         pairs = [pair for part, _ in parts for pair in part]
-        coefficients = step_coefficients(self._watch.micro_batches, self.share)
+        coefficients = step_coefficients(seen, self.share)
+        if not self._watch.micro_batches:
+            raise UnsupportedModelError(
+                "No batch of this step went through the model where the probe looks: TRL's fused head was not used."
+            )
         self._watch.micro_batches.clear()
         fixed = self.held_out[:held_out]
+        if not pairs and not fixed:
+            return
         whole, self._kept = self.looker.before([*parts, (fixed, None)], step)
         here = {"batch": slice(0, len(pairs)), "probe": slice(len(pairs), None)}
         self._looks = {name: whole.part(part) for name, part in here.items() if whole.pairs[part]}

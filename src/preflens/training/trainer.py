@@ -22,7 +22,7 @@ from preflens.language_models.model import without_adapter_wrapper
 from preflens.log_probs import PairLogps
 from preflens.objectives.base import Objective
 from preflens.training.loss import Reference, ScoredRows, pair_logps
-from preflens.training.metrics import finite, gram_metrics
+from preflens.training.metrics import GRAM_NAMES, PREFIX, finite, gram_metrics
 from preflens.training.probe import PreflensCallback
 from preflens.training.response_head import response_rows_only
 from preflens.training.schedules import Schedule, schedule
@@ -77,18 +77,23 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
                     "`geometry_every` and `replace_head` need an `objective`; without one TRL is untouched."
                 )
             return
-        if self.args.ld_alpha is not None or self.f_divergence_type != "reverse_kl":
+        args, untouched = self.args, self.args.loss_weights is None and not self.args.label_smoothing
+        if args.ld_alpha is not None or self.f_divergence_type != "reverse_kl" or not untouched:
             raise InputError(
-                "With an `objective`, `ld_alpha` and `f_divergence_type` of the configuration are not read. Put it in "
-                "the objective: `dpo@ld:alpha=0.5`, `dpo@forward_kl`."
+                "With an `objective`, `ld_alpha`, `f_divergence_type`, `label_smoothing` and `loss_weights` of the "
+                "configuration are not read. Put it in the objective: `dpo@ld:alpha=0.5`, `dpo@forward_kl`, `cdpo`."
+            )
+        if list(self.loss_types) != ["sigmoid"]:
+            raise InputError(
+                f"Give an `objective` or a `loss_type`, not both. Found {self.loss_types} beside an objective."
             )
         weighted = any("token confidence" in o.inputs for o in self.objective.objectives)
-        if weighted and not self.use_weighting:
-            raise InputError("An objective with the weighting of WPO needs `use_weighting=True` in the configuration.")
+        if weighted != bool(self.use_weighting):
+            raise InputError("`use_weighting=True` in the configuration and an objective with `@wpo` go together only.")
         if self._replace_head is None:
             self._replace_head = self.accelerator.device.type == "cpu" and not weighted
-        if self._geometry_every is not None and not self._replace_head:
-            raise InputError("`geometry_every` needs `replace_head`, which is off here.")
+        if self._geometry_every is not None and (not self._replace_head or self.aux_loss_enabled):
+            raise InputError("`geometry_every` needs `replace_head`, which is off here, and a loss of log-probs alone.")
 
     def _compute_loss(self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool) -> Any:  # noqa: ANN401  # TRL's
         if self.objective is None:
@@ -107,7 +112,10 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
             everywhere = self.accelerator.gather_for_metrics(outputs.aux_loss)
             self._metrics["train" if self.model.training else "eval"]["aux_loss"].append(everywhere.mean().item())
         log_batch(self, inputs, outputs, rows, _rewards(logps, objective.parameters.get("beta", self.beta)))
-        return (loss, outputs) if return_outputs else loss
+        if not return_outputs:
+            return loss
+        with torch.no_grad():  # TRL hands out logits, which its fused head does not have
+            return loss, model(**{k: v for k, v in self._model_inputs(inputs).items() if k != "labels"})
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:  # noqa: ANN401  # TRL's
         """Train on a micro-batch, and read its geometry off the backward pass if that is wanted."""
@@ -120,10 +128,11 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
                 loss: Tensor = super().training_step(*args, **kwargs)
             finally:
                 self._ride = None
+        found: dict[str, float] = {}
         if ride.observed:  # not where the tokens of a response count differently
             batch = _pair_batch(args[1] if len(args) > 1 else kwargs["inputs"])
-            gram = ride.pair_gram(fallback=partial(self._own_pass, batch))
-            log_geometry(self, finite(gram_metrics(gram)))
+            found = finite(gram_metrics(ride.pair_gram(fallback=partial(self._own_pass, batch))))
+        log_geometry(self, found, [PREFIX + name for name in GRAM_NAMES])
         return loss
 
     def _own_pass(self, batch: PairBatch) -> HeadInput | Tensor:

@@ -1,6 +1,7 @@
 """What TRL's DPOTrainer logs about a batch, under TRL's names."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -57,14 +58,16 @@ def _ratio(above: float, below: float) -> float:
     return above / below if below else 0.0
 
 
-def log_geometry(trainer: Any, metrics: Mapping[str, float]) -> None:  # noqa: ANN401  # as above
-    """Add means over the pairs of all processes to the trainer's log.
+def log_geometry(trainer: Any, metrics: Mapping[str, float], names: Sequence[str]) -> None:  # noqa: ANN401  # as above
+    """Add means over all processes to the trainer's log; every process must call this at the same step.
 
     Args:
         trainer: whose log.
-        metrics: this process's, by name.
+        metrics: this process's, by name; those it does not have are left out of the means.
+        names: all of them.
     """
-    values = torch.tensor(list(metrics.values()), device=trainer.accelerator.device)
-    means = trainer.accelerator.gather(values[None]).mean(0).tolist()
-    for name, mean in zip(metrics, means, strict=True):
-        trainer._metrics["train"][name].append(mean)
+    mine = torch.tensor([metrics.get(name, math.nan) for name in names], device=trainer.accelerator.device)
+    means = trainer.accelerator.gather(mine[None]).nanmean(0).tolist()
+    for name, mean in zip(names, means, strict=True):
+        if math.isfinite(mean):
+            trainer._metrics["train"][name].append(mean)

@@ -25,6 +25,7 @@ def make_session(
     *,
     memory: float | None,
     share: float,
+    fresh: bool,
 ) -> Session:
     """Look into a trainer for what the probe needs.
 
@@ -33,6 +34,7 @@ def make_session(
         held_out: pairs that this process watches.
         memory: bytes for activations of a pass and for kept gradients, each; None for half of what is free.
         share: of this process's loss in a step.
+        fresh: whether the policy has not been trained since the trainer was made.
 
     Returns:
         The session.
@@ -43,7 +45,9 @@ def make_session(
     model = trainer.accelerator.unwrap_model(trainer.model)
     scorer = Scorer(model, plain_head(model), padding_token_id(trainer.processing_class))
     looker = Looker(scorer, trainer.accelerator.autocast, memory)
-    return Session(model, looker, held_out, HeldOutLoss(trainer, looker, held_out), share)
+    loss = HeldOutLoss(trainer, looker, held_out, fresh=fresh)
+    looker.limit = None  # found while gradients and optimizer state took no memory yet
+    return Session(model, looker, held_out, loss, share)
 
 
 def refuse_what_cannot_be_watched(trainer: Any) -> None:  # noqa: ANN401  # as above
@@ -59,6 +63,19 @@ def refuse_what_cannot_be_watched(trainer: Any) -> None:  # noqa: ANN401  # as a
         raise UnsupportedModelError(
             f"The probe watches TRL's `DPOTrainer`, from version 1.15 on. Found a `{type(trainer).__name__}`."
         )
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    for trouble, found in {
+        "pairs with images": getattr(trainer, "_is_vision_dataset", False),
+        "`torch_compile`": trainer.args.torch_compile,
+        "the gradient scaler of `fp16`": trainer.args.fp16,
+        "prompt learning (virtual tokens)": getattr(
+            getattr(model, "active_peft_config", None), "is_prompt_learning", False
+        ),
+        "`truncation_mode` other than `keep_start`": getattr(trainer.args, "truncation_mode", "keep_start")
+        != "keep_start",
+    }.items():
+        if found:
+            raise UnsupportedModelError(f"The probe does not know {trouble}. Train without the probe, or without that.")
     for name in ("fsdp", "deepspeed"):
         if getattr(trainer, f"is_{name}_enabled", False):
             raise UnsupportedModelError(

@@ -43,7 +43,7 @@ def test_chosen_below_its_start_is_told_in_nats():
 
 def test_a_forecast_that_is_off_is_told():
     calibration = Calibration()
-    for fact in (0.1, -0.2, 0.3, -0.4):
+    for fact in (0.1, -0.2, 0.3, -0.4, 0.1, -0.2, 0.3, -0.4):
         calibration.add("chosen", {"optimizer": -fact}, fact)
     told = titles(Alerts(both_falling=None, forecast_r2=0.5), [look(0.1, -0.1)], calibration=calibration)
     assert told == [["the forecast is off"]]
