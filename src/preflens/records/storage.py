@@ -52,7 +52,7 @@ def output_folder(path: Path) -> Path:
             pass
     except OSError as error:
         raise InputError(
-            f"Cannot write to the output folder `{path}`: {error.strerror or error}. Choose another with `--out`."
+            f"Cannot write to the output folder `{path}`: {error.strerror or error}. Choose another folder."
         ) from None
     return path
 
