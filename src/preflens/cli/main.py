@@ -12,6 +12,8 @@ from preflens.cli.console import ERRORS
 from preflens.cli.demo import demo
 from preflens.cli.objectives import objectives
 from preflens.cli.report import report
+from preflens.cli.train import train
+from preflens.cli.train_help import TrainCommand
 from preflens.errors import PreflensError
 from preflens.version import __version__
 
@@ -24,6 +26,8 @@ app = typer.Typer(
 )
 for command in (analyze, compare, report, objectives, demo):
     app.command()(command)
+# What it does not know is for TRL's parser.
+app.command(cls=TrainCommand, context_settings={"ignore_unknown_options": True}, no_args_is_help=True)(train)
 
 
 def _print_version(wanted: bool) -> bool:

@@ -50,14 +50,26 @@ def read_pairs(
     Raises:
         InputError: nothing is there, it cannot be read, or (with `stop`) a row is bad.
     """
+    check_data(data)
     path = Path(data)
     if path.is_file():
         return pairs_from_rows(file_rows(path), name=str(data), on_bad_row=on_bad_row)
-    if not path.exists() and _looks_like_a_file(str(data)):
-        raise InputError(f"There is no file or folder `{data}`.")
     rows = load_data_set(str(data), split=split, config=config)
     numbered = ((f"`{data}`, row {i}", row) for i, row in enumerate(rows))
     return pairs_from_rows(numbered, name=str(data), on_bad_row=on_bad_row)
+
+
+def check_data(data: str | Path) -> None:
+    """Refuse, before anything is read, a path where nothing lies; names that may be hub ids pass.
+
+    Args:
+        data: as for `read_pairs`.
+
+    Raises:
+        InputError: nothing is there.
+    """
+    if not Path(data).exists() and _looks_like_a_file(str(data)):
+        raise InputError(f"There is no file or folder `{data}`.")
 
 
 def pairs_in_memory(rows: Iterable[Mapping[str, object] | PreferencePair], *, name: str = "memory") -> PairSource:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from transformers import PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedTokenizerBase
 
-from preflens.language_models.model import LanguageModel, evaluating
-from preflens.language_models.tokenizing import TokenizedPair
+from preflens.language_models.loading import padding_token_id
+from preflens.language_models.model import LanguageModel, context_length, evaluating
 
 _NGRAM = 4
 
@@ -34,32 +34,36 @@ class Sample:
 def greedy_samples(
     model: LanguageModel,
     tokenizer: PreTrainedTokenizerBase,
-    pairs: Sequence[TokenizedPair],
+    prompts: Sequence[Sequence[int]],
     *,
     max_new_tokens: int = 128,
 ) -> list[Sample]:
-    """Let a model answer the prompts of pairs.
+    """Let a model answer prompts.
 
     Args:
         model: left in the mode that it is in; no random numbers are drawn.
         tokenizer: of the model.
-        pairs: whose prompts; those without one are left out.
-        max_new_tokens: an answer is cut there.
+        prompts: token ids; empty prompts, and those that leave the model no room, are left out.
+        max_new_tokens: an answer is cut there, and where the model's context ends.
 
     Returns:
         One sample a prompt.
     """
+    ends, context = _ends(model, tokenizer), context_length(model)
     found = []
     with evaluating(model), torch.no_grad():
-        for pair in pairs:
-            if not pair.prompt_ids:
+        for prompt in prompts:
+            room = max_new_tokens if context is None else min(max_new_tokens, context - len(prompt))
+            if not prompt or room < 1:
                 continue
-            ids = torch.tensor([pair.prompt_ids], device=model.device)
+            ids = torch.tensor([list(prompt)], device=model.device)
+            plan = GenerationConfig(
+                do_sample=False, max_new_tokens=room, eos_token_id=ends, pad_token_id=padding_token_id(tokenizer)
+            )
             whole = model.generate(  # type: ignore[operator]  # of its mixin
-                input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=max_new_tokens,
-                pad_token_id=tokenizer.pad_token_id or 0, use_cache=True,
-            )  # fmt: skip
-            found.append(_sample(tokenizer, list(pair.prompt_ids), whole[0, ids.shape[1] :].tolist(), max_new_tokens))
+                input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=plan
+            )
+            found.append(_sample(tokenizer, list(prompt), whole[0, ids.shape[1] :].tolist(), ends))
     return found
 
 
@@ -71,11 +75,23 @@ def repetition(tokens: Sequence[int]) -> float:
 
     Returns:
         From 0 to nearly 1.
+
+    Example:
+        >>> repetition([1, 2, 3, 4, 5, 6, 7]), repetition([1] * 8)
+        (0.0, 0.8)
     """
     grams = [tuple(tokens[k : k + _NGRAM]) for k in range(len(tokens) - _NGRAM + 1)]
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
 
 
-def _sample(tokenizer: PreTrainedTokenizerBase, prompt: list[int], answer: list[int], limit: int) -> Sample:
+def _ends(model: LanguageModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Tokens that end an answer: the model's own, and the tokenizer's, with which training rows end."""
+    own = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    several = own if isinstance(own, list) else [own]
+    return sorted({end for end in [*several, tokenizer.eos_token_id] if end is not None})
+
+
+def _sample(tokenizer: PreTrainedTokenizerBase, prompt: list[int], answer: list[int], ends: list[int]) -> Sample:
     text = str(tokenizer.decode(answer, skip_special_tokens=True))
-    return Sample(str(tokenizer.decode(prompt)), text, len(answer), len(answer) < limit, repetition(answer))
+    ended = bool(answer) and answer[-1] in ends
+    return Sample(str(tokenizer.decode(prompt)), text, len(answer), ended, repetition(answer))

@@ -1,0 +1,54 @@
+"""What `preflens train` adds to the options of `trl dpo`: keys of the YAML file, and flags of the same names."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def _option(default: Any, help: str) -> Any:  # noqa: ANN401  # a field stands for its value
+    return field(default=default, metadata={"help": help})
+
+
+# Titles of the help page, with the first option under each.
+PANELS = {
+    "model": "Model and data",
+    "objective": "Objective",
+    "probe_every": "Probe",
+    "alert_both_falling": "Alerts",
+    "samples": "Answers before and after",
+}
+
+
+@dataclass
+class TrainOptions:
+    """Options of a run beside TRL's, and what each means: see the `help` of each field."""
+
+    model: str | None = _option(None, "Causal language model: a hub id or a folder. The same as TRL's "
+        "`model_name_or_path`.")  # fmt: skip
+    data: str | None = _option(None, "Preference pairs: json, jsonl (also .gz), parquet or csv file, "
+        "`save_to_disk` folder, or hub id. TRL's `dataset_name` and `datasets` work too.")  # fmt: skip
+    data_split: str | None = _option(None, "Split of a folder or hub data set; `train` if there is one.")
+    eval_data: str | None = _option(None, "Held-out pairs, as for `data`: evaluated on and watched.")
+    eval_split: str | None = _option(None, "Split of `eval_data`, or of `data` where that is not given.")
+    eval_fraction: float = _option(0.0, "Hold so large a share of `data` out, drawn with `seed`.")
+    limit: int | None = _option(None, "Train on a random sample of so many pairs.")
+    eval_limit: int | None = _option(None, "Hold out a random sample of so many pairs.")
+    on_bad_row: str = _option("stop", "At a row that cannot be used: `stop`, or `drop` and count it.")
+    as_chat: bool = _option(False, "Make messages of text rows: the prompt the user's turn, the responses the "
+        "assistant's.")  # fmt: skip
+    objective: str | None = _option(None, "Objective, sum or schedule: `simpo:beta=2,gamma=1`, "
+        "`0.7*dpo+0.3*sft`, `sft -> dpo @ 100`; see `preflens objectives`. Without it: TRL's `loss_type`.")  # fmt: skip
+    geometry_every: int | None = _option(None, "Log the gradient geometry of the batch every so many steps. "
+        "Needs an `objective`.")  # fmt: skip
+    probe_every: int = _option(10, "Forecast and check at most every so many steps; 0 for never.")
+    probe_pairs: str = _option("32", "Held-out pairs that are watched: how many of the evaluation data, or a "
+        "file, folder or hub id.")  # fmt: skip
+    max_overhead: float = _option(0.02, "Share of training time that probing may take; 0 for no limit.")
+    alert_both_falling: int = _option(5, "Alert when chosen and rejected fell on so many probed steps in a "
+        "row; 0 for never.")  # fmt: skip
+    alert_chosen_below: float | None = _option(None, "Alert when held-out chosen answers lie so many nats "
+        "below their start.")  # fmt: skip
+    alert_forecast_r2: float | None = _option(0.5, "Alert when first-order forecasts explain less than this "
+        "share of what happens.")  # fmt: skip
+    stop_on_alert: bool = _option(False, "End training at the first alert.")
+    samples: int = _option(4, "Answer so many prompts greedily before and after training; 0 for none.")
+    sample_tokens: int = _option(128, "Longest answer, in tokens.")

@@ -1,0 +1,55 @@
+"""What a run says to the person who started it; only the first process speaks."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from preflens.training.configuration import Configuration, machine_defaults
+
+FIRST = int(os.environ.get("RANK", "0")) == 0
+OUTPUT, ERRORS = Console(quiet=not FIRST), Console(stderr=True, quiet=not FIRST)
+
+
+def say_what_this_machine_changes(configuration: Configuration) -> None:
+    """Say which defaults are not TRL's.
+
+    Args:
+        configuration: of the run.
+    """
+    changed = machine_defaults()
+    kept = [f"{key}={value}" for key, value in changed.items() if getattr(configuration.run, key) == value]
+    if kept:
+        why = "no accelerator" if "use_cpu" in changed else "no accelerator with bf16"
+        ERRORS.print(f"There is {why} here: training with {', '.join(kept)}.", style="dim", highlight=False)
+
+
+def say_how_many(train: Any, held_out: Any) -> None:  # noqa: ANN401  # data sets of many kinds
+    """Say how many pairs a run has, where they can be counted.
+
+    Args:
+        train: pairs to train on.
+        held_out: pairs to watch, or None.
+    """
+    if hasattr(train, "__len__"):
+        apart = "none held out (the probe sees batches only)" if held_out is None else f"{len(held_out)} held out"
+        ERRORS.print(f"Pairs: {len(train)} to train on, {apart}.", style="dim", highlight=False)
+
+
+def say_what_lies_where(out: Path) -> None:
+    """Say where a finished run left its files.
+
+    Args:
+        out: its output folder.
+    """
+    places = {
+        "Model": out,
+        "Log": out / "trainer_state.json",
+        "Probe (pandas.read_parquet reads the folder)": out / "preflens" / "probe.parquet",
+        "Samples": out / "preflens" / "samples.json",
+    }
+    for what, where in places.items():
+        if where.exists():
+            OUTPUT.print(f"{what}: {escape(str(where))}", soft_wrap=True, highlight=False)

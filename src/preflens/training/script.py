@@ -1,0 +1,167 @@
+"""The script that `preflens train` launches: one process of a run."""
+
+import sys
+import warnings
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from trl import get_peft_config, get_quantization_config
+
+from preflens.errors import InputError, PreflensError
+from preflens.language_models.loading import load_tokenizer
+from preflens.language_models.names import LOADING_ERRORS, first_line
+from preflens.train_options import TrainOptions
+from preflens.training.alerts import Alerts
+from preflens.training.before_after import BeforeAfter
+from preflens.training.checks import check_configuration, model_name, resumed_from
+from preflens.training.configuration import Configuration, read_configuration
+from preflens.training.held_out import tokenized_row
+from preflens.training.pairs_for_trl import training_data
+from preflens.training.probe import PreflensCallback
+from preflens.training.samples import Sample, greedy_samples
+from preflens.training.saying import (
+    ERRORS,
+    FIRST,
+    OUTPUT,
+    say_how_many,
+    say_what_lies_where,
+    say_what_this_machine_changes,
+)
+from preflens.training.trainer import PreferenceTrainer
+
+
+def main(flags: Sequence[str]) -> int:
+    """Train; a user's mistake is one line on standard error and exit code 2.
+
+    Args:
+        flags: of the command line, without those of the launcher.
+
+    Returns:
+        The exit code.
+    """
+    # TRL 1.16 and peft ask transformers 5.23 for names that it now spells otherwise
+    warnings.filterwarnings("ignore", "`.*gradient_checkpointing.*` is deprecated", FutureWarning)
+    try:
+        configuration = read_configuration(flags)
+        check_configuration(configuration)
+        train(configuration)
+    except PreflensError as error:
+        ERRORS.print(f"[bold red]error:[/] {escape(' '.join(str(error).split()))}", soft_wrap=True, highlight=False)
+        return 2
+    return 0
+
+
+def train(configuration: Configuration) -> None:
+    """Train, save, and say what lies where.
+
+    Args:
+        configuration: of the run.
+    """
+    options, run = configuration.options, configuration.run
+    say_what_this_machine_changes(configuration)
+    trainer = make_trainer(configuration)
+    before = _answers(trainer, options)
+    _run(trainer, resumed_from(configuration))
+    trainer.save_model(run.output_dir)
+    trainer.save_state()
+    after = _answers(trainer, options)
+    out = Path(run.output_dir)
+    if before:
+        samples = BeforeAfter(before, after, options.sample_tokens)
+        samples.save(out / "preflens" / "samples.json")
+        samples.show(OUTPUT)
+    say_what_lies_where(out)
+    if run.push_to_hub:
+        trainer.push_to_hub(dataset_name=configuration.script.dataset_name or options.data)
+    if hasattr(trainer, "end"):  # transformers 5.18 and later: closes trackers and processes
+        trainer.end()
+
+
+def _run(trainer: PreferenceTrainer, checkpoint: str | bool | None) -> None:
+    """TRL looks at the names of losses on the first step only."""
+    try:
+        trainer.train(resume_from_checkpoint=checkpoint)
+    except ValueError as error:
+        if "Unknown loss type" not in str(error):
+            raise
+        raise InputError(f"{first_line(error)}.") from None
+
+
+def make_trainer(configuration: Configuration) -> PreferenceTrainer:
+    """Load model and data.
+
+    Args:
+        configuration: of the run.
+
+    Returns:
+        The trainer.
+
+    Raises:
+        InputError: something cannot be loaded, or does not go together.
+        PreflensError: the same, said by a part.
+    """
+    options, run, model = configuration.options, configuration.run, configuration.model
+    run.model_init_kwargs = _model_arguments(model) | (run.model_init_kwargs or {})
+    name = model_name(configuration)
+    train_dataset, eval_dataset = training_data(configuration)
+    say_how_many(train_dataset, eval_dataset)
+    tokenizer = load_tokenizer(name, revision=model.model_revision)
+    try:
+        return PreferenceTrainer(
+            model=name,
+            args=run,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            processing_class=tokenizer,
+            quantization_config=get_quantization_config(model),
+            peft_config=get_peft_config(model),
+            objective=options.objective,
+            probe=_probe(options),
+            geometry_every=options.geometry_every,
+        )
+    except PreflensError:
+        raise
+    except (*LOADING_ERRORS, TypeError) as error:
+        raise InputError(f"The run cannot be set up: {first_line(error)}.") from error
+
+
+def _model_arguments(model: Any) -> dict[str, Any]:  # noqa: ANN401  # trl's ModelConfig
+    """As `trl dpo` loads a model, but never from a pickle."""
+    return {
+        "revision": model.model_revision,
+        "attn_implementation": model.attn_implementation,
+        "dtype": model.dtype,
+        "use_safetensors": True,
+    }
+
+
+def _probe(options: TrainOptions) -> PreflensCallback | None:
+    if not options.probe_every:
+        return None
+    pairs = options.probe_pairs
+    alerts = Alerts(options.alert_both_falling or None, options.alert_chosen_below, options.alert_forecast_r2)
+    return PreflensCallback(
+        every=options.probe_every,
+        probe_pairs=int(pairs) if pairs.isdecimal() else pairs,
+        max_overhead=options.max_overhead or None,
+        alerts=alerts,
+        stop_on_alert=options.stop_on_alert,
+    )
+
+
+def _answers(trainer: Any, options: TrainOptions) -> list[Sample]:  # noqa: ANN401  # trl is not annotated
+    """Answers of the first process, where the whole model is."""
+    if not options.samples or not FIRST or trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        return []
+    rows = trainer.train_dataset if trainer.eval_dataset is None else trainer.eval_dataset
+    pairs = [tokenized_row(row, trainer.args.max_length) for row in islice(iter(rows), options.samples)]
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    prompts = [pair.prompt_ids for pair in pairs]
+    return greedy_samples(model, trainer.processing_class, prompts, max_new_tokens=options.sample_tokens)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
