@@ -80,7 +80,7 @@ def test_broken_json(refused, tmp_path):
 
 
 def test_unknown_objective(refused):
-    refused("Unknown objective `simp`", "Did you mean `simpo` or `ipo`?", objective="simp")
+    refused("Unknown objective `simp`", "Did you mean `simpo` or `slime`?", objective="simp")
 
 
 def test_unknown_or_impossible_parameter_of_an_objective(refused):
