@@ -21,7 +21,7 @@ from preflens.training import PreferenceTrainer, PreflensCallback
 
 NAMES = ("GPT-2-like 10M", "GPT-2-like 45M", "GPT-2-like 124M", "LoRA r=16 on Llama-like 45M")
 UNIT = "TRL's step"
-STEPS, ROUNDS = 4, 5
+STEPS, ROUNDS = 3, 3
 
 
 def _trl(case: Case) -> DPOTrainer:
