@@ -4,7 +4,7 @@ Everything here is Δa = η G c: the Gram matrix G of response gradients times t
 the learning rate η. The Gram comes from `preflens.gram`, the coefficients from `preflens.objectives`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
 
@@ -17,6 +17,9 @@ from preflens.log_probs import PairLogps
 from preflens.objectives.base import Objective
 from preflens.records.outcome import Outcome
 from preflens.types import BatchGram, LogpChange, PairCoefficients, PairGram
+
+# What stands between an objective's coefficients and the step of the pairs that share it.
+CoefficientStep = Callable[[PairCoefficients, BatchGram], PairCoefficients]
 
 # A change is the difference of two terms; below this share of their size it is rounding of float32 gradients.
 RELATIVE_TOLERANCE = 1e-6
@@ -209,6 +212,7 @@ def rollout(
     steps: int,
     learning_rate: float,
     batches: Sequence[Sequence[int]] | None = None,
+    through: CoefficientStep | None = None,
 ) -> Rollout:
     """Follow log-probs over many steps of an objective with the Gram held fixed.
 
@@ -219,11 +223,12 @@ def rollout(
         steps: how many steps.
         learning_rate: η.
         batches: as for `follow`.
+        through: as for `follow`.
 
     Returns:
         Log-probs at the start and after every step.
     """
-    path = follow(gram, logps, objective, learning_rate=learning_rate, batches=batches)
+    path = follow(gram, logps, objective, learning_rate=learning_rate, batches=batches, through=through)
     return Rollout(*torch.stack(list(islice(path, steps + 1)), dim=1).unbind())
 
 
@@ -234,6 +239,7 @@ def follow(
     *,
     learning_rate: float,
     batches: Sequence[Sequence[int]] | None = None,
+    through: CoefficientStep | None = None,
 ) -> Iterator[Float64[Tensor, "two pair"]]:
     """Step an objective, endlessly, with the Gram held fixed.
 
@@ -247,6 +253,7 @@ def follow(
         learning_rate: η.
         batches: positions of the pairs that share an update, taken in turn, over and over; pairs in none of them are
             moved by the others only, as held-out pairs are. None: all pairs share every step.
+        through: changes the coefficients of every step, as a mitigation does (`mitigations.what_if`).
 
     Yields:
         Chosen and rejected log-probs, at the start and after every step, nats.
@@ -269,6 +276,8 @@ def follow(
         yield values
         coefficients = objective.coefficients(now.take(here))
         rows = torch.cat([here, here + count])
+        if through is not None:
+            coefficients = through(coefficients, BatchGram(whole.matrix[rows][:, rows], values.flatten()[rows]))
         change = learning_rate / len(here) * (whole.matrix[:, rows] @ coefficients.signed())
         values = values + change.reshape(2, -1)
         if not bool(torch.isfinite(values).all()):

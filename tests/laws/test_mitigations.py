@@ -1,0 +1,440 @@
+"""Laws of mitigations, over the whole table, and what each of them promises."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+
+import preflens
+from preflens.dynamics import band as place_in_band
+from preflens.dynamics import condition, predict_change, rollout
+from preflens.errors import InputError
+from preflens.mitigations import MITIGATIONS, CoefficientMap, TokenMask, cone, lambda_star, masked_logps, what_if
+from preflens.mitigations.alignment import contrast_tokens
+from preflens.mitigations.base import PARALLEL
+from preflens.mitigations.cone import nearest_update
+from preflens.mitigations.masks import TokenWeights, sparsest
+from preflens.mitigations.parse import mitigation_label, parse_mitigation
+from preflens.mitigations.update import update_of
+from preflens.objectives import dpo
+from preflens.types import PairCoefficients
+from tests.cases.geometries import drawn_coefficients, drawn_gradients, gram_of
+from tests.cases.logps import drawn_logps
+
+MAPS = (
+    "normalized", "normalized:scale=shared", "normalized:scale=unit", "band", "reward_calibration", "cone",
+    "controlled",
+)  # fmt: skip
+MASKS = ("sparse_mask", "sparse_mask:kind=learned", "sparse_mask:kind=contrast")
+# Rounding of float64 in sums of about a thousand products.
+ROUNDING = 1e-12
+
+
+def drawn(pairs=8, seed=0):
+    gradients = drawn_gradients(pairs, seed=seed)
+    return gradients, gram_of(gradients), drawn_coefficients(pairs, seed=seed + 1)
+
+
+def with_strength(text, strength):
+    return parse_mitigation(text + ("," if ":" in text else ":") + f"strength={strength}")
+
+
+def same(one, other):
+    return torch.equal(one.chosen, other.chosen) and torch.equal(one.rejected, other.rejected)
+
+
+def tokens_of(logps, seed=0):
+    """Token ids that fit the counts; about half of them shared."""
+    g = np.random.default_rng(seed)
+    return [
+        (g.integers(0, 4, int(n)).tolist(), g.integers(0, 4, int(m)).tolist())
+        for n, m in zip(logps.chosen_tokens, logps.rejected_tokens, strict=True)
+    ]
+
+
+def weights_of(mitigation, logps, **given):
+    keys = [str(k) for k in range(len(logps.chosen))]
+    return mitigation.apply(logps, tokens_of(logps), keys=keys, **given)
+
+
+def test_every_mitigation_file_is_in_the_table():
+    folder = Path(preflens.__file__).parent / "mitigations"
+    helpers = {"__init__", "base", "alignment", "masks", "parse", "update"}
+    assert {p.stem for p in folder.glob("*.py")} - helpers == set(MITIGATIONS)
+
+
+@pytest.mark.parametrize("text", [*MAPS, *MASKS, "sparse_mask:kind=lambda"])
+def test_a_label_is_read_back(text):
+    mitigation = parse_mitigation(text)
+    assert parse_mitigation(mitigation_label(mitigation)).parameters == mitigation.parameters
+    assert mitigation_label(mitigation) == text
+    assert mitigation.source.title
+    assert isinstance(mitigation, CoefficientMap if text in MAPS else TokenMask)
+
+
+def test_the_laws_cover_the_table():
+    assert {parse_mitigation(text).name for text in (*MAPS, *MASKS)} == set(MITIGATIONS)
+
+
+@pytest.mark.parametrize("text", MAPS)
+def test_strength_zero_is_the_plain_step_to_the_last_bit(text):
+    _, gram, c = drawn()
+    assert with_strength(text, 0).apply(c, gram).coefficients is c
+
+
+@pytest.mark.parametrize("text", MAPS)
+def test_small_strength_is_a_small_change(text):
+    _, gram, c = drawn()
+    full = parse_mitigation(text).apply(c, gram).coefficients
+    for strength in (1e-3, 1e-6, 1e-9):
+        found = with_strength(text, strength).apply(c, gram).coefficients
+        for side in ("chosen", "rejected"):
+            start, end, here = (getattr(x, side) for x in (c, full, found))
+            reach = (end - start).abs() + (end / start).abs().log().abs().nan_to_num(0, 0, 0) * start
+            assert bool(((here - start).abs() <= 1.1 * strength * reach + 1e-16).all())
+
+
+@pytest.mark.parametrize("text", MAPS)
+def test_pairs_that_cannot_be_treated_are_left_alone_and_counted(text):
+    gradients, _, c = drawn(6)
+    gradients[6 + 2] = gradients[2] * 3  # parallel
+    gradients[3] = 0
+    d_w, d_l = c.chosen.clone(), c.rejected.clone()
+    d_w[0], d_l[1] = -0.02, 0.0
+    given_c = PairCoefficients(d_w, d_l)
+    found = parse_mitigation(text).apply(given_c, gram_of(gradients))
+    assert found.left_alone.tolist() == [True, True, True, True, False, False]
+    assert torch.equal(found.coefficients.chosen[:4], d_w[:4])
+    assert torch.equal(found.coefficients.rejected[:4], d_l[:4])
+
+
+@pytest.mark.parametrize("text", MAPS)
+def test_nothing_depends_on_the_order_of_pairs(text):
+    gradients, gram, c = drawn()
+    order = torch.randperm(8)
+    turned = gram_of(gradients[torch.cat([order, order + 8])])
+    found = parse_mitigation(text).apply(PairCoefficients(c.chosen[order], c.rejected[order]), turned).coefficients
+    expected = parse_mitigation(text).apply(c, gram).coefficients
+    torch.testing.assert_close(found.chosen, expected.chosen[order], rtol=1e-6, atol=1e-12)
+    torch.testing.assert_close(found.rejected, expected.rejected[order], rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("text", MAPS)
+def test_the_scale_of_the_loss_scales_the_step(text):
+    _, gram, c = drawn()
+    scaled = PairCoefficients(4 * c.chosen, 4 * c.rejected)
+    factor = 1 if "unit" in text else 4
+    found, expected = (parse_mitigation(text).apply(x, gram).coefficients for x in (scaled, c))
+    torch.testing.assert_close(found.chosen, factor * expected.chosen, rtol=1e-9, atol=1e-13)
+    torch.testing.assert_close(found.rejected, factor * expected.rejected, rtol=1e-9, atol=1e-13)
+
+
+@pytest.mark.parametrize("text", ["reward_calibration", "cone", "controlled"])
+def test_maps_over_batches_refuse_the_geometry_of_single_pairs(text):
+    _, gram, c = drawn()
+    with pytest.raises(InputError, match="whole batch"):
+        parse_mitigation(text).apply(c, gram.pair_gram())
+
+
+@pytest.mark.parametrize("text", ["normalized", "band"])
+def test_maps_of_single_pairs_do_not_depend_on_the_others(text):
+    _, gram, c = drawn()
+    some = replace(gram, matrix=gram.matrix[[2, 5, 10, 13]][:, [2, 5, 10, 13]], logps=gram.logps[:4])
+    found = parse_mitigation(text).apply(PairCoefficients(c.chosen[[2, 5]], c.rejected[[2, 5]]), some).coefficients
+    assert torch.equal(found.chosen, parse_mitigation(text).apply(c, gram).coefficients.chosen[[2, 5]])
+
+
+@pytest.mark.parametrize("scale", ["objective", "shared", "unit"])
+def test_normalized_moves_every_own_pair_as_intended(scale):
+    """One thousand pairs; the plain step has many of them wrong."""
+    gradients = drawn_gradients(1000)
+    n = torch.arange(1000)
+    pairs = [gram_of(gradients[[k, 1000 + k]]).pair_gram() for k in n.tolist()]
+    gram = type(pairs[0])(*(torch.cat([getattr(p, f) for p in pairs]) for f in _FIELDS))
+    c = drawn_coefficients(1000)
+    plain = condition(gram, c)
+    assert int((torch.minimum(plain.chosen, plain.rejected) < 0).sum()) > 100
+    whole = gram_of(gradients) if scale == "shared" else gram
+    found = parse_mitigation(f"normalized:scale={scale}").apply(c, whole)
+    slack = condition(gram, found.coefficients)
+    for side, norm, d in (
+        (slack.chosen, gram.chosen_sq_norm, found.coefficients.chosen),
+        (slack.rejected, gram.rejected_sq_norm, found.coefficients.rejected),
+    ):
+        assert bool((side[~found.left_alone] >= -ROUNDING * (d * norm)[~found.left_alone]).all())
+    assert bool((gram.cosine[found.left_alone] >= 1 - PARALLEL).all())
+
+
+_FIELDS = ("chosen_sq_norm", "rejected_sq_norm", "inner_product")
+
+
+def test_normalized_gradients_pull_equally():
+    _, gram, c = drawn()
+    pair = gram.pair_gram()
+    found = parse_mitigation("normalized").apply(c, gram).coefficients
+    torch.testing.assert_close(found.chosen * pair.chosen_sq_norm.sqrt(), found.rejected * pair.rejected_sq_norm.sqrt())
+    torch.testing.assert_close(found.chosen * found.rejected, c.chosen * c.rejected)
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 10_000), st.floats(0, 1))
+def test_band_brings_pairs_inside_and_no_further(seed, margin):
+    _, gram, c = drawn(32, seed)
+    pair = gram.pair_gram()
+    before = place_in_band(pair, c)
+    found = parse_mitigation(f"band:margin={margin}").apply(c, gram)
+    after = place_in_band(pair, found.coefficients)
+    here = ~found.left_alone
+    half_width = before.slack + before.log_ratio.abs()
+    assert bool((after.slack >= half_width.clamp(max=margin) - 1e-9)[here].all())
+    inside = here & (before.slack >= margin)
+    assert torch.equal(found.coefficients.chosen[inside], c.chosen[inside])
+    assert torch.equal(found.coefficients.rejected[inside], c.rejected[inside])
+    corrected = here & ~inside & (half_width > margin)
+    torch.testing.assert_close(after.slack[corrected], torch.full_like(after.slack[corrected], margin))
+
+
+def test_reward_calibration_is_normalized_for_a_batch_of_one_pair_and_remembers():
+    gradients = drawn_gradients(1)
+    gram, c = gram_of(gradients), drawn_coefficients(1)
+    mitigation = parse_mitigation("reward_calibration")
+    found = mitigation.apply(c, gram)
+    torch.testing.assert_close(
+        found.coefficients.chosen, parse_mitigation("normalized").apply(c, gram).coefficients.chosen
+    )
+    again = mitigation.apply(PairCoefficients(c.chosen * 4, c.rejected), gram, found.state)
+    assert again.state.updates == 2
+    # log D_w rose by 0.02 · log 4, and k is its inverse square root
+    expected = found.report["log_k"] - 0.5 * 0.02 * np.log(4)
+    assert again.report["log_k"] == pytest.approx(expected)
+
+
+def test_reward_calibration_leaves_a_batch_alone_whose_mean_coefficient_is_negative():
+    _, gram, c = drawn(2)
+    found = parse_mitigation("reward_calibration").apply(PairCoefficients(-c.chosen, c.rejected), gram)
+    assert found.left_alone.all()
+    assert found.state is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_cone_meets_its_floors_and_is_the_nearest_update(seed):
+    """Against a general solver of the problem that it is the dual of."""
+    gradients, gram, c = drawn(4, seed)
+    found = cone(floor=0.2, slack=1e-9).apply(c, gram)
+    plain, signs = c.signed(), torch.tensor([1.0] * 4 + [-1.0] * 4, dtype=torch.float64)
+    u, rows = (gradients.T @ plain).numpy(), (signs[:, None] * gradients).numpy()
+    floor = 0.2 * float((gram.matrix @ plain).abs().mean())
+    best = minimize(
+        lambda v: ((v - u) ** 2).sum(), u, jac=lambda v: 2 * (v - u), method="SLSQP",
+        constraints=[{"type": "ineq", "fun": lambda v: rows @ v - floor, "jac": lambda _: rows}],
+        options={"maxiter": 500, "ftol": 1e-14},
+    )  # fmt: skip
+    ours = (gradients.T @ found.coefficients.signed()).numpy()
+    assert found.report["floors_met"] == 1.0
+    assert np.linalg.norm(ours - u) <= 1.001 * np.linalg.norm(best.x - u)
+
+
+def test_cone_changes_nothing_where_everything_moves_as_intended():
+    gradients = torch.eye(6, dtype=torch.float64)
+    c = drawn_coefficients(3, spread=0.1)
+    found = cone(floor=0.1).apply(c, gram_of(gradients))
+    assert same(found.coefficients, c)
+    assert found.report == {"size": 1.0, "collapsed": 0.0, "floors_met": 1.0}
+
+
+def test_cone_repairs_single_pairs_that_others_sink():
+    _, gram, c = drawn(8, 3)
+    plain = predict_change(gram, c, learning_rate=1.0)
+    assert bool((plain.chosen < 0).any() or (plain.rejected > 0).any())
+    change = predict_change(gram, cone(slack=1e-9).apply(c, gram).coefficients, learning_rate=1.0)
+    if cone(slack=1e-9).apply(c, gram).report["floors_met"] == 1.0:
+        assert bool((change.chosen > 0).all() and (change.rejected < 0).all())
+
+
+def test_cone_says_so_when_the_update_collapses():
+    """Two pairs with opposite wishes: without floors only no step at all harms nobody."""
+    g = torch.tensor([[1.0, 0.0], [-1.0, 1e-4], [-1.0, 0.0], [1.0, 1e-4]], dtype=torch.float64)
+    c = PairCoefficients(*torch.tensor([[0.1, 0.05], [0.1, 0.05]], dtype=torch.float64))
+    found = cone(floor=0.0, slack=1e-6).apply(c, gram_of(g))
+    assert found.report["collapsed"] == 1.0
+    assert found.report["size"] < 0.1
+
+
+def test_contradicting_floors_are_met_as_well_as_they_can_be():
+    g = torch.tensor([[1.0, 0.1], [-1.0, 0.1], [0.0, -1.0], [0.0, -1.0]], dtype=torch.float64)
+    c = PairCoefficients(*torch.tensor([[0.1, 0.1], [0.1, 0.1]], dtype=torch.float64))
+    update = update_of(c, gram_of(g))
+    found = nearest_update(update, torch.full((4,), 0.5, dtype=torch.float64), slack=1e-3)
+    assert torch.isfinite(found.weights).all()
+    impossible = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, -1.0], [0.0, -1.0]], dtype=torch.float64)
+    torn = nearest_update(update_of(c, gram_of(impossible)), torch.full((4,), 0.5, dtype=torch.float64), slack=1e-3)
+    assert torn.met == 0.5
+
+
+def test_cone_protects_probe_pairs_too():
+    gradients, _, c = drawn(6, 5)
+    rows = [*range(4), *range(6, 10)]
+    own = PairCoefficients(c.chosen[:4], c.rejected[:4])
+    without = predict_change(gram_of(gradients[rows]), own, learning_rate=1.0)
+    assert len(without.chosen) == 4
+    found = cone(slack=1e-9).apply(own, gram_of(gradients))
+    change = gram_of(gradients).matrix @ found.coefficients.signed()
+    assert len(found.coefficients.chosen) == 6
+    assert len(found.left_alone) == 4
+    if found.report["floors_met"] == 1.0:
+        assert bool((change[:6] > 0).all() and (change[6:] < 0).all())
+
+
+def test_controlled_undamped_changes_every_logp_in_the_wished_for_proportion():
+    gradients = torch.randn(16, 24, dtype=torch.float64)
+    gram, c = gram_of(gradients), drawn_coefficients(8)
+    found = parse_mitigation("controlled:damping=0").apply(c, gram)
+    change = gram.matrix @ found.coefficients.signed()
+    ratio = change / c.signed()
+    torch.testing.assert_close(ratio, ratio[0].expand(16), rtol=1e-8, atol=0)
+    plain = gram.matrix @ c.signed()
+    torch.testing.assert_close(c.signed() @ change, c.signed() @ plain)  # the loss falls by as much
+    assert found.report["met"] == pytest.approx(1)
+
+
+def test_controlled_with_infinite_damping_would_be_each_response_for_itself():
+    _, gram, c = drawn()
+    found = parse_mitigation("controlled:damping=1e9").apply(c, gram).coefficients.signed()
+    alone = c.signed() / gram.matrix.diagonal()
+    torch.testing.assert_close(found / found.norm(), alone / alone.norm(), rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("text", MAPS)
+def test_rollouts_take_mitigations_as_a_what_if(text):
+    _, gram, _ = drawn(8, 3)
+    given_rollout = partial(rollout, gram, drawn_logps(pairs=8), dpo(), steps=5, learning_rate=0.01)
+    plain, none = given_rollout(), given_rollout(through=what_if(with_strength(text, 0)))
+    assert same(plain, none)
+    found = given_rollout(through=what_if(parse_mitigation(text)))
+    assert not torch.equal(found.chosen, plain.chosen)
+    assert torch.isfinite(found.chosen).all()
+
+
+@pytest.mark.parametrize("text", MASKS)
+def test_masks_of_strength_zero_leave_the_loss_as_it_is(text):
+    logps = drawn_logps()
+    weights, _ = weights_of(with_strength(text, 0), logps)
+    assert bool((weights.chosen == 1).all() and (weights.rejected == 1).all())
+    masked = masked_logps(logps, weights)
+    torch.testing.assert_close(dpo().loss(masked), dpo().loss(logps))
+
+
+@pytest.mark.parametrize("text", MASKS)
+def test_masks_are_continuous_in_strength(text):
+    logps = drawn_logps()
+    plain = dpo().coefficients(logps)
+    weights, _ = weights_of(with_strength(text, 1e-9), logps)
+    assert float((weights.chosen - 1).abs().max()) <= 1.1e-9
+    torch.testing.assert_close(dpo().coefficients(masked_logps(logps, weights)).chosen, plain.chosen)
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 10_000), st.floats(0.02, 2), st.floats(0, 0.3))
+def test_the_sparsest_mask_is_the_minimiser(seed, beta, kappa):
+    gains = torch.randn(6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+    def loss(mask):
+        return float(
+            -torch.nn.functional.logsigmoid(beta * (torch.as_tensor(mask, dtype=torch.float64) * gains).sum())
+        ) + kappa * sum(mask)
+
+    found = sparsest(gains, beta=beta, kappa=kappa)
+    best = minimize(loss, np.full(6, 0.5), bounds=[(0, 1)] * 6, method="L-BFGS-B", options={"ftol": 1e-14})
+    assert loss(found.tolist()) <= best.fun + 1e-9
+
+
+def test_learned_masks_come_to_the_minimiser_and_are_kept():
+    logps = drawn_logps(pairs=2)
+    learned = parse_mitigation("sparse_mask:kind=learned,beta=0.5,kappa=0.05,warm_up=0,rate=8")
+    state = None
+    for _ in range(300):
+        weights, state = weights_of(learned, logps, state=state)
+    assert state.updates == 300
+    exact, _ = weights_of(parse_mitigation("sparse_mask:beta=0.5,kappa=0.05,warm_up=0"), logps)
+    torch.testing.assert_close(weights.chosen, exact.chosen, rtol=0, atol=1e-3)
+    torch.testing.assert_close(weights.rejected, exact.rejected, rtol=0, atol=1e-3)
+
+
+def test_masks_are_warmed_up_from_the_alignment():
+    logps = drawn_logps(pairs=2)
+    ids = tokens_of(logps)
+    (weights, state) = parse_mitigation("sparse_mask:kind=learned,rate=0").apply(logps, ids, keys=["a", "b"])
+    alone = torch.tensor(contrast_tokens(*ids[0])[0], dtype=torch.float64)
+    assert torch.equal(weights.chosen[0, : len(alone)], 0.5 + 0.5 * alone)
+    assert set(state.masks) == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "rejected", "expected"),
+    [
+        ([1, 2, 3], [1, 9, 3], ([0, 1, 0], [0, 1, 0])),  # substitution
+        ([1, 2, 3, 4], [1, 3, 4], ([0, 1, 0, 0], [0, 0, 0])),  # insertion
+        ([1, 3], [1, 5, 6, 3], ([0, 0], [0, 1, 1, 0])),  # deletion
+        ([1, 2], [1, 2], ([0, 0], [0, 0])),
+        ([], [4], ([], [1])),
+    ],
+)
+def test_contrast_tokens_are_found_by_alignment(chosen, rejected, expected):
+    assert contrast_tokens(chosen, rejected) == tuple([bool(x) for x in side] for side in expected)
+
+
+def test_lambda_star_is_the_largest_weight_with_which_chosen_does_not_fall():
+    draw = torch.Generator().manual_seed(0)
+    c, s = torch.randn(2, 500, 8, generator=draw, dtype=torch.float64)
+    g_w = torch.randn(500, 8, generator=draw, dtype=torch.float64) + s
+    ratio = torch.rand(500, generator=draw, dtype=torch.float64) + 0.5
+    pairs = [gram_of(torch.stack([w, l])).pair_gram() for w, l in zip(g_w, c + s, strict=True)]  # noqa: E741
+    gram = type(pairs[0])(*(torch.cat([getattr(p, f) for p in pairs]) for f in _FIELDS))
+    star = lambda_star(gram, (g_w * s).sum(1), ratio=ratio)
+
+    def change(weight):
+        return ratio * (g_w * g_w).sum(1) - (g_w * (c + weight[:, None] * s)).sum(1)
+
+    inside = (star > 0) & (star < 1)
+    assert int(inside.sum()) > 20
+    torch.testing.assert_close(change(star)[inside], torch.zeros_like(change(star)[inside]), atol=1e-9, rtol=0)
+    assert bool((change(star)[star == 1] >= -1e-9).all())
+
+
+def test_token_weights_multiply_the_gradient_of_each_token():
+    logps = drawn_logps(pairs=3)
+    token = logps.chosen_token_logps.clone().requires_grad_()
+    weights = TokenWeights(torch.rand(3, 12, dtype=torch.float64), torch.rand(3, 12, dtype=torch.float64))
+    masked = masked_logps(replace(logps, chosen_token_logps=token), weights)
+    (gradient,) = torch.autograd.grad(masked.chosen.sum(), token)
+    inside = torch.arange(12) < logps.chosen_tokens[:, None]
+    torch.testing.assert_close(gradient, weights.chosen * inside)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("normalised", "Did you mean `normalized`"),
+        ("normalized:scale=mine", "should be one of objective, shared, unit"),
+        ("normalized:strength=2", "from 0 to 1"),
+        ("normalized:scal=unit", "Did you mean `scale`"),
+        ("band:margin=x", "should be a number"),
+        ("band:margin", "no value"),
+        ("cone:floor=-1", "0 or more"),
+        ("sparse_mask:kind=soft", "should be one of exact"),
+    ],
+)
+def test_texts_that_name_no_mitigation_are_refused(text, message):
+    with pytest.raises(InputError, match=message):
+        parse_mitigation(text)
+
+
+def test_lambda_without_geometry_is_refused():
+    with pytest.raises(InputError, match="pass `geometry`"):
+        weights_of(parse_mitigation("sparse_mask:kind=lambda"), drawn_logps(pairs=2))
