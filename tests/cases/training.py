@@ -28,7 +28,11 @@ def make_trainer(folder, *, trainer=DPOTrainer, model=None, reference=None, lora
     """A trainer over eight pairs; what is not said is TRL's default, gradient checkpointing among it."""
     if model is None:
         model, reference = policy_and_reference(lora=lora)
-    own = {k: changes.pop(k) for k in ("objective", "probe", "geometry_every", "replace_head") if k in changes}
+    own = {
+        k: changes.pop(k)
+        for k in ("objective", "probe", "geometry_every", "replace_head", "mitigation", "mitigation_window")
+        if k in changes
+    }
     arguments = {
         "output_dir": str(folder), "use_cpu": True, "bf16": False, "report_to": "none", "max_steps": 4,
         "per_device_train_batch_size": 2, "save_strategy": "no", "logging_steps": 1, "learning_rate": 1e-3,

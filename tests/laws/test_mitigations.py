@@ -182,7 +182,7 @@ def test_normalized_gradients_pull_equally():
     torch.testing.assert_close(found.chosen * found.rejected, c.chosen * c.rejected)
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10_000), st.floats(0, 1))
 def test_band_brings_pairs_inside_and_no_further(seed, margin):
     _, gram, c = drawn(32, seed)
@@ -339,7 +339,7 @@ def test_masks_are_continuous_in_strength(text):
     torch.testing.assert_close(dpo().coefficients(masked_logps(logps, weights)).chosen, plain.chosen)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), st.floats(0.02, 2), st.floats(0, 0.3))
 def test_the_sparsest_mask_is_the_minimiser(seed, beta, kappa):
     gains = torch.randn(6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)

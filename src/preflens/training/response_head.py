@@ -16,6 +16,7 @@ from torch import Tensor
 from trl.trainer import utils as trl_utils
 
 from preflens.errors import UnsupportedModelError
+from preflens.gram.bookkeeping import Books
 from preflens.gram.ride import Ride
 from preflens.gram.softmax_rows import SCORES, SoftmaxRows, detached, scores_of, taken
 from preflens.language_models.batch import PairBatch
@@ -27,7 +28,7 @@ _SAME = 1e-5
 
 
 @contextmanager
-def response_rows_only(batch: PairBatch, ride: Ride | None = None) -> Iterator[None]:
+def response_rows_only(batch: PairBatch, ride: Ride | Books | None = None) -> Iterator[None]:
     """Let models with TRL's fused head score response rows only, for a while.
 
     Args:
@@ -57,7 +58,7 @@ class _StandIn:
 
     original: Any
     batch: PairBatch
-    ride: Ride | None
+    ride: Ride | Books | None
 
     def apply(
         self,
@@ -116,7 +117,7 @@ class _Rows(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor | None,  # noqa: ARG004  # as hidden
         head: HeadInput,
-        ride: Ride | None,
+        ride: Ride | Books | None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         cut, step = detached(head), max(1, SCORES // len(weight))
         starts = range(0, len(cut.hidden), step)

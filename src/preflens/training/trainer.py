@@ -13,6 +13,7 @@ from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer.utils import use_adapter
 
 from preflens.errors import InputError
+from preflens.gram.bookkeeping import Books
 from preflens.gram.ride import Ride, riding
 from preflens.language_models.batch import PairBatch
 from preflens.language_models.heads import head_input, plain_head
@@ -20,9 +21,11 @@ from preflens.language_models.inputs import positions
 from preflens.language_models.logps import response_logps
 from preflens.language_models.model import without_adapter_wrapper
 from preflens.log_probs import PairLogps
+from preflens.mitigations import Mitigation
 from preflens.objectives.base import Objective
 from preflens.training.loss import Reference, ScoredRows, pair_logps
 from preflens.training.metrics import GRAM_NAMES, PREFIX, finite, gram_metrics
+from preflens.training.mitigating import Mitigating
 from preflens.training.probe import PreflensCallback
 from preflens.training.response_head import response_rows_only
 from preflens.training.schedules import Schedule, schedule
@@ -44,6 +47,10 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
             runs anyway; None for never. Needs an objective.
         replace_head: score response rows only, in place of TRL's fused head; None for wherever that is possible and
             cheaper, which is off the GPU.
+        mitigation: changes the coefficients of every step, or weighs tokens: its text (`normalized`,
+            `cone:floor=0.2`), or a mitigation. At strength 0 nothing is different from None.
+        mitigation_window: let a mitigation of whole batches see all micro-batches of an update together. Their
+            responses' gradients are kept meanwhile, which is cheap for adapters only: the default is True with PEFT.
         **kwargs: of `trl.DPOTrainer`.
 
     Raises:
@@ -59,6 +66,8 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
         probe: PreflensCallback | bool | None = None,
         geometry_every: int | None = None,
         replace_head: bool | None = None,
+        mitigation: Mitigation | str | None = None,
+        mitigation_window: bool | None = None,
         **kwargs: Any,  # noqa: ANN401  # TRL's
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -66,15 +75,17 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
         self.objective: Schedule | None = made
         self._geometry_every, self._replace_head = geometry_every, replace_head
         self._ride: Ride | None = None
+        self._mitigating = Mitigating.of(self, mitigation, window=mitigation_window)
         self._check()
         if probe:
             (PreflensCallback() if probe is True else probe).attach(self)
 
     def _check(self) -> None:
         if self.objective is None:
-            if self._geometry_every is not None or self._replace_head:
+            if self._geometry_every is not None or self._replace_head or self._mitigating is not None:
                 raise InputError(
-                    "`geometry_every` and `replace_head` need an `objective`; without one TRL is untouched."
+                    "`geometry_every`, `replace_head` and `mitigation` need an `objective`; without one TRL is "
+                    "untouched."
                 )
             return
         args, untouched = self.args, self.args.loss_weights is None and not self.args.label_smoothing
@@ -90,6 +101,10 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
         weighted = any("token confidence" in o.inputs for o in self.objective.objectives)
         if weighted != bool(self.use_weighting):
             raise InputError("`use_weighting=True` in the configuration and an objective with `@wpo` go together only.")
+        if self._mitigating is not None:
+            self._replace_head = self._mitigating.check(self.objective, replace_head=self._replace_head)
+            if self._geometry_every is not None:
+                raise InputError("With a `mitigation`, the geometry is logged anyway: leave out `geometry_every`.")
         if self._replace_head is None:
             self._replace_head = self.accelerator.device.type == "cpu" and not weighted
         if self._geometry_every is not None and (not self._replace_head or self.aux_loss_enabled):
@@ -99,14 +114,18 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
         if self.objective is None:
             return super()._compute_loss(model, inputs, return_outputs)
         objective = self.objective.at(self.state.global_step)
-        with self._head(inputs, self._ride):
+        mitigating = self._mitigating if self.model.training else None
+        with self._head(inputs, self._ride if mitigating is None else mitigating.running or self._ride):
             outputs = model(**self._model_inputs(inputs), fused_lm_head=True)
         rows = _scored(outputs, inputs)
         reference = self._reference(inputs) if objective.needs_reference else None
         confidence = outputs.log_sum_sq_probs
         width = rows.mask.shape[1]
         logps = pair_logps(rows, reference, None if confidence is None else confidence[:, -width:])
-        loss = objective.loss(logps).mean()
+        if mitigating is None:
+            loss = objective.loss(logps).mean()
+        else:
+            loss = mitigating.loss(objective, logps, _pair_batch(inputs), inputs)
         if self.aux_loss_enabled:
             loss = loss + self.router_aux_loss_coef * outputs.aux_loss
             everywhere = self.accelerator.gather_for_metrics(outputs.aux_loss)
@@ -119,6 +138,9 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:  # noqa: ANN401  # TRL's
         """Train on a micro-batch, and read its geometry off the backward pass if that is wanted."""
+        if self._mitigating is not None:
+            mitigated: Tensor = self._mitigating.step(partial(super().training_step, *args, **kwargs))
+            return mitigated
         if self._geometry_every is None or (self.state.global_step + 1) % self._geometry_every:
             plain: Tensor = super().training_step(*args, **kwargs)
             return plain
@@ -131,17 +153,22 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
         found: dict[str, float] = {}
         if ride.observed:  # not where the tokens of a response count differently
             batch = _pair_batch(args[1] if len(args) > 1 else kwargs["inputs"])
-            found = finite(gram_metrics(ride.pair_gram(fallback=partial(self._own_pass, batch))))
+            found = finite(gram_metrics(ride.pair_gram(fallback=partial(self.own_pass, batch))))
         log_geometry(self, found, [PREFIX + name for name in GRAM_NAMES])
         return loss
 
-    def _own_pass(self, batch: PairBatch) -> HeadInput | Tensor:
+    def logps_of(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Score a batch as it is scored in training; chosen responses first, nats."""
+        with self.compute_loss_context_manager(), self._head(inputs):
+            return _scored(self.model(**self._model_inputs(inputs), fused_lm_head=True), inputs).totals()
+
+    def own_pass(self, batch: PairBatch) -> HeadInput | Tensor:
         """For responses to which the loss sends nothing back."""
         model = self.accelerator.unwrap_model(self.model)
         head = plain_head(model)
         return response_logps(model, batch) if head is None else head_input(head, batch)
 
-    def _head(self, inputs: dict[str, Tensor], ride: Ride | None = None) -> AbstractContextManager[None]:
+    def _head(self, inputs: dict[str, Tensor], ride: Ride | Books | None = None) -> AbstractContextManager[None]:
         if not self._replace_head:
             return nullcontext()
         return response_rows_only(_pair_batch(inputs), ride)
@@ -152,7 +179,8 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
         found["use_cache"] = False
         if self.aux_loss_enabled:
             found["output_router_logits"] = True
-        if self._ride is not None and self._takes_positions():
+        riding_along = self._ride is not None or (self._mitigating is not None and self._mitigating.running is not None)
+        if riding_along and self._takes_positions():
             # Left to itself a model may look up one row of positions for all responses.
             found["position_ids"] = positions(inputs["attention_mask"].bool())
         return found

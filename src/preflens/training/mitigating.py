@@ -1,0 +1,187 @@
+"""A mitigation in a trainer: which way it takes, what it refuses, what it logs."""
+
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from preflens.errors import AuditError, InputError, UnsupportedModelError
+from preflens.gram import batch_gram, exact_batch_gram, pair_gram
+from preflens.gram.bookkeeping import Books
+from preflens.language_models.batch import PairBatch
+from preflens.language_models.logps import response_logps
+from preflens.log_probs import PairLogps
+from preflens.mitigations import CoefficientMap, Mitigation, TokenMask
+from preflens.mitigations.parse import parse_mitigation
+from preflens.objectives.base import Objective
+from preflens.training.masked import MaskedSteps
+from preflens.training.mitigated import MitigatedSteps
+from preflens.training.promise import Promise
+from preflens.training.schedules import Schedule
+from preflens.training.second_pass import SecondPass
+from preflens.types import BatchGram
+
+LOGGER = logging.getLogger("preflens")
+
+
+class Mitigating:
+    """What a trainer asks of a mitigation.
+
+    Args:
+        trainer: a `PreferenceTrainer`.
+        mitigation: of strength above 0.
+        window: whether maps of batches see all micro-batches of an update together.
+    """
+
+    def __init__(self, trainer: Any, mitigation: Mitigation, *, window: bool) -> None:  # noqa: ANN401  # it imports us
+        self._trainer, self._mitigation = trainer, mitigation
+        self._books = MitigatedSteps(mitigation, window=window) if isinstance(mitigation, CoefficientMap) else None
+        self._masks = MaskedSteps(mitigation) if isinstance(mitigation, TokenMask) else None
+        self._second: SecondPass | None = None
+        self._audited = False
+        self._promise = Promise(trainer)
+        trainer.add_callback(self._promise)
+        if self._books is not None and trainer.accelerator.num_processes > 1:
+            self._take_second_pass("several processes train together")
+
+    @classmethod
+    def of(cls, trainer: Any, mitigation: Mitigation | str | None, *, window: bool | None) -> "Mitigating | None":  # noqa: ANN401
+        """Make one where there is something to do.
+
+        Args:
+            trainer: a `PreferenceTrainer`.
+            mitigation: the mitigation or its text.
+            window: see `PreferenceTrainer`.
+
+        Returns:
+            None where there is no mitigation, or one of strength 0.
+        """
+        made = parse_mitigation(mitigation) if isinstance(mitigation, str) else mitigation
+        if made is None or made.strength == 0:
+            return None
+        peft = hasattr(trainer.accelerator.unwrap_model(trainer.model), "peft_config")
+        return cls(trainer, made, window=peft if window is None else window)
+
+    @property
+    def running(self) -> Books | None:
+        """The books of the micro-batch under way."""
+        return None if self._books is None else self._books.running
+
+    def check(self, objective: Schedule, *, replace_head: bool | None) -> bool | None:
+        """Refuse what does not go together.
+
+        Args:
+            objective: of the trainer.
+            replace_head: as it was asked for.
+
+        Returns:
+            Whether response rows only have to be scored.
+
+        Raises:
+            InputError: something does not go together.
+        """
+        trainer, name = self._trainer, self._mitigation.name
+        kwargs = trainer.args.gradient_checkpointing_kwargs or {}
+        reasons = {
+            "objectives that weigh tokens": any(o.kind == "token" for o in objective.objectives),
+            "the router loss": trainer.aux_loss_enabled,
+            "float16 with a gradient scaler": trainer.accelerator.scaler is not None,
+            "reentrant gradient checkpointing": trainer.args.gradient_checkpointing and kwargs.get("use_reentrant"),
+            "WPO's weighting": trainer.use_weighting,
+        }
+        found = [reason for reason, there in reasons.items() if there]
+        if found:
+            raise InputError(f"Mitigation `{name}` does not go together with {', '.join(found)}.")
+        if self._books is not None and replace_head is False:
+            raise InputError(f"Mitigation `{name}` needs `replace_head`, which is off here.")
+        return replace_head if self._books is None else True
+
+    def step(self, plain: Callable[[], Tensor]) -> Tensor:
+        """Run a micro-batch.
+
+        Args:
+            plain: TRL's training step.
+
+        Returns:
+            The loss.
+        """
+        trainer = self._trainer
+        if self._books is not None and not self._audited:
+            self._audit(plain)
+        if self._books is None or self._second is not None:
+            loss = plain()
+            self._log({} if self._second is None else self._second.metrics)
+            return loss
+        half = trainer.args.bf16 or trainer.args.fp16
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        loss, metrics = self._books.run(
+            model, plain, accumulated=trainer.current_gradient_accumulation_steps,
+            last=trainer.accelerator.sync_gradients, dtype=torch.bfloat16 if half else model.dtype,
+        )  # fmt: skip
+        self._log(metrics)
+        return loss
+
+    def loss(self, objective: Objective, logps: PairLogps, batch: PairBatch, inputs: dict[str, Tensor]) -> Tensor:
+        """Compute the loss that is differentiated.
+
+        Args:
+            objective: of this step.
+            logps: of the micro-batch.
+            batch: its rows.
+            inputs: the same as the trainer has it.
+
+        Returns:
+            Mean over the pairs.
+        """
+        if self._promise.wanted:
+            self._promise.note(inputs, torch.cat([logps.chosen, logps.rejected]))
+        if self._masks is not None:
+            model, own = self._trainer.accelerator.unwrap_model(self._trainer.model), self._trainer.own_pass
+            made = self._masks.masked(logps, batch, objective, model=model, forward=lambda b: partial(own, b))
+            self._log({"mitigation/kept": self._masks.kept})
+            return objective.loss(made).mean()
+        if self.running is not None:
+            self.running.keep_frozen()
+        loss = objective.loss(logps).mean()
+        if self._second is not None:
+            loss = self._second.mitigated(loss, logps, partial(self._gram, batch))
+        return loss
+
+    def _audit(self, plain: Callable[[], Tensor]) -> None:
+        """Before the first step: does the engine account for every parameter of this model?"""
+        assert isinstance(plain, partial)
+        inputs = plain.args[1] if len(plain.args) > 1 else plain.keywords["inputs"]
+        prepared = self._trainer._prepare_inputs(inputs)
+        masks = (prepared[name].bool() for name in ("attention_mask", "completion_mask"))
+        batch = PairBatch(prepared["input_ids"], *masks)
+        self._audited = True
+        try:
+            with self._trainer.compute_loss_context_manager():
+                pair_gram(
+                    self._trainer.accelerator.unwrap_model(self._trainer.model),
+                    partial(self._trainer.own_pass, batch), dropout=True,
+                )  # fmt: skip
+        except (UnsupportedModelError, AuditError) as error:
+            self._take_second_pass(str(error))
+
+    def _gram(self, batch: PairBatch) -> BatchGram:
+        model, forward = self._trainer.accelerator.unwrap_model(self._trainer.model), self._trainer.own_pass
+        try:
+            return batch_gram(model, partial(forward, batch), dropout=True)
+        except (UnsupportedModelError, AuditError):
+            return exact_batch_gram(model, lambda: response_logps(model, batch))
+
+    def _take_second_pass(self, why: str) -> None:
+        LOGGER.warning(
+            "Mitigation `%s` takes a pass of its own for the geometry of every micro-batch, because %s",
+            self._mitigation.name, why,
+        )  # fmt: skip
+        assert isinstance(self._mitigation, CoefficientMap)
+        self._second = SecondPass(self._mitigation)
+
+    def _log(self, metrics: Mapping[str, float]) -> None:
+        for name, value in metrics.items():
+            self._trainer._metrics["train"][name].append(value)
