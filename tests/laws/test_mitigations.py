@@ -15,7 +15,16 @@ import preflens
 from preflens.dynamics import band as place_in_band
 from preflens.dynamics import condition, predict_change, rollout
 from preflens.errors import InputError
-from preflens.mitigations import MITIGATIONS, CoefficientMap, TokenMask, cone, lambda_star, masked_logps, what_if
+from preflens.mitigations import (
+    MITIGATIONS,
+    CoefficientMap,
+    Splitting,
+    TokenMask,
+    cone,
+    lambda_star,
+    masked_logps,
+    what_if,
+)
 from preflens.mitigations.alignment import contrast_tokens
 from preflens.mitigations.base import PARALLEL
 from preflens.mitigations.cone import nearest_update
@@ -31,6 +40,7 @@ MAPS = (
     "normalized", "normalized:scale=shared", "normalized:scale=unit", "band", "reward_calibration", "cone",
     "controlled",
 )  # fmt: skip
+STEPS = ("splitting", "splitting:kind=sequential")
 MASKS = ("sparse_mask", "sparse_mask:kind=learned", "sparse_mask:kind=contrast")
 # Rounding of float64 in sums of about a thousand products.
 ROUNDING = 1e-12
@@ -69,17 +79,18 @@ def test_every_mitigation_file_is_in_the_table():
     assert {p.stem for p in folder.glob("*.py")} - helpers == set(MITIGATIONS)
 
 
-@pytest.mark.parametrize("text", [*MAPS, *MASKS, "sparse_mask:kind=lambda"])
+@pytest.mark.parametrize("text", [*MAPS, *MASKS, *STEPS, "sparse_mask:kind=lambda"])
 def test_a_label_is_read_back(text):
     mitigation = parse_mitigation(text)
     assert parse_mitigation(mitigation_label(mitigation)).parameters == mitigation.parameters
     assert mitigation_label(mitigation) == text
     assert mitigation.source.title
-    assert isinstance(mitigation, CoefficientMap if text in MAPS else TokenMask)
+    expected = CoefficientMap if text in MAPS else Splitting if text in STEPS else TokenMask
+    assert isinstance(mitigation, expected)
 
 
 def test_the_laws_cover_the_table():
-    assert {parse_mitigation(text).name for text in (*MAPS, *MASKS)} == set(MITIGATIONS)
+    assert {parse_mitigation(text).name for text in (*MAPS, *MASKS, *STEPS)} == set(MITIGATIONS)
 
 
 @pytest.mark.parametrize("text", MAPS)
@@ -428,6 +439,7 @@ def test_token_weights_multiply_the_gradient_of_each_token():
         ("band:margin", "no value"),
         ("cone:floor=-1", "0 or more"),
         ("sparse_mask:kind=soft", "should be one of exact"),
+        ("splitting:kind=soft", "should be one of virtual"),
     ],
 )
 def test_texts_that_name_no_mitigation_are_refused(text, message):

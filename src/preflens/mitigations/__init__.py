@@ -1,4 +1,4 @@
-"""Mitigations: maps from coefficients and gradient geometry to other coefficients, or weights of tokens."""
+"""Mitigations: maps from coefficients and geometry to coefficients, weights of tokens, steps of several gradients."""
 
 from collections.abc import Callable, Mapping
 
@@ -10,11 +10,20 @@ from preflens.mitigations.masks import LearnedMasks, TokenWeights, lambda_star, 
 from preflens.mitigations.normalized import normalized
 from preflens.mitigations.reward_calibration import reward_calibration
 from preflens.mitigations.sparse_mask import SharedGeometry, TokenMask, sparse_mask
+from preflens.mitigations.splitting import Splitting, splitting
 
-Mitigation = CoefficientMap | TokenMask
+Mitigation = CoefficientMap | TokenMask | Splitting
 MitigationFactory = Callable[..., Mitigation]
 
-_FACTORIES: tuple[MitigationFactory, ...] = (normalized, band, reward_calibration, cone, controlled, sparse_mask)
+_FACTORIES: tuple[MitigationFactory, ...] = (
+    normalized,
+    band,
+    reward_calibration,
+    cone,
+    controlled,
+    sparse_mask,
+    splitting,
+)
 
 MITIGATIONS: Mapping[str, MitigationFactory] = {f.__name__: f for f in _FACTORIES}
 
@@ -27,6 +36,7 @@ __all__ = [
     "MitigationFactory",
     "MovingAverages",
     "SharedGeometry",
+    "Splitting",
     "TokenMask",
     "TokenWeights",
     "band",
@@ -37,5 +47,6 @@ __all__ = [
     "normalized",
     "reward_calibration",
     "sparse_mask",
+    "splitting",
     "what_if",
 ]

@@ -14,7 +14,7 @@ from preflens.gram.bookkeeping import Books
 from preflens.language_models.batch import PairBatch
 from preflens.language_models.logps import response_logps
 from preflens.log_probs import PairLogps
-from preflens.mitigations import CoefficientMap, Mitigation, TokenMask
+from preflens.mitigations import CoefficientMap, Mitigation, Splitting, TokenMask
 from preflens.mitigations.parse import parse_mitigation
 from preflens.objectives.base import Objective
 from preflens.training.masked import MaskedSteps
@@ -22,6 +22,7 @@ from preflens.training.mitigated import MitigatedSteps
 from preflens.training.promise import Promise
 from preflens.training.schedules import Schedule
 from preflens.training.second_pass import SecondPass
+from preflens.training.split_steps import SplitSteps
 from preflens.types import BatchGram
 
 LOGGER = logging.getLogger("preflens")
@@ -40,10 +41,12 @@ class Mitigating:
         self._trainer, self._mitigation = trainer, mitigation
         self._books = MitigatedSteps(mitigation, window=window) if isinstance(mitigation, CoefficientMap) else None
         self._masks = MaskedSteps(mitigation) if isinstance(mitigation, TokenMask) else None
+        self._split = SplitSteps(trainer, mitigation) if isinstance(mitigation, Splitting) else None
         self._second: SecondPass | None = None
         self._audited = False
         self._promise = Promise(trainer)
-        trainer.add_callback(self._promise)
+        for callback in filter(None, (self._promise, self._split)):
+            trainer.add_callback(callback)
         if self._books is not None and trainer.accelerator.num_processes > 1:
             self._take_second_pass("several processes train together")
 
@@ -69,6 +72,11 @@ class Mitigating:
     def running(self) -> Books | None:
         """The books of the micro-batch under way."""
         return None if self._books is None else self._books.running
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the pass under way repeats one of the same step that was logged already."""
+        return self._split is not None and self._split.again and self._split.side is not None
 
     def check(self, objective: Schedule, *, replace_head: bool | None) -> bool | None:
         """Refuse what does not go together.
@@ -109,6 +117,8 @@ class Mitigating:
             The loss.
         """
         trainer = self._trainer
+        if self._split is not None:
+            return self._split.run(plain)
         if self._books is not None and not self._audited:
             self._audit(plain)
         if self._books is None or self._second is not None:
@@ -136,7 +146,7 @@ class Mitigating:
         Returns:
             Mean over the pairs.
         """
-        if self._promise.wanted:
+        if self._promise.wanted and not self.repeats:
             self._promise.note(inputs, torch.cat([logps.chosen, logps.rejected]))
         if self._masks is not None:
             model, own = self._trainer.accelerator.unwrap_model(self._trainer.model), self._trainer.own_pass
@@ -146,6 +156,8 @@ class Mitigating:
         if self.running is not None:
             self.running.keep_frozen()
         loss = objective.loss(logps).mean()
+        if self._split is not None:
+            return self._split.loss(loss, logps)
         if self._second is not None:
             loss = self._second.mitigated(loss, logps, partial(self._gram, batch))
         return loss

@@ -130,6 +130,8 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
             loss = loss + self.router_aux_loss_coef * outputs.aux_loss
             everywhere = self.accelerator.gather_for_metrics(outputs.aux_loss)
             self._metrics["train" if self.model.training else "eval"]["aux_loss"].append(everywhere.mean().item())
+        if mitigating is not None and mitigating.repeats:
+            return (loss, outputs) if return_outputs else loss
         log_batch(self, inputs, outputs, rows, _rewards(logps, objective.parameters.get("beta", self.beta)))
         if not return_outputs:
             return loss

@@ -1,0 +1,1 @@
+"""How an update is put together when it is more than one gradient."""
