@@ -37,6 +37,9 @@ class TrainOptions:
         "assistant's.")  # fmt: skip
     objective: str | None = _option(None, "Objective, sum or schedule: `simpo:beta=2,gamma=1`, "
         "`0.7*dpo+0.3*sft`, `sft -> dpo @ 100`; see `preflens objectives`. Without it: TRL's `loss_type`.")  # fmt: skip
+    mitigation: str | None = _option(None, "Change every step so that chosen answers rise and rejected ones fall: "
+        "`normalized`, `cone:floor=0.2`, `sparse_mask:kind=contrast` …; see docs/mitigations.md. Needs an "
+        "`objective`.")  # fmt: skip
     geometry_every: int | None = _option(None, "Log the gradient geometry of the batch every so many steps. "
         "Needs an `objective`.")  # fmt: skip
     probe_every: int = _option(10, "Forecast and check at most every so many steps; 0 for never.")

@@ -8,6 +8,7 @@ from transformers.integrations.integration_utils import get_available_reporting_
 from preflens.errors import InputError, MissingExtraError
 from preflens.language_models.loading import check_model_folder
 from preflens.language_models.reading import check_data
+from preflens.mitigations.parse import parse_mitigation
 from preflens.train_options import TrainOptions
 from preflens.training.configuration import Configuration
 from preflens.training.schedules import schedule
@@ -100,6 +101,10 @@ def _check_data(configuration: Configuration) -> None:
 
 
 def _check_numbers(options: TrainOptions) -> None:
+    if options.mitigation is not None:
+        parse_mitigation(options.mitigation)
+        if options.objective is None:
+            raise InputError("`mitigation` needs an `objective`; without one TRL's own loss runs untouched.")
     if options.objective is not None:
         schedule(options.objective)
     elif options.geometry_every is not None:

@@ -119,6 +119,7 @@ def make_trainer(configuration: Configuration) -> PreferenceTrainer:
             quantization_config=get_quantization_config(model),
             peft_config=get_peft_config(model),
             objective=options.objective,
+            mitigation=options.mitigation,
             probe=_probe(options),
             geometry_every=options.geometry_every,
         )

@@ -130,6 +130,8 @@ MODEL, DATA = ["--model", "hub/model"], ["--data", "hub/data"]
             [*MODEL, *DATA, "--objective", "dpo", "--loss_type", "ipo"],
             r"TRL's `loss_type` is not read. Found \['ipo'\]",
         ),
+        ([*MODEL, *DATA, "--mitigation", "cone"], "`mitigation` needs an `objective`"),
+        ([*MODEL, *DATA, "--objective", "dpo", "--mitigation", "con"], "Did you mean `cone`"),
         ([*MODEL, *DATA, "--geometry_every", "2"], "`geometry_every` needs an `objective`"),
         ([*MODEL, *DATA, "--eval_fraction", "1.5"], "`eval_fraction` should be from 0 to below 1"),
         ([*MODEL, *DATA, "--eval_fraction", "0.5", "--eval_split", "t"], "are an `eval_fraction`; not both"),

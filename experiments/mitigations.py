@@ -1,0 +1,286 @@
+"""Mitigations against plain DPO, DPOP and DPO with a likelihood term, compared where their held-out margins are equal.
+
+From one supervised checkpoint a seed: a tiny model on generated reviews with a long suffix, and a small pretrained
+model on two data sets of tweets and edits. Every few steps the mean log-probs of fixed held-out pairs are noted; a
+method is judged at the step at which its held-out margin has grown by a fixed number of nats.
+
+`run` appends a line of JSON a run to `results/mitigations.jsonl` and skips what is there; `table` prints the tables.
+"""
+
+import argparse
+import copy
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from datasets import Dataset, disable_progress_bars
+from peft import LoraConfig, get_peft_model
+from scipy import stats
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+from trl import DPOConfig
+
+from benchmarks.shared.clock import about
+from experiments.forecast import plain_rows
+from preflens import load_model, load_tokenizer
+from preflens.demo.sentences import SUFFIXES, reviews
+from preflens.demo.tiny import make_model, make_tokenizer, tokenize, train_language_model
+from preflens.errors import NumericalError
+from preflens.language_models.reading import pairs_in_memory
+from preflens.language_models.tokenizing import tokenize_pairs
+from preflens.training import PreferenceTrainer
+from preflens.training.samples import greedy_samples
+
+# Objective and mitigation of each method.
+METHODS: dict[str, tuple[str, str | None]] = {
+    "dpo": ("dpo", None),
+    "dpop": ("dpop", None),
+    "dpo+nll": ("rpo", None),
+    "normalized": ("dpo", "normalized"),
+    "normalized, shared scale": ("dpo", "normalized:scale=shared"),
+    "band": ("dpo", "band"),
+    "reward calibration": ("dpo", "reward_calibration"),
+    "cone": ("dpo", "cone"),
+    "controlled": ("dpo", "controlled"),
+    "mask, exact": ("dpo", "sparse_mask"),
+    "mask, learned": ("dpo", "sparse_mask:kind=learned"),
+    "mask, contrast": ("dpo", "sparse_mask:kind=contrast"),
+    "mask, lambda": ("dpo", "sparse_mask:kind=lambda"),
+    "split, virtual": ("dpo", "splitting"),
+    "split, sequential": ("dpo", "splitting:kind=sequential"),
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a data set is trained with.
+
+    Attributes:
+        margin: nats of held-out margin at which methods are compared.
+        steps: at most.
+        batch: pairs of an update.
+        rates: learning rate by optimizer and by what is trained.
+        longest: tokens of a row.
+        sft_steps: updates on chosen responses before.
+    """
+
+    margin: float
+    steps: int
+    batch: int
+    rates: dict[tuple[str, str], float]
+    longest: int
+    sft_steps: int
+
+
+_TINY = {("sgd", "full"): 0.05, ("adamw", "full"): 3e-4, ("sgd", "lora"): 0.5, ("adamw", "lora"): 3e-3}
+_SMALL = {("sgd", "full"): 0.02, ("adamw", "full"): 1e-4, ("sgd", "lora"): 0.2, ("adamw", "lora"): 1e-3}
+SETTINGS = {
+    "generated": Setting(1.0, 80, 16, _TINY, 64, 20),
+    "polite_edits": Setting(1.0, 80, 8, _SMALL, 160, 40),
+    "tweets_long": Setting(1.0, 80, 8, _SMALL, 160, 40),
+}
+# DPOP multiplies the chosen coefficient by 1 + λ = 51 wherever chosen is below the reference: plain steps diverge.
+_DPOP_RATE = 1 / 20
+EVERY, HELD_OUT, SAMPLES = 4, 32, 8
+
+
+class Curve(TrainerCallback):
+    """Notes mean held-out log-probs, and the share of pairs that moved as intended since the start."""
+
+    def __init__(self, margin: float) -> None:
+        self._margin = margin
+        self.rows: list[dict[str, float]] = []
+        self.seconds = 0.0
+
+    def attach(self, trainer: PreferenceTrainer) -> None:
+        """Look at its held-out pairs."""
+        self._trainer = trainer
+        self._batch = trainer.data_collator([trainer.eval_dataset[k] for k in range(len(trainer.eval_dataset))])
+        trainer.add_callback(self)
+
+    def on_train_begin(self, *_: object, **__: object) -> None:
+        """Note where it starts."""
+        self._start = self._look()
+        self._note(0)
+
+    def on_step_begin(self, *_: object, **__: object) -> None:
+        """Start the clock."""
+        self._clock = time.process_time()
+
+    def on_step_end(self, _: object, state: object, control: object, **__: object) -> None:
+        """Stop the clock; look, and stop training where the margin is reached."""
+        self.seconds += time.process_time() - self._clock
+        if state.global_step % EVERY == 0:
+            self._note(state.global_step)
+            control.should_training_stop = self.rows[-1]["chosen"] - self.rows[-1]["rejected"] >= self._margin
+
+    def _look(self) -> torch.Tensor:
+        with torch.no_grad():
+            return self._trainer.logps_of(self._batch).double()
+
+    def _note(self, step: int) -> None:
+        chosen, rejected = (self._look() - self._start).chunk(2)
+        intended = ((chosen > 0) & (rejected < 0)).double().mean()
+        means = {"chosen": float(chosen.mean()), "rejected": float(rejected.mean()), "intended": float(intended)}
+        self.rows.append({"step": step, "seconds": self.seconds, **means})
+
+
+def at_margin(rows: list[dict[str, float]], margin: float) -> dict[str, float] | None:
+    """Interpolate a curve to the step at which the margin has grown by so much; None if it never has."""
+    for before, after in pairwise(rows):
+        low, high = (row["chosen"] - row["rejected"] for row in (before, after))
+        if high >= margin > low:
+            share = (margin - low) / (high - low)
+            return {k: round(before[k] + share * (after[k] - before[k]), 5) for k in before}
+    return None
+
+
+def checkpoint(data: str, seed: int, root: Path | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list, list]:
+    """A supervised model, its tokenizer, and rows to train on and to hold out."""
+    setting, draw = SETTINGS[data], random.Random(seed)
+    if data == "generated":
+        tokenizer = make_tokenizer()
+        model = make_model(tokenizer, seed=seed)
+        train_language_model(
+            model, tokenize(reviews(512, suffix=" .", draw=draw), tokenizer), steps=300, learning_rate=3e-3,
+            on_prompts_too=True, draw=draw,
+        )  # fmt: skip
+        train, test = (reviews(n, suffix=SUFFIXES["long suffix"], draw=draw) for n in (512, HELD_OUT))
+    else:
+        assert root is not None
+        folder = str(root / "models" / "stories260k")
+        model, tokenizer = load_model(folder), load_tokenizer(folder)
+        train, test = (
+            plain_rows(root / "data" / "preference" / f"{data}.{part}.jsonl.gz", n)
+            for part, n in (("train", 2000), ("test", HELD_OUT))
+        )
+        train = draw.sample(train, min(len(train), setting.batch * setting.steps))
+    pairs = tokenize_pairs(pairs_in_memory(train).pairs, tokenizer, max_length=setting.longest).pairs
+    train_language_model(
+        model, pairs, steps=setting.sft_steps, learning_rate=1e-3, on_prompts_too=False, draw=draw
+    )  # fmt: skip
+    return model.eval(), tokenizer, train, test
+
+
+def run(data: str, method: str, seed: int, *, optimizer: str, trained: str, root: Path | None) -> dict[str, object]:
+    """Train once, to the margin or to the last step."""
+    setting = SETTINGS[data]
+    model, tokenizer, train, test = checkpoint(data, seed, root)
+    reference = copy.deepcopy(model) if trained == "full" else None
+    if trained == "lora":
+        torch.manual_seed(seed)
+        config = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM")
+        model = get_peft_model(model, config)
+    objective, mitigation = METHODS[method]
+    rate = setting.rates[optimizer, trained] * (_DPOP_RATE if method == "dpop" and optimizer == "sgd" else 1)
+    with tempfile.TemporaryDirectory() as out:
+        args = DPOConfig(
+            output_dir=out, use_cpu=True, bf16=False, report_to="none", max_steps=setting.steps, seed=seed,
+            per_device_train_batch_size=setting.batch, save_strategy="no", disable_tqdm=True, logging_steps=EVERY,
+            learning_rate=rate, lr_scheduler_type="constant", max_grad_norm=0,
+            max_length=setting.longest, optim={"sgd": "sgd", "adamw": "adamw_torch"}[optimizer],
+            gradient_checkpointing=False,
+        )  # fmt: skip
+        trainer = PreferenceTrainer(
+            model=model, ref_model=reference, args=args, processing_class=tokenizer, objective=objective,
+            mitigation=mitigation, train_dataset=Dataset.from_list(train), eval_dataset=Dataset.from_list(test),
+        )  # fmt: skip
+        curve = Curve(setting.margin)
+        curve.attach(trainer)
+        diverged = False
+        try:
+            trainer.train()
+        except NumericalError:
+            diverged = True
+        logs = [row for row in trainer.state.log_history if "loss" in row]
+    pairs = tokenize_pairs(pairs_in_memory(test[:SAMPLES]).pairs, tokenizer, max_length=setting.longest).pairs
+    samples = (
+        []
+        if diverged
+        else greedy_samples(trainer.model.eval(), tokenizer, [p.prompt_ids for p in pairs], max_new_tokens=32)
+    )
+    names = sorted({k for row in logs for k in row if k.startswith("mitigation/")})
+    return {
+        "data": data, "method": method, "optimizer": optimizer, "trained": trained, "seed": seed,
+        "learning rate": rate, "diverged": diverged, "margin": setting.margin,
+        "at margin": at_margin(curve.rows, setting.margin), "last": curve.rows[-1],
+        "logged": {k: round(float(np.mean([float(row[k]) for row in logs if k in row])), 5) for k in names},
+        "samples": [asdict(s) for s in samples[:2]],
+        "ended": float(np.mean([s.ended for s in samples])) if samples else None,
+        "repetition": float(np.mean([s.repetition for s in samples])) if samples else None,
+    }  # fmt: skip
+
+
+def interval(values: Iterable[float]) -> str:
+    """Mean and 95 % interval of Student's t over seeds."""
+    found = np.array(list(values), dtype=float)
+    half = stats.t.ppf(0.975, len(found) - 1) * found.std(ddof=1) / np.sqrt(len(found)) if len(found) > 1 else 0.0
+    return f"{found.mean():+.2f} ± {half:.2f}"
+
+
+def table(lines: list[dict]) -> str:
+    """One table for each data set, optimizer and kind of training."""
+    texts = []
+    groups = dict.fromkeys((x["data"], x["optimizer"], x["trained"]) for x in lines)
+    for group in groups:
+        rows = [x for x in lines if (x["data"], x["optimizer"], x["trained"]) == group]
+        texts.append(f"\n### {group[0]}, {group[1].upper()}, {group[2]}, at {rows[0]['margin']:g} nats of margin\n")
+        texts.append("| method | reached | chosen | rejected | intended | steps | CPU s | repetition |")
+        texts.append("| --- | --- | --- | --- | --- | --- | --- | --- |")
+        for method in METHODS:
+            mine = [x for x in rows if x["method"] == method]
+            there = [x["at margin"] for x in mine if x["at margin"]]
+            if mine and there:
+                cells = [interval(x[k] for x in there) for k in ("chosen", "rejected", "intended")]
+                means = [f"{np.mean([x[k] for x in there]):.1f}" for k in ("step", "seconds")]
+                repetition = f"{np.mean([x['repetition'] for x in mine if x['repetition'] is not None]):.2f}"
+                texts.append(f"| {' | '.join([method, f'{len(there)}/{len(mine)}', *cells, *means, repetition])} |")
+            elif mine:
+                texts.append(f"| {method} | 0/{len(mine)} | | | | | | |")
+    return "\n".join(texts)
+
+
+def main() -> None:
+    """Run what is not there yet, or print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=["run", "table"])
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "mitigations.jsonl")
+    parser.add_argument("--data", nargs="+", default=list(SETTINGS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--optimizers", nargs="+", default=["sgd", "adamw"])
+    parser.add_argument("--trained", nargs="+", default=["full", "lora"])
+    parser.add_argument("--methods", nargs="+", default=list(METHODS))
+    given = parser.parse_args()
+    lines = [json.loads(x) for x in given.out.read_text(encoding="utf-8").splitlines()] if given.out.exists() else []
+    if given.what == "table":
+        print(table(lines))
+        return
+    root = Path(os.environ["PREFLENS_REAL_DATA"]) if "PREFLENS_REAL_DATA" in os.environ else None
+    if root is None and given.data != ["generated"]:
+        sys.exit("PREFLENS_REAL_DATA should name the folder with `data` and `models`, or say `--data generated`.")
+    disable_progress_bars()
+    done = {tuple(x[k] for k in ("data", "optimizer", "trained", "seed", "method")) for x in lines}
+    wanted = [
+        (d, o, t, s, m)
+        for d in given.data for t in given.trained for o in given.optimizers for s in given.seeds for m in given.methods
+    ]  # fmt: skip
+    for data, optimizer, trained, seed, method in wanted:
+        if (data, optimizer, trained, seed, method) in done:
+            continue
+        line = run(data, method, seed, optimizer=optimizer, trained=trained, root=root) | about()
+        with given.out.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        print(data, optimizer, trained, seed, method, line["at margin"] or line["last"], flush=True)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main()
