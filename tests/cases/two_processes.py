@@ -12,13 +12,14 @@ from preflens.training.trainer import PreferenceTrainer
 from tests.cases.training import make_trainer
 
 
-def main(folder, size, probed):
+def main(folder, size, how):
     torch.set_num_threads(1)
-    callbacks = [PreflensCallback(every=1, max_overhead=None, probe_pairs=3)] if probed else []
+    callbacks = [PreflensCallback(every=1, max_overhead=None, probe_pairs=3)] if how == "probed" else []
     trainer = make_trainer(
         folder,
         trainer=PreferenceTrainer,
         objective="dpo",
+        mitigation="normalized" if how == "mitigated" else None,
         per_device_train_batch_size=size,
         max_steps=2,
         callbacks=callbacks,
@@ -33,4 +34,4 @@ def main(folder, size, probed):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3] == "probed")
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])

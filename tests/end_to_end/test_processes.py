@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from preflens.training import PreferenceTrainer
+from tests.cases.training import make_trainer
+
 
 def free_port():
     with socket.socket() as listener:
@@ -19,12 +22,12 @@ def free_port():
 ROOT = Path(__file__).parents[2]
 
 
-def run(folder, *, processes, probed=True):
+def run(folder, *, processes, how="probed"):
     size = 2 // processes  # pairs a process, so that the batch of a step is the same
     launch = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--nproc_per_node", str(processes)]
     command = [*launch, "--master_port", str(free_port()), "-m", "tests.cases.two_processes", str(folder), str(size)]
-    command.append("probed" if probed else "alone")
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command.append(how)
+    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(
@@ -38,7 +41,7 @@ def found(tmp_path_factory):
     return {
         "one": run(folder / "one", processes=1),
         "two": run(folder / "two", processes=2),
-        "two, not probed": run(folder / "alone", processes=2, probed=False),
+        "two, not probed": run(folder / "alone", processes=2, how="alone"),
     }
 
 
@@ -64,3 +67,14 @@ def test_logs_agree_too(found):
     for one, two in zip(found["one"]["logs"], found["two"]["logs"], strict=True):
         for name in ("loss", "preflens/fact_chosen", "preflens/probe_fact_chosen", "preflens/probe_optimizer_rejected"):
             assert float(one[name]) == pytest.approx(float(two[name]), rel=2e-3, abs=1e-5), name
+
+
+def test_mitigated_steps_of_two_processes_are_those_of_one(tmp_path):
+    """Two processes take passes of their own for the geometry; one keeps books of its backward pass."""
+    one = make_trainer(
+        tmp_path / "one", trainer=PreferenceTrainer, objective="dpo", mitigation="normalized", max_steps=2
+    )
+    one.train()
+    two = run(tmp_path / "two", processes=2, how="mitigated")
+    sums = [float(p.detach().double().sum()) for p in one.model.parameters()]
+    assert sums == pytest.approx(two["weights"], rel=1e-4, abs=1e-5)

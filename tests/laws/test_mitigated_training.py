@@ -73,8 +73,9 @@ def by_autograd(model, batches, mitigation):
     return [p.grad for p in model.parameters() if p.requires_grad and p.grad is not None]
 
 
-@pytest.mark.parametrize("text", MAPS)
-@pytest.mark.parametrize("lora", [False, True], ids=["full", "lora"])
+@pytest.mark.parametrize(
+    ("text", "lora"), [*((text, False) for text in MAPS), ("normalized", True), ("cone", True)], ids=str
+)
 def test_the_gradient_is_that_of_the_mitigated_coefficients(text, lora, tmp_path):
     _, (found,) = run(tmp_path, lora=lora, mitigation=text)
     trainer, _ = run(tmp_path / "b", lora=lora, learning_rate=0.0)
@@ -82,7 +83,7 @@ def test_the_gradient_is_that_of_the_mitigated_coefficients(text, lora, tmp_path
     assert_same_gradients(found, expected)
 
 
-@pytest.mark.parametrize("kind", ["gpt2", "opt", "gemma2", "gpt_neox", "qwen3"])
+@pytest.mark.parametrize("kind", ["gpt2", "opt", "gemma2"])
 def test_other_kinds_of_models_are_kept_books_of(kind, tmp_path):
     found = []
     for number, text in enumerate(("cone", "normalized")):
@@ -96,8 +97,11 @@ def test_other_kinds_of_models_are_kept_books_of(kind, tmp_path):
     assert any(not torch.allclose(a, b) for a, b in zip(*found, strict=True))
 
 
-@pytest.mark.parametrize("changes", [{}, {"lora": True}, {"gradient_accumulation_steps": 2}], ids=str)
-@pytest.mark.parametrize("text", ["normalized", "cone", "sparse_mask"])
+@pytest.mark.parametrize(
+    ("text", "changes"),
+    [("normalized", {}), ("cone", {"lora": True}), ("sparse_mask", {"gradient_accumulation_steps": 2})],
+    ids=str,
+)
 def test_strength_zero_is_the_plain_run_to_the_last_bit(text, changes, tmp_path):
     plain, _ = run(tmp_path / "a", steps=2, **changes)
     zero, _ = run(tmp_path / "b", steps=2, mitigation=f"{text}:strength=0", **changes)
@@ -105,7 +109,7 @@ def test_strength_zero_is_the_plain_run_to_the_last_bit(text, changes, tmp_path)
     assert all(torch.equal(a, b) for a, b in zip(final_state(plain)[0], final_state(zero)[0], strict=True))
 
 
-@pytest.mark.parametrize("text", ["normalized", "band", "cone", "controlled"])
+@pytest.mark.parametrize("text", ["normalized", "cone"])
 def test_small_strength_is_nearly_the_plain_gradient(text, tmp_path):
     _, (plain,) = run(tmp_path / "a")
     _, (small,) = run(tmp_path / "b", mitigation=f"{text}:strength=1e-6")
@@ -147,7 +151,7 @@ def test_a_gradient_that_is_put_together_wrongly_is_noticed(text, tmp_path, monk
     right = closing.weighted_sum
     monkeypatch.setattr(closing, "weighted_sum", lambda *given: [1.1 * g for g in right(*given)])
     with pytest.raises(AuditError, match="squared norm"):
-        run(tmp_path, steps=40, mitigation=text)  # within pairs one parameter a step is looked at
+        run(tmp_path, steps=12, mitigation=text)  # within pairs one parameter a step is looked at
 
 
 @pytest.mark.parametrize("kind", ["exact", "learned", "contrast", "lambda"])

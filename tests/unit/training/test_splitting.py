@@ -106,8 +106,9 @@ def test_optimizers_with_other_moments_are_refused():
         into_first_moment(torch.optim.RMSprop([theta]), [theta], {theta: torch.zeros(2)})
 
 
-@pytest.mark.parametrize("optim", ["sgd", "adamw_torch"])
-@pytest.mark.parametrize("text", ["splitting", "splitting:kind=sequential"])
+@pytest.mark.parametrize(
+    ("text", "optim"), [("splitting", "adamw_torch"), ("splitting", "sgd"), ("splitting:kind=sequential", "sgd")]
+)
 def test_training_with_split_updates_is_near_the_plain_run_and_not_it(text, optim, tmp_path):
     little = f"{text}{',' if ':' in text else ':'}strength=1e-6"
     runs = []
