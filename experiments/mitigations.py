@@ -89,7 +89,7 @@ SETTINGS = {
     "tweets_long": Setting(1.0, 80, 8, _SMALL, 160, 40),
 }
 # DPOP multiplies the chosen coefficient by 1 + λ = 51 wherever chosen is below the reference: plain steps diverge.
-_DPOP_RATE = 1 / 20
+_DPOP_RATE = 1 / 5
 EVERY, HELD_OUT, SAMPLES = 2, 32, 8
 
 
