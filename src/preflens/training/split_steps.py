@@ -65,7 +65,11 @@ class SplitSteps(TrainerCallback):
             plain_steps = isinstance(self._optimizer(), torch.optim.SGD)
             found = staged if plain_steps else direct
             if not plain_steps:
-                self._excess = {p: s - d for p, s, d in zip(parameters, staged, direct, strict=True)}
+                # Where the plain gradient is exactly zero (as for A of a fresh adapter, whose B is 0) the second moment
+                # has no scale for the staged one, and the step would be as large as 1/ε.
+                self._excess = {
+                    p: torch.where(d == 0, 0, s - d) for p, s, d in zip(parameters, staged, direct, strict=True)
+                }
                 self._size = _norm(direct)
         for p, gradient in zip(parameters, found, strict=True):
             p.grad = gradient

@@ -131,3 +131,19 @@ def test_split_updates_refuse_accumulation(tmp_path):
         make_trainer(
             tmp_path, trainer=PreferenceTrainer, objective="dpo", mitigation="splitting", gradient_accumulation_steps=2
         )
+
+
+def test_fresh_adapters_do_not_explode_in_their_first_step(tmp_path):
+    """A's plain gradient is zero while B is, so Adam's second moment has no scale for the staged one: 53, not 0.1."""
+    trainer = make_trainer(
+        tmp_path, trainer=PreferenceTrainer, objective="dpo:beta=1", mitigation="splitting", lora=True,
+        optim="adamw_torch", learning_rate=1e-3, max_steps=1,
+    )  # fmt: skip
+    with torch.no_grad():
+        for name, p in trainer.model.named_parameters():
+            if "lora_B" in name:
+                p.zero_()
+    before = [p.detach().clone() for p in trainer.model.parameters()]
+    trainer.train()
+    after = trainer.model.parameters()
+    assert max(float((a.detach() - b).abs().max()) for a, b in zip(after, before, strict=True)) < 1
