@@ -45,7 +45,9 @@ def cost_by_shape() -> None:
     """Cost against the length of rows, and for each pair against the number of pairs."""
     found = rows("scaling")
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
-    length = [r for r in found if r["model"].endswith("45M") and r["prompt"] * 2 == r["tokens"]]
+    length = list(
+        {r["tokens"]: r for r in found if r["model"].endswith("45M") and r["prompt"] * 2 == r["tokens"]}.values()
+    )
     left.plot([r["tokens"] for r in length], [r["ratio"] for r in length], "o-", color=COLOURS["pairs"])
     left.axhline(1, color="#333", linewidth=1, linestyle="--")
     left.set(xscale="log", ylim=(0, 1.1), xlabel="tokens in a row (half of them the response)", ylabel="ratio to plain")
@@ -70,7 +72,8 @@ def memory() -> None:
     figure, axis = plt.subplots(figsize=(10, 3.4), layout="constrained")
     methods = {"plain": "#999999", "pairs": COLOURS["pairs"], "one backward each": COLOURS["one backward each"]}
     for k, (method, colour) in enumerate(methods.items()):
-        heights = [next(r["peak megabytes"] for r in found if (r["model"], r["method"]) == (m, method)) for m in models]
+        by_model = {r["model"]: r["peak megabytes"] for r in found if r["method"] == method}
+        heights = [by_model.get(model, 0) for model in models]
         axis.bar([i + (k - 1) * 0.27 for i in range(len(models))], heights, 0.27, color=colour, label=method)
     axis.set_xticks(range(len(models)), [m.replace(", ", ",\n").replace(" on ", "\non ") for m in models], fontsize=8)
     axis.set_ylabel("peak memory, MB, model apart")
