@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from preflens.log_probs import PairLogps, Pairs
 from preflens.objectives.base import Kind, Source
-from preflens.objectives.kinds.derive import checked, inputs_of, pair_coefficients
+from preflens.objectives.kinds.derive import FromLoss, checked, pair_coefficients
 from preflens.types import PairCoefficients
 
 
@@ -26,7 +25,7 @@ def at_rank_of(values: Pairs, others: Pairs) -> Pairs:
 
 
 @dataclass(frozen=True)
-class BatchObjective:
+class BatchObjective(FromLoss):
     """A loss in which other pairs of the update batch enter.
 
     `loss` gives a number for each pair whose mean over the batch is the loss that is minimised. The coefficients are N
@@ -71,18 +70,3 @@ class BatchObjective:
             The coefficients with which a gradient step climbs and descends. They may be negative.
         """
         return pair_coefficients(self.name, self.loss, logps)
-
-    @cached_property
-    def inputs(self) -> frozenset[str]:
-        """What the loss uses beside the two log-probs: keys of `INPUTS`."""
-        return inputs_of(self.loss)
-
-    @property
-    def needs_reference(self) -> bool:
-        """Whether the loss uses log-probs under a reference model."""
-        return "reference" in self.inputs
-
-    @property
-    def uses_length(self) -> bool:
-        """Whether the loss uses the token counts of the responses."""
-        return "length" in self.inputs

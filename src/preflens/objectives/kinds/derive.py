@@ -3,8 +3,10 @@
 An objective states its loss once; everything here is derived from it by calling it.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import fields, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -15,6 +17,29 @@ from preflens.objectives.base import INPUTS
 from preflens.types import PairCoefficients
 
 Loss = Callable[[PairLogps], Pairs]
+
+
+class FromLoss(ABC):
+    """What an objective needs, found by calling its loss."""
+
+    @abstractmethod
+    def loss(self, logps: PairLogps) -> Pairs:
+        """Return the loss of each pair."""
+
+    @cached_property
+    def inputs(self) -> frozenset[str]:
+        """What the loss uses beside the two log-probs: keys of `INPUTS`."""
+        return inputs_of(self.loss)
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether the loss uses log-probs under a reference model."""
+        return "reference" in self.inputs
+
+    @property
+    def uses_length(self) -> bool:
+        """Whether the loss uses the token counts of the responses."""
+        return "length" in self.inputs
 
 
 def checked(name: str, values: Pairs, logps: PairLogps) -> Pairs:

@@ -2,17 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from preflens.log_probs import PairLogps, Pairs
 from preflens.objectives.base import Kind, Source
-from preflens.objectives.kinds.derive import checked, inputs_of, pair_coefficients
+from preflens.objectives.kinds.derive import FromLoss, checked, pair_coefficients
 from preflens.objectives.kinds.sides import Side, nothing
 from preflens.types import PairCoefficients
 
 
 @dataclass(frozen=True)
-class MarginObjective:
+class MarginObjective(FromLoss):
     """A margin-based loss: ℓ = −( m( h_w(a_w) − h_l(a_l) ) + Λ(a_w) ).
 
     a_w and a_l are the log-probs of the chosen and the rejected response; m, h_w and h_l are scalar functions, and Λ
@@ -68,18 +67,3 @@ class MarginObjective:
             The coefficients with which a gradient step climbs g_w and descends g_l. They may be negative.
         """
         return pair_coefficients(self.name, self.loss, logps)
-
-    @cached_property
-    def inputs(self) -> frozenset[str]:
-        """What the loss uses beside the two log-probs: keys of `INPUTS`."""
-        return inputs_of(self.loss)
-
-    @property
-    def needs_reference(self) -> bool:
-        """Whether the loss uses log-probs under a reference model."""
-        return "reference" in self.inputs
-
-    @property
-    def uses_length(self) -> bool:
-        """Whether the loss uses the token counts of the responses."""
-        return "length" in self.inputs

@@ -2,16 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from preflens.log_probs import PairLogps, Pairs, ResponseLogps
 from preflens.objectives.base import Kind, Source
-from preflens.objectives.kinds.derive import checked, inputs_of, pair_coefficients
+from preflens.objectives.kinds.derive import FromLoss, checked, pair_coefficients
 from preflens.types import PairCoefficients
 
 
 @dataclass(frozen=True)
-class PairwiseObjective:
+class PairwiseObjective(FromLoss):
     """A loss of the two log-probs of a pair that is no function of one margin, or is a sum of a term for each response.
 
     What the paper calls pointwise is here too. A weight that the paper detaches is detached in `of_pair`.
@@ -54,18 +53,3 @@ class PairwiseObjective:
             The coefficients with which a gradient step climbs and descends. They may be negative.
         """
         return pair_coefficients(self.name, self.loss, logps)
-
-    @cached_property
-    def inputs(self) -> frozenset[str]:
-        """What the loss uses beside the two log-probs: keys of `INPUTS`."""
-        return inputs_of(self.loss)
-
-    @property
-    def needs_reference(self) -> bool:
-        """Whether the loss uses log-probs under a reference model."""
-        return "reference" in self.inputs
-
-    @property
-    def uses_length(self) -> bool:
-        """Whether the loss uses the token counts of the responses."""
-        return "length" in self.inputs

@@ -2,16 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from preflens.log_probs import PairLogps, Pairs, ResponseLogps
 from preflens.objectives.base import Kind, Source
-from preflens.objectives.kinds.derive import checked, inputs_of, token_coefficients
+from preflens.objectives.kinds.derive import FromLoss, checked, token_coefficients
 from preflens.types import PairCoefficients
 
 
 @dataclass(frozen=True)
-class TokenObjective:
+class TokenObjective(FromLoss):
     """A loss of token log-probs that does not reduce to the log-probs of whole responses.
 
     Its coefficients carry a number for each token. `logps.chosen` and `.rejected` have to be the sums of the token
@@ -55,18 +54,3 @@ class TokenObjective:
             The coefficients with which a gradient step climbs and descends. They may be negative.
         """
         return token_coefficients(self.name, self.loss, logps)
-
-    @cached_property
-    def inputs(self) -> frozenset[str]:
-        """What the loss uses beside the two log-probs: keys of `INPUTS`."""
-        return inputs_of(self.loss)
-
-    @property
-    def needs_reference(self) -> bool:
-        """Whether the loss uses log-probs under a reference model."""
-        return "reference" in self.inputs
-
-    @property
-    def uses_length(self) -> bool:
-        """Whether the loss uses the token counts of the responses."""
-        return "length" in self.inputs

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from math import isfinite
 
 import torch
@@ -10,14 +9,14 @@ import torch
 from preflens.errors import ObjectiveError
 from preflens.log_probs import PairLogps, Pairs
 from preflens.objectives.base import Kind, Objective, Source
-from preflens.objectives.kinds.derive import inputs_of, pair_coefficients, token_coefficients
+from preflens.objectives.kinds.derive import FromLoss, pair_coefficients, token_coefficients
 from preflens.types import PairCoefficients
 
 _ORDER: tuple[Kind, ...] = ("token", "batch", "pairwise")
 
 
 @dataclass(frozen=True)
-class WeightedSum:
+class WeightedSum(FromLoss):
     """The loss Σ_k w_k ℓ_k; coefficients add up with the same weights.
 
     Attributes:
@@ -79,18 +78,3 @@ class WeightedSum:
         """
         compute = token_coefficients if self.kind == "token" else pair_coefficients
         return compute(self.name, self.loss, logps)
-
-    @cached_property
-    def inputs(self) -> frozenset[str]:
-        """What the terms use beside the two log-probs: keys of `INPUTS`."""
-        return inputs_of(self.loss)
-
-    @property
-    def needs_reference(self) -> bool:
-        """Whether a term uses log-probs under a reference model."""
-        return "reference" in self.inputs
-
-    @property
-    def uses_length(self) -> bool:
-        """Whether a term uses the token counts of the responses."""
-        return "length" in self.inputs

@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 from preflens.errors import ObjectiveError
 from preflens.log_probs import PairLogps, Pairs
 from preflens.objectives.base import Kind, Objective, Source
-from preflens.objectives.kinds.derive import checked, inputs_of, pair_coefficients, token_coefficients
+from preflens.objectives.kinds.derive import FromLoss, checked, pair_coefficients, token_coefficients
 from preflens.objectives.modifiers.base import Modifier
 from preflens.types import PairCoefficients
 
@@ -37,7 +36,7 @@ def modified(objective: Objective, modifier: Modifier) -> "ModifiedObjective":
 
 
 @dataclass(frozen=True)
-class ModifiedObjective:
+class ModifiedObjective(FromLoss):
     """An objective with a modifier: ℓ'(a) = weight(a) · ℓ(change(a)).
 
     Attributes:
@@ -92,18 +91,3 @@ class ModifiedObjective:
         """
         compute = token_coefficients if self.kind == "token" else pair_coefficients
         return compute(self.name, self.loss, logps)
-
-    @cached_property
-    def inputs(self) -> frozenset[str]:
-        """What the loss uses beside the two log-probs: keys of `INPUTS`."""
-        return inputs_of(self.loss)
-
-    @property
-    def needs_reference(self) -> bool:
-        """Whether the loss uses log-probs under a reference model."""
-        return "reference" in self.inputs
-
-    @property
-    def uses_length(self) -> bool:
-        """Whether the loss uses the token counts of the responses."""
-        return "length" in self.inputs
