@@ -3,9 +3,8 @@
 from pathlib import Path
 
 from preflens.records.comparison import Comparison
-from preflens.records.storage import output_folder, write_atomically
 from preflens.report.comparison_panels import COMPARISON_PANELS
-from preflens.report.render import page_html
+from preflens.report.render import page_html, write_page
 
 
 def render_comparison(comparison: Comparison, path: str | Path) -> Path:
@@ -18,11 +17,7 @@ def render_comparison(comparison: Comparison, path: str | Path) -> Path:
     Returns:
         The path.
     """
-    page = comparison_html(comparison)
-    target = Path(path)
-    output_folder(target.parent)
-    write_atomically(target, lambda place: place.write_text(page, encoding="utf-8"))
-    return target
+    return write_page(comparison_html(comparison), path)
 
 
 def comparison_html(comparison: Comparison) -> str:

@@ -26,7 +26,19 @@ def render_report(analysis: Analysis, path: str | Path) -> Path:
     Returns:
         The path.
     """
-    page = report_html(analysis)
+    return write_page(report_html(analysis), path)
+
+
+def write_page(page: str, path: str | Path) -> Path:
+    """Write a page whole or not at all.
+
+    Args:
+        page: an HTML document.
+        path: the file to write; its folder is made.
+
+    Returns:
+        The path.
+    """
     target = Path(path)
     output_folder(target.parent)
     write_atomically(target, lambda place: place.write_text(page, encoding="utf-8"))
