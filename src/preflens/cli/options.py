@@ -1,0 +1,116 @@
+"""Options that several commands take, each said once."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+
+from typer import Option
+
+from preflens.errors import InputError
+
+MODEL, DATA, STEP, RUN = "Model", "Data", "The steps", "Run"
+
+
+class DtypeName(StrEnum):
+    """Types a model can be loaded in."""
+
+    FLOAT32 = "float32"
+    FLOAT64 = "float64"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
+class BadRow(StrEnum):
+    """What to do with a row that cannot be used."""
+
+    STOP = "stop"
+    DROP = "drop"
+
+
+Model = Annotated[str, Option(help="Causal language model: a hub id or a folder.", rich_help_panel=MODEL)]
+Reference = Annotated[
+    str,
+    Option(
+        help="Where reference log-probs come from: a model (hub id or folder), `adapter-off` (the model without its "
+        "adapter), `self` (the model itself, as at the first step of training), or `none`. Default: `adapter-off` with "
+        "an adapter, else `self`.",
+        show_default=False,
+        rich_help_panel=MODEL,
+    ),
+]
+Adapter = Annotated[
+    str | None, Option(help="PEFT adapter to put on the model: a hub id or a folder.", rich_help_panel=MODEL)
+]
+Revision = Annotated[str | None, Option(help="Branch, tag or commit of a hub model.", rich_help_panel=MODEL)]
+Parameters = Annotated[
+    str,
+    Option(
+        help="Which parameters step: `all`, `lora`, or a regular expression on their names. Default: `lora` with an "
+        "adapter, else `all`.",
+        show_default=False,
+        rich_help_panel=MODEL,
+    ),
+]
+Dtype = Annotated[DtypeName, Option(help="Type to compute in.", rich_help_panel=MODEL)]
+Device = Annotated[str, Option(help="`auto` takes a GPU where there is one.", rich_help_panel=MODEL)]
+Data = Annotated[
+    str,
+    Option(
+        help="Preference pairs: json, jsonl (also .gz), parquet or csv file, `save_to_disk` folder, or hub id. Columns "
+        "`chosen`, `rejected` and, unless it is their common beginning, `prompt`; texts or messages.",
+        rich_help_panel=DATA,
+    ),
+]
+Split = Annotated[
+    str | None, Option(help="Split of a folder or hub data set; `train` if there is one.", rich_help_panel=DATA)
+]
+Config = Annotated[str | None, Option(help="Configuration of a hub data set.", rich_help_panel=DATA)]
+ChatTemplate = Annotated[
+    Path | None, Option(help="Jinja file that replaces the tokenizer's chat template.", rich_help_panel=DATA)
+]
+MaxLength = Annotated[
+    int | None,
+    Option(
+        help="Tokens of prompt and response; longer rows lose their end, as in TRL. Default: the smaller of 1024 and "
+        "the model's context.",
+        show_default=False,
+        rich_help_panel=DATA,
+    ),
+]
+Limit = Annotated[
+    int | None, Option(help="Take a random sample of so many pairs.", show_default="all", rich_help_panel=DATA)
+]
+OnBadRow = Annotated[
+    BadRow, Option(help="At a row that cannot be used: stop, or drop and count it.", rich_help_panel=DATA)
+]
+UpdateBatchSize = Annotated[
+    int, Option(help="Pairs that share a step; cross-pair effects depend on it.", rich_help_panel=STEP)
+]
+LearningRate = Annotated[float, Option(help="Size of the plain gradient step.", rich_help_panel=STEP)]
+Out = Annotated[
+    Path, Option(help="Folder for the results. An interrupted run goes on from there.", rich_help_panel=RUN)
+]
+MicroBatch = Annotated[
+    str, Option(help="Pairs in a forward pass, or `auto`; changes memory, not numbers.", rich_help_panel=RUN)
+]
+Seed = Annotated[int, Option(help="Fixes what is drawn: sample, split, update batches.", rich_help_panel=RUN)]
+Progress = Annotated[bool, Option(help="Show progress bars.", rich_help_panel=RUN)]
+
+
+def micro_batch_size(text: str) -> int | Literal["auto"]:
+    """Read `--micro-batch`.
+
+    Args:
+        text: `auto`, or a number.
+
+    Returns:
+        The word or the number.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if text == "auto":
+        return "auto"
+    if text.isdecimal():
+        return int(text)
+    raise InputError(f"`--micro-batch` should be `auto` or a number of pairs. Found `{text}`.")
