@@ -1,19 +1,20 @@
 """The main job: what would a preference-tuning step do to the log-probs of these pairs?"""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
 from preflens.analysis.arguments import check_arguments, check_vocabulary, usable_length
-from preflens.analysis.batches import sample_pairs, update_batches
+from preflens.analysis.batches import longest_first, sample_pairs, update_batches
 from preflens.analysis.checkpoint import Checkpoint, measure_batches
 from preflens.analysis.geometry import BatchGeometry, batch_geometry
-from preflens.analysis.memory import limit_for, memory_budget
-from preflens.analysis.passes import Passes, PassLimit, Scorer, make_passes
+from preflens.analysis.memory import memory_budget, pass_limit
+from preflens.analysis.passes import Passes, Scorer, make_passes
 from preflens.analysis.progress import progress_bar, timed
 from preflens.analysis.provenance import data_facts, model_facts, reference_in_words, run_key, versions
 from preflens.analysis.summary import summarize_geometry, summarize_layers, summarize_objectives
@@ -22,20 +23,28 @@ from preflens.analysis.verify import verify as verify_objective
 from preflens.language_models.heads import plain_head
 from preflens.language_models.loading import padding_token_id
 from preflens.language_models.model import LanguageModel, Reference, check_rows_are_independent
-from preflens.language_models.pairs import PreferencePair
 from preflens.language_models.parameters import observing
-from preflens.language_models.reading import PairSource, pairs_in_memory
+from preflens.language_models.reading import Pairs, pair_source
+from preflens.language_models.tokenizing import TokenizedPair
 from preflens.objectives.base import Objective
 from preflens.objectives.parse import resolve_objectives
 from preflens.records.analysis import Analysis
-from preflens.records.facts import FORMAT_VERSION, Argument, Facts, Verification
+from preflens.records.facts import (
+    FORMAT_VERSION,
+    Argument,
+    Facts,
+    Geometry,
+    LayerSums,
+    ObjectiveSummary,
+    Verification,
+)
 from preflens.records.tables import TEXT_LIMIT
 
 
 def analyze(
     model: LanguageModel,
     tokenizer: PreTrainedTokenizerBase,
-    pairs: PairSource | Iterable[Mapping[str, object] | PreferencePair],
+    pairs: Pairs,
     *,
     objectives: Sequence[str | Objective] = ("dpo",),
     reference: Reference = "self",
@@ -90,19 +99,14 @@ def analyze(
     )  # fmt: skip
     seconds: dict[str, float] = {}
     with timed(seconds, "total"):
-        source = pairs if isinstance(pairs, PairSource) else pairs_in_memory(pairs)
+        source = pair_source(pairs)
         tokenized, used = sample_pairs(source, tokenizer, max_length=length, limit=limit, seed=seed)
         check_vocabulary(used, model, reference)
-        batches = update_batches(len(used), size=update_batch_size, seed=seed)
-        batches = [sorted(batch, key=lambda i: -used[i].longest) for batch in batches]
-
+        batches = longest_first(update_batches(len(used), size=update_batch_size, seed=seed), used)
         with observing(model, parameters):
             scorer = Scorer(model, plain_head(model), padding_token_id(tokenizer))
-            memory = memory_budget(model.device)
-            if micro_batch == "auto":
-                limit_of_pass = limit_for(scorer, max(used, key=lambda p: p.longest), memory=memory / 2)
-            else:
-                limit_of_pass = PassLimit(pairs=micro_batch)
+            memory = memory_budget(model.device) / 2
+            limit_of_pass = pass_limit(scorer, used, micro_batch, memory=memory)
 
             def passes(batch: Sequence[int]) -> Passes:
                 return make_passes(scorer, [used[i] for i in batch], limit_of_pass)
@@ -111,24 +115,36 @@ def analyze(
             about = model_facts(model, name=name, selection=parameters, reference=reference_in_words(reference))
             checkpoint = Checkpoint(resume_from, run_key(data, about, batches))
             with timed(seconds, "geometry"):
-                look = partial(batch_geometry, reference=reference, memory=memory / 2)
+                look = partial(batch_geometry, reference=reference, memory=memory)
                 found = measure_batches(batches, passes, look, checkpoint, progress=progress)
             with timed(seconds, "verification"):
                 verified = _verify(wanted, batches[:verify], passes, found, progress=progress)
-        pair_rows = pairs_table(used, batches, found)
-        rows = objectives_table(wanted, used, batches, found, learning_rate=learning_rate)
-        geometry, layers = summarize_geometry(pair_rows), summarize_layers(found)
-        summaries = summarize_objectives(wanted, pair_rows, rows)
+        tables, summaries = _lay_out(wanted, used, batches, found, learning_rate=learning_rate)
     arguments: dict[str, Argument] = {
         "update_batch_size": update_batch_size, "micro_batch": micro_batch, "learning_rate": learning_rate,
         "max_length": max_length, "limit": limit, "seed": seed, "verify": verify,
     }  # fmt: skip
     facts = Facts(
         FORMAT_VERSION, datetime.now(UTC).isoformat(timespec="seconds"), command, versions(), arguments, data, about,
-        len(batches), TEXT_LIMIT, geometry, layers, summaries, verified, seconds,
+        len(batches), TEXT_LIMIT, *summaries, verified, seconds,
     )  # fmt: skip
     checkpoint.clear()
-    return Analysis(pair_rows, rows, facts)
+    return Analysis(*tables, facts)
+
+
+def _lay_out(
+    objectives: Mapping[str, Objective],
+    pairs: Sequence[TokenizedPair],
+    batches: Sequence[Sequence[int]],
+    found: Sequence[BatchGeometry],
+    *,
+    learning_rate: float,
+) -> tuple[tuple[pa.Table, pa.Table], tuple[Geometry, tuple[LayerSums, ...], tuple[ObjectiveSummary, ...]]]:
+    """The two tables, and what they come to: of the pairs, of the layers, and of each objective."""
+    pair_rows = pairs_table(pairs, batches, found)
+    rows = objectives_table(objectives, pairs, batches, found, learning_rate=learning_rate)
+    summaries = summarize_objectives(objectives, pair_rows, rows)
+    return (pair_rows, rows), (summarize_geometry(pair_rows), summarize_layers(found), summaries)
 
 
 def _verify(

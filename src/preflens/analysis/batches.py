@@ -1,5 +1,7 @@
 """Which pairs are sampled, and which share an update."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
@@ -41,6 +43,19 @@ def update_batches(count: int, *, size: int, seed: int) -> list[list[int]]:
     """
     order = np.random.default_rng([seed, 1]).permutation(count).tolist()
     return [order[start : start + size] for start in range(0, count, size)]
+
+
+def longest_first(batches: Sequence[Sequence[int]], pairs: Sequence[TokenizedPair]) -> list[list[int]]:
+    """Sort within update batches, so that the forward passes of each are padded little.
+
+    Args:
+        batches: positions of each batch's pairs.
+        pairs: all of them.
+
+    Returns:
+        The same batches.
+    """
+    return [sorted(batch, key=lambda i: -pairs[i].longest) for batch in batches]
 
 
 def sample_pairs(

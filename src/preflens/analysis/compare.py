@@ -1,6 +1,6 @@
 """Which objective suits these pairs: all of them compared from one pass, once and over many steps."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -17,34 +17,31 @@ from preflens.analysis.comparison.measuring import Measuring
 from preflens.analysis.comparison.summary import own_steps, summarize
 from preflens.analysis.comparison.tables import compare_table, held_out_table, training_table
 from preflens.analysis.comparison.trajectories import EQUAL_MARGIN
-from preflens.analysis.memory import limit_for, memory_budget
-from preflens.analysis.passes import PassLimit, Scorer
+from preflens.analysis.memory import memory_budget, pass_limit
+from preflens.analysis.passes import Scorer
 from preflens.analysis.progress import timed
 from preflens.analysis.provenance import model_facts, reference_in_words, run_key, versions
 from preflens.analysis.tables import pairs_table
 from preflens.language_models.heads import plain_head
 from preflens.language_models.loading import padding_token_id
 from preflens.language_models.model import LanguageModel, Reference, check_rows_are_independent
-from preflens.language_models.pairs import PreferencePair
 from preflens.language_models.parameters import observing
-from preflens.language_models.reading import PairSource, pairs_in_memory
+from preflens.language_models.reading import Pairs, pair_source
 from preflens.objectives.base import Objective
 from preflens.records.comparison import Comparison
 from preflens.records.comparison_facts import COMPARISON_FORMAT, ComparisonFacts, ObjectiveComparison
-from preflens.records.facts import Argument
+from preflens.records.facts import Argument, ModelFacts
 from preflens.records.tables import TEXT_LIMIT
-
-Rows = PairSource | Iterable[Mapping[str, object] | PreferencePair]
 
 
 def compare(
     model: LanguageModel,
     tokenizer: PreTrainedTokenizerBase,
-    pairs: Rows,
+    pairs: Pairs,
     *,
     objectives: Sequence[str | Objective] = ("all",),
     grid: Sequence[str] = (),
-    probe: Rows | None = None,
+    probe: Pairs | None = None,
     probe_fraction: float = 0.2,
     horizon: Sequence[int] = (1, 10, 100),
     margin_gain: float = 1.0,
@@ -116,44 +113,61 @@ def compare(
         choose_verified(verify, choice), small_steps, seed,
     )  # fmt: skip
     check_rollout(margin_gain=margin_gain, rollout_pairs=rollout_pairs, small_steps=small_steps)
-    seconds: dict[str, float] = {}
+    held_out, seconds = None if probe is None else pair_source(probe), dict[str, float]()
     with timed(seconds, "total"):
         data = comparison_data(
-            _source(pairs), None if probe is None else _source(probe), tokenizer, fraction=probe_fraction,
-            max_length=length, limit=limit, seed=seed,
+            pair_source(pairs), held_out, tokenizer, fraction=probe_fraction, max_length=length, limit=limit, seed=seed
         )  # fmt: skip
-        everything = (*data.training, *data.held_out)
-        check_vocabulary(everything, model, reference)
+        check_vocabulary((*data.training, *data.held_out), model, reference)
         batches = data.update_batches(size=update_batch_size, seed=seed)
         with observing(model, parameters):
-            scorer, memory = Scorer(model, plain_head(model), padding_token_id(tokenizer)), memory_budget(model.device)
-            longest = max(everything, key=lambda p: p.longest)
-            auto = micro_batch == "auto"
-            passes = limit_for(scorer, longest, memory=memory / 2) if auto else PassLimit(pairs=int(micro_batch))
             about = model_facts(model, name=name, selection=parameters, reference=reference_in_words(reference))
             key = run_key(data.facts, about, batches, data.probe_facts.fingerprint, str(rollout_pairs))
-            measuring = Measuring(scorer, passes, reference, memory / 2, Checkpoint(resume_from, key), progress)
+            scorer = Scorer(model, plain_head(model), padding_token_id(tokenizer))
+            measuring = _measuring(scorer, data, micro_batch, reference, Checkpoint(resume_from, key), shown=progress)
             seen = look(measuring, data, batches, wanted, seconds)
-        tables, summaries = _lay_out(seen, data, batches, wanted)
-    arguments: dict[str, Argument] = {
-        "objectives": " ".join(choice.objectives), "grid": " ".join(grid), "horizon": ",".join(map(str, horizon)),
-        "margin_gain": margin_gain, "rollout_pairs": rollout_pairs,
-        "probe_fraction": probe_fraction if probe is None else None, "per_pair": per_pair,
-        "verify": " ".join(wanted.verify), "small_steps": small_steps, "update_batch_size": update_batch_size,
-        "micro_batch": micro_batch, "learning_rate": learning_rate, "max_length": max_length, "limit": limit,
-        "seed": seed,
-    }  # fmt: skip
-    facts = ComparisonFacts(
-        COMPARISON_FORMAT, datetime.now(UTC).isoformat(timespec="seconds"), command, versions(), arguments, data.facts,
-        data.probe_facts, about, len(batches), seen.ground.counts, TEXT_LIMIT, summaries, dict(seen.choice.left_out),
-        _without_gain(summaries), seen.how, seen.real_steps, seconds,
-    )  # fmt: skip
+        given: dict[str, Argument] = {
+            "grid": " ".join(grid), "probe_fraction": probe_fraction if probe is None else None, "limit": limit,
+            "update_batch_size": update_batch_size, "micro_batch": micro_batch, "max_length": max_length,
+        }  # fmt: skip
+        result = _record(seen, data, about, wanted, batches, arguments=given, command=command, seconds=seconds)
     measuring.checkpoint.clear()
+    return result
+
+
+def _record(
+    seen: Seen,
+    data: ComparisonData,
+    model: ModelFacts,
+    wanted: Wanted,
+    batches: Sequence[Sequence[int]],
+    *,
+    arguments: dict[str, Argument],
+    command: str | None,
+    seconds: dict[str, float],
+) -> Comparison:
+    tables, summaries = _lay_out(seen, data, batches, wanted)
+    facts = ComparisonFacts(
+        COMPARISON_FORMAT, datetime.now(UTC).isoformat(timespec="seconds"), command, versions(),
+        wanted.arguments() | arguments, data.facts, data.probe_facts, model, len(batches), seen.ground.counts,
+        TEXT_LIMIT, summaries, dict(seen.choice.left_out), _without_gain(summaries), seen.how, seen.real_steps,
+        seconds,
+    )  # fmt: skip
     return Comparison(*tables, facts)
 
 
-def _source(rows: Rows) -> PairSource:
-    return rows if isinstance(rows, PairSource) else pairs_in_memory(rows)
+def _measuring(
+    scorer: Scorer,
+    data: ComparisonData,
+    micro_batch: int | Literal["auto"],
+    reference: Reference,
+    checkpoint: Checkpoint,
+    *,
+    shown: bool,
+) -> Measuring:
+    memory = memory_budget(scorer.model.device) / 2
+    passes = pass_limit(scorer, (*data.training, *data.held_out), micro_batch, memory=memory)
+    return Measuring(scorer, passes, reference, memory, checkpoint, shown)
 
 
 def _lay_out(

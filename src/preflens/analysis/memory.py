@@ -1,6 +1,8 @@
 """How much goes into a forward pass, so that memory lasts."""
 
 import os
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -28,6 +30,25 @@ def memory_budget(device: torch.device) -> float:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
     except (ValueError, OSError, AttributeError):
         return _UNKNOWN / 2
+
+
+def pass_limit(
+    scorer: Scorer, pairs: Sequence[TokenizedPair], micro_batch: int | Literal["auto"], *, memory: float
+) -> PassLimit:
+    """Settle how much goes into a forward pass.
+
+    Args:
+        scorer: the policy; left as it was found.
+        pairs: all there will be, at least one.
+        micro_batch: pairs in a pass, or `auto` for what memory allows.
+        memory: bytes that the activations of a pass may take.
+
+    Returns:
+        The limit.
+    """
+    if micro_batch != "auto":
+        return PassLimit(pairs=micro_batch)
+    return limit_for(scorer, max(pairs, key=lambda pair: pair.longest), memory=memory)
 
 
 def limit_for(scorer: Scorer, longest: TokenizedPair, *, memory: float) -> PassLimit:

@@ -33,6 +33,9 @@ class PairSource:
     noted: Mapping[str, int]
 
 
+Pairs = PairSource | Iterable[Mapping[str, object] | PreferencePair]
+
+
 def read_pairs(
     data: str | Path, *, split: str | None = None, config: str | None = None, on_bad_row: OnBadRow = "stop"
 ) -> PairSource:
@@ -70,6 +73,18 @@ def check_data(data: str | Path) -> None:
     """
     if not Path(data).exists() and _looks_like_a_file(str(data)):
         raise InputError(f"There is no file or folder `{data}`.")
+
+
+def pair_source(pairs: Pairs) -> PairSource:
+    """Take pairs in any of the forms they come in.
+
+    Args:
+        pairs: what `read_pairs` returned, or rows in TRL's columns (a list of dicts, a `datasets.Dataset`).
+
+    Returns:
+        The pairs and what became of the other rows.
+    """
+    return pairs if isinstance(pairs, PairSource) else pairs_in_memory(pairs)
 
 
 def pairs_in_memory(rows: Iterable[Mapping[str, object] | PreferencePair], *, name: str = "memory") -> PairSource:

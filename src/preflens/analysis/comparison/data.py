@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from transformers import PreTrainedTokenizerBase
 
-from preflens.analysis.batches import sample_pairs, update_batches
+from preflens.analysis.batches import longest_first, sample_pairs, update_batches
 from preflens.analysis.comparison.held_out import split_pairs, without_training_pairs
 from preflens.analysis.provenance import data_facts
 from preflens.language_models.fingerprints import pairs_fingerprint
@@ -40,8 +40,7 @@ class ComparisonData:
         Returns:
             Positions of each batch's pairs, the longest first.
         """
-        batches = update_batches(len(self.training), size=size, seed=seed)
-        return [sorted(batch, key=lambda i: -self.training[i].longest) for batch in batches]
+        return longest_first(update_batches(len(self.training), size=size, seed=seed), self.training)
 
 
 def comparison_data(

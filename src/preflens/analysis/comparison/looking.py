@@ -18,6 +18,7 @@ from preflens.analysis.geometry import BatchGeometry
 from preflens.analysis.progress import progress_bar, timed
 from preflens.objectives.base import Objective
 from preflens.records.comparison_facts import RealSteps, Trajectory
+from preflens.records.facts import Argument
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,15 @@ class Wanted:
     verify: Mapping[str, Objective]
     small_steps: int
     seed: int
+
+    def arguments(self) -> dict[str, Argument]:
+        """Return all of it for the record."""
+        return {
+            "objectives": " ".join(self.choice.objectives), "learning_rate": self.learning_rate,
+            "horizon": ",".join(map(str, self.horizon)), "margin_gain": self.margin_gain,
+            "rollout_pairs": self.rollout_pairs, "per_pair": self.per_pair, "verify": " ".join(self.verify),
+            "small_steps": self.small_steps, "seed": self.seed,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)
