@@ -178,14 +178,13 @@ def _outer_along(factor: Outer, updates: Sequence[Update]) -> Float64[Tensor, "u
 
 def _formed_along(factor: Outer, updates: Sequence[Update]) -> Float64[Tensor, "update response"]:
     """Form the gradients a block of outputs at a time, and meet all updates with them."""
-    weights = torch.stack([u[0].to(factor.inputs) for u in updates])  # [update, out, in], or [update, in, out]
-    weights = weights.mT if factor.input_first else weights
+    weights = [u[0].T if factor.input_first else u[0] for u in updates]  # [out, in], and never all of one again
     total = torch.zeros(len(updates), len(factor.inputs), dtype=torch.float64, device=factor.inputs.device)
     step = max(1, _BLOCK // (len(factor.inputs) * factor.inputs.shape[2]))
     for start in range(0, factor.grads.shape[2], step):
         here = slice(start, start + step)
         block = torch.bmm(factor.grads[:, :, here].mT, factor.inputs).flatten(1)  # [response, out block · in]
-        update = weights[:, here].flatten(1)
+        update = torch.stack([w[here].to(block).flatten() for w in weights])
         for one, other in zip(update.split(PIECE, 1), block.split(PIECE, 1), strict=True):
             total += one @ other.T
     if factor.with_bias:

@@ -165,24 +165,30 @@ def changes_along(
 
     Args:
         kept: gradients of passes over the same parameters.
-        updates_of: makes the updates of one parameter, in its shape; asked once a parameter (twice for that of a head
-            that is tied to something else), so that no update of all parameters has to exist.
+        updates_of: makes the updates of one parameter, in its shape; asked once a parameter, so that no update of all
+            parameters has to exist.
         directions: how many updates it makes.
 
     Returns:
         For each pass ⟨∇a_i, update⟩, the first-order change of every log-prob; nats for each unit of the updates.
     """
     found = [torch.zeros(directions, len(k.logps), dtype=torch.float64, device=k.logps.device) for k in kept]
-    for key in dict.fromkeys(key for k in kept for key in k.factors):
-        updates = list(zip(*(updates_of(p) for p in key), strict=True))
-        for total, each in zip(found, kept, strict=True):
+    heads = [torch.zeros_like(total) for total in found]
+    for key in _keys(kept):
+        made = {p: updates_of(p) for p in key}
+        updates = list(zip(*made.values(), strict=True))
+        for total, head, each in zip(found, heads, kept, strict=True):
             for factor in each.factors.get(key, []):
                 total += along(factor, updates)
-    heads = dict.fromkeys(p for k in kept for p in k.head_parameters if p is not None)
-    moved = {p: updates_of(p) for p in heads}
-    whole = []
-    for total, each in zip(found, kept, strict=True):
-        own = each.head_parameters
-        head = each.along_head([[None if p is None else moved[p][k] for p in own] for k in range(directions)])
-        whole.append(each.unscaled(total) + head)
-    return whole
+            own = [p if p in made else None for p in each.head_parameters]
+            if any(p is not None for p in own):
+                head += each.along_head([[None if p is None else made[p][k] for p in own] for k in range(directions)])
+    return [each.unscaled(total) + head for total, head, each in zip(found, heads, kept, strict=True)]
+
+
+def _keys(kept: Sequence[KeptGradients]) -> list[Key]:
+    """Every parameter once: those that are treated together, and heads that nothing else uses."""
+    keys = dict.fromkeys(key for k in kept for key in k.factors)
+    covered = {p for key in keys for p in key}
+    heads = dict.fromkeys(p for k in kept for p in k.head_parameters if p is not None and p not in covered)
+    return [*keys, *((p,) for p in heads)]

@@ -13,6 +13,9 @@ from torch import Tensor, nn
 
 from preflens.errors import UnsupportedModelError
 
+# Optimizers that never write to a gradient: it need not be copied for them.
+_READ_GRADIENTS_ONLY = (torch.optim.AdamW, torch.optim.Adam, torch.optim.SGD)
+
 
 class NextStep:
     """The update that the next `optimizer.step()` will make, one parameter at a time.
@@ -67,7 +70,8 @@ class NextStep:
         if group is None or parameter.grad is None:
             return torch.zeros_like(parameter)
         moved = parameter.detach().clone().requires_grad_()
-        moved.grad = parameter.grad.detach().clone()
+        reads_only = type(self._optimizer) in _READ_GRADIENTS_ONLY
+        moved.grad = parameter.grad.detach() if reads_only else parameter.grad.detach().clone()
         self._twin(group, parameter, moved).step()
         self._expected[parameter] = _checksums(moved)
         return moved.detach() - parameter.detach()
