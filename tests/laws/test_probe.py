@@ -380,3 +380,16 @@ def test_responses_without_a_scored_token_are_left_out(tmp_path):
         trainer.data_collator = without_responses
         trainer.train()
         assert trainer.state.global_step == len(empty) // 8
+
+
+def test_on_a_mitigated_run_forecasts_hold_and_nothing_is_said_about_the_loss_that_is_not_followed(tmp_path, caplog):
+    callback = PreflensCallback(every=1, max_overhead=None, probe_pairs=3)
+    own = {"mitigation": "normalized", "objective": "dpo", "callbacks": [callback]}
+    changes = {"optim": "sgd", "learning_rate": 1e-3, "max_steps": 2}
+    trainer = make_trainer(tmp_path, trainer=PreferenceTrainer, **own, **changes)
+    trainer.train()
+    assert "other terms" not in caplog.text
+    assert not logged(trainer, "share_intended")
+    assert not logged(trainer, "probe_share_intended")
+    for forecast, fact in zip(logged(trainer, "optimizer_chosen"), logged(trainer, "fact_chosen"), strict=True):
+        assert forecast == pytest.approx(fact, rel=0.05)

@@ -1,6 +1,7 @@
 """Books of one or several passes, closed: the Gram of all of their responses, and the gradient of a weighted sum."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float64
@@ -9,10 +10,9 @@ from torch import Tensor, nn
 from preflens.errors import AuditError
 from preflens.gram.bookkeeping import Books
 from preflens.gram.products.joined import join_responses
-from preflens.gram.products.layout import Layout
-from preflens.gram.products.modes import BatchMode, Use, products_of
-from preflens.gram.softmax_head import BatchHead
+from preflens.gram.products.modes import Use
 from preflens.gram.softmax_rows import SoftmaxRows
+from preflens.gram.stored import table_of
 from preflens.gram.streamed import Key
 from preflens.gram.weighted import weighted_head, weighted_sum
 from preflens.types import BatchGram
@@ -46,7 +46,7 @@ def window_gram(books: Sequence[Books]) -> BatchGram:
     Returns:
         The Gram; the chosen responses of all passes first, in their order.
     """
-    total = sum(table_of(books, key) for key in keys_of(books))
+    total = sum(parameter_gram(books, key) for key in keys_of(books))
     assert isinstance(total, Tensor)
     order = chosen_first(books).to(total.device)
     return BatchGram(total[order][:, order].cpu(), torch.zeros(len(order), dtype=torch.float64))
@@ -66,7 +66,7 @@ def chosen_first(books: Sequence[Books]) -> Tensor:
     return torch.cat([part.chunk(2)[side] for side in (0, 1) for part in numbers])
 
 
-def table_of(books: Sequence[Books], key: Key) -> Float64[Tensor, "response response"]:
+def parameter_gram(books: Sequence[Books], key: Key) -> Float64[Tensor, "response response"]:
     """Multiply the gradients of one parameter (or of weight and bias together).
 
     Args:
@@ -79,14 +79,7 @@ def table_of(books: Sequence[Books], key: Key) -> Float64[Tensor, "response resp
     counts = [len(_sent(each)) for each in books]
     passes = [each.uses.get(key, []) for each in books]
     uses = passes[0] if len(books) == 1 else join_responses(passes, counts, numel=sum(p.numel() for p in key))
-    heads = [use for use in uses if isinstance(use, SoftmaxRows)]
-    total: Tensor = torch.zeros(2 * (sum(counts),), dtype=torch.float64, device=key[0].device)
-    for rows in heads:
-        collector = BatchHead(rows.head, bias=False)
-        for here, gradient in _slices(books, rows):
-            collector.visit(0, rows, here, gradient)
-        total += collector.products
-    return total + products_of(uses, BatchMode(Layout(sum(counts)))) if len(heads) < len(uses) else total
+    return table_of(uses, sum(counts), partial(_slices, books))
 
 
 def gradients(books: Sequence[Books], weights: Weights) -> Iterator[tuple[Key, list[Tensor]]]:

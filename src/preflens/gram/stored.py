@@ -1,6 +1,6 @@
 """The Gram of responses that do not fit into one pass: factors are kept from pass to pass and multiplied at the end."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from jaxtyping import Float, Float64
@@ -20,6 +20,7 @@ from preflens.gram.softmax_rows import SoftmaxRows
 from preflens.types import HeadInput
 
 Key = tuple[nn.Parameter, ...]
+Slices = Iterator[tuple[slice, Tensor]]
 
 
 class Stored:
@@ -79,7 +80,7 @@ class Stored:
         for key in list(self._uses):
             passes = self._uses.pop(key)  # its memory is free as soon as it is multiplied
             passes += [[] for _ in range(len(responses) - len(passes))]
-            table = _table(join_responses(passes, responses, numel=sum(p.numel() for p in key)), sum(responses))
+            table = table_of(join_responses(passes, responses, numel=sum(p.numel() for p in key)), sum(responses))
             block = self._owners.block_of[key[0]]
             before = found[block]
             found[block] = table if before is None else before + table
@@ -146,17 +147,27 @@ def _chosen_first(
     return [None if t is None else t[order][:, order] for t in tables], torch.cat(list(logps))[order]
 
 
-def _table(uses: list[Use], responses: int) -> Tensor:
-    """The Gram of one parameter's gradients, the head's own part among it."""
-    mode = BatchMode(Layout(responses))
+def table_of(
+    uses: list[Use], responses: int, slices_of: Callable[[SoftmaxRows], Slices] = SoftmaxRows.gradients
+) -> Float64[Tensor, "response response"]:
+    """Multiply one parameter's gradients with each other, the head's own part among them.
+
+    Args:
+        uses: all parts of the gradient.
+        responses: how many.
+        slices_of: yields u of a head's rows for slices of the vocabulary, where somebody has kept it.
+
+    Returns:
+        The Gram.
+    """
     heads = [u for u in uses if isinstance(u, SoftmaxRows)]
-    total = torch.zeros(responses, responses, dtype=torch.float64, device=_device(uses))
+    total: Tensor = torch.zeros(responses, responses, dtype=torch.float64, device=_device(uses))
     for rows in heads:
         collector = BatchHead(rows.head, bias=False)
-        for here, gradient in rows.gradients():
+        for here, gradient in slices_of(rows):
             collector.visit(0, rows, here, gradient)
-        total = total + collector.products
-    return total + products_of(uses, mode) if len(heads) < len(uses) else total
+        total += collector.products
+    return total + products_of(uses, BatchMode(Layout(responses))) if len(heads) < len(uses) else total
 
 
 def _device(uses: list[Use]) -> torch.device:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from preflens.errors import UnsupportedObjectiveError
 from preflens.gram.bookkeeping import Books, bookkeeping
-from preflens.gram.closing import add_to, check_norm, chosen_first, gradients, keys_of, table_of, window_gram
+from preflens.gram.closing import add_to, check_norm, chosen_first, gradients, keys_of, parameter_gram, window_gram
 from preflens.mitigations import CoefficientMap, Mitigated, MovingAverages
 from preflens.types import BatchGram, PairCoefficients, PairGram
 
@@ -100,7 +100,7 @@ class MitigatedSteps:
         self._checked += 1
         for number, (key, found) in enumerate(gradients(books, weights)):
             if number == checked:
-                check_norm(_squared(found), table_of(books, key), weights, dtype)
+                check_norm(_squared(found), parameter_gram(books, key), weights, dtype)
             add_to(key, found)
 
     def _write_checking_all(

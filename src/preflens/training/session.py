@@ -33,6 +33,8 @@ class Session:
         held_out: the part of the fixed pairs that this process looks at.
         coefficients: of held-out pairs.
         share: of this process's loss in the step: 1 over the number of processes.
+        mitigated: whether the step is another one than the loss asks for, so that what the loss sends back to a
+            response says nothing about it.
     """
 
     model: nn.Module
@@ -40,6 +42,7 @@ class Session:
     held_out: tuple[TokenizedPair, ...]
     coefficients: HeldOutCoefficients
     share: float = 1.0
+    mitigated: bool = False
     _watch: Watch | None = field(default=None, init=False)
     _trusted: bool | None = field(default=None, init=False)
     _step: NextStep | None = field(default=None, init=False)
@@ -50,7 +53,7 @@ class Session:
     def watch(self) -> None:
         """Begin to note the batches of a step."""
         self.forget()
-        head = None if self._trusted is False else self.looker.scorer.head
+        head = None if self._trusted is False or self.mitigated else self.looker.scorer.head
         self._watch = Watch(self.model, head, memory=self.looker.budget())
 
     def next_micro_batch(self) -> None:
@@ -79,7 +82,7 @@ class Session:
         seen = [m for m in self._watch.micro_batches if m.complete]
         parts = [(m.pairs(), self._if_trusted(m)) for m in seen]
         pairs = [pair for part, _ in parts for pair in part]
-        coefficients = step_coefficients(seen, self.share)
+        coefficients = None if self.mitigated else step_coefficients(seen, self.share)
         if not self._watch.micro_batches:
             raise UnsupportedModelError(
                 "No batch of this step went through the model where the probe looks: TRL's fused head was not used."
@@ -92,7 +95,7 @@ class Session:
         here = {"batch": slice(0, len(pairs)), "probe": slice(len(pairs), None)}
         self._looks = {name: whole.part(part) for name, part in here.items() if whole.pairs[part]}
         self._know("batch", coefficients)
-        if fixed:
+        if fixed and not self.mitigated:
             look = self._looks["probe"]
             self._know("probe", self.coefficients(fixed, look.chosen_logp, look.rejected_logp))
         if not step.foretold:

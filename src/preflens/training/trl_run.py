@@ -47,7 +47,8 @@ def make_session(
     looker = Looker(scorer, trainer.accelerator.autocast, memory)
     loss = HeldOutLoss(trainer, looker, held_out, fresh=fresh)
     looker.limit = None  # found while gradients and optimizer state took no memory yet
-    return Session(model, looker, held_out, loss, share)
+    mitigated = getattr(trainer, "_mitigating", None) is not None
+    return Session(model, looker, held_out, loss, share, mitigated)
 
 
 def refuse_what_cannot_be_watched(trainer: Any) -> None:  # noqa: ANN401  # as above
