@@ -107,9 +107,12 @@ def score_once(head: HeadInput) -> tuple[SoftmaxRows, Float[Tensor, "scored_toke
     scores, slope = scores_of(cut, slice(None))
     targets = head.targets[:, None]
     target_score = scores.gather(1, targets)
-    token_logps = torch.log_softmax(scores, 1)
-    rows = SoftmaxRows(cut, (target_score - token_logps.gather(1, targets)).squeeze(1), target_score.squeeze(1))
-    gradient = token_logps.exp_().neg_()
+    # In place, where a softmax would write another matrix as large.
+    peak = scores.amax(1, keepdim=True)
+    gradient = scores.sub_(peak).exp_()
+    total = gradient.sum(1, keepdim=True)
+    rows = SoftmaxRows(cut, (peak + total.log()).squeeze(1), target_score.squeeze(1))
+    gradient.div_(total.neg_())
     gradient.scatter_add_(1, targets, gradient.new_ones(targets.shape))
     return rows, gradient if slope is None else gradient.mul_(slope)
 

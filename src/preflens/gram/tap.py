@@ -126,14 +126,14 @@ class _Frame:
     sink: Callable[[Call], None]
     leaves: list[Any]  # Any: whatever modules take; None where a tensor belongs
     places: list[int]
-    structure: pytree.TreeSpec
+    structure: pytree.TreeSpec | None  # None for a single tensor, the common case: trees cost more than they look
 
     def receive(self, saved: tuple[Tensor, ...], gradients: tuple[Tensor | None, ...]) -> None:
         """Fill in the tensors and hand the call over."""
         filled = list(self.leaves)
         for place, tensor in zip(self.places, saved[: len(self.places)], strict=True):
             filled[place] = tensor
-        args, kwargs = pytree.tree_unflatten(filled, self.structure)
+        args, kwargs = ((filled[0],), {}) if self.structure is None else pytree.tree_unflatten(filled, self.structure)
         self.sink(Call(self.module, args, kwargs, saved[len(self.places) :], gradients))
 
 
@@ -147,11 +147,11 @@ def _tapped(
     anchor: Tensor | None,
     keep: bool,
 ) -> object:
-    leaves, structure = pytree.tree_flatten((args, kwargs))
+    leaves, structure = _flat((args, kwargs), args[0] if len(args) == 1 and not kwargs else None)
     places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)]
     inputs = [leaves[i].detach() for i in places]
     bare = [None if isinstance(leaf, Tensor) else leaf for leaf in leaves]
-    out_leaves, out_structure = pytree.tree_flatten(output)
+    out_leaves, out_structure = _flat(output, output)
     out_places = [i for i, leaf in enumerate(out_leaves) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
     if not out_places:
         raise UnsupportedModelError(
@@ -165,7 +165,12 @@ def _tapped(
     )
     for place, tensor in zip(out_places, tapped, strict=True):
         out_leaves[place] = tensor
-    return pytree.tree_unflatten(out_leaves, out_structure)
+    return out_leaves[0] if out_structure is None else pytree.tree_unflatten(out_leaves, out_structure)
+
+
+def _flat(tree: object, alone: object) -> tuple[list[Any], pytree.TreeSpec | None]:
+    """Leaves of a tree and its structure; None where a single tensor is all there is."""
+    return ([alone], None) if isinstance(alone, Tensor) else pytree.tree_flatten(tree)
 
 
 class _Tap(torch.autograd.Function):
