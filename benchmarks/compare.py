@@ -42,7 +42,7 @@ def random_pairs(vocabulary: int, count: int) -> list[TokenizedPair]:
 def first(choice: Choice, training: Training, products: torch.Tensor, pairs: list[TokenizedPair]) -> None:
     """Own pair and update batch of every objective, with table and summary."""
     batches = [list(part) for part in torch.arange(PAIRS).split(BATCH)]
-    steps = first_steps(choice.objectives, training, products)
+    steps = first_steps(choice.objectives, training, products, choice.mitigations)
     own, outcomes = own_steps(list(choice.objectives), steps, training, learning_rate=RATE)
     compare_table(steps, own, outcomes, pairs, batches, learning_rate=RATE)
     summarize(choice.objectives, steps, training, outcomes, learning_rate=RATE, gridded=choice.gridded,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import cycle, islice
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float64, Int
 from torch import Tensor
 
 from preflens.errors import NumericalError, UnsupportedObjectiveError
@@ -269,17 +269,40 @@ def follow(
             f"A rollout follows log-probs of whole responses, and objective `{objective.name}` also uses: "
             f"{', '.join(beyond)}. Take real steps instead."
         )
-    whole, count, now = gram.total(), gram.pairs, logps.double()
-    places = [torch.tensor(b) for b in ([range(count)] if batches is None else batches)]
+    whole, now = gram.total(), logps.double()
+    places = [torch.tensor(b) for b in ([range(gram.pairs)] if batches is None else batches)]
     values = torch.stack([now.chosen, now.rejected])
     for here in cycle(places):
         yield values
-        coefficients = objective.coefficients(now.take(here))
-        rows = torch.cat([here, here + count])
-        if through is not None:
-            coefficients = through(coefficients, BatchGram(whole.matrix[rows][:, rows], values.flatten()[rows]))
-        change = learning_rate / len(here) * (whole.matrix[:, rows] @ coefficients.signed())
-        values = values + change.reshape(2, -1)
+        values = values + learning_rate * step_change(whole, now, objective, here, through=through)
         if not bool(torch.isfinite(values).all()):
             raise NumericalError("A log-prob of the rollout is not finite: the steps are too large for this objective.")
         now = replace(now, chosen=values[0], rejected=values[1])
+
+
+def step_change(
+    gram: BatchGram,
+    logps: PairLogps,
+    objective: Objective,
+    here: Int[Tensor, " some"],
+    *,
+    through: CoefficientStep | None = None,
+) -> Float64[Tensor, "two pair"]:
+    """Predict what one plain step at learning rate 1 on the mean loss of some pairs does to all: G[:, b] c(a_b)/n.
+
+    Args:
+        gram: geometry of all pairs; blocks, if any, are added up.
+        logps: log-probs of all pairs, with what the objective needs beside them.
+        objective: the loss that is stepped.
+        here: positions of the n pairs that share the step.
+        through: changes the coefficients, as a mitigation does (`mitigations.what_if`).
+
+    Returns:
+        Change of chosen and of rejected log-probs, nats for each unit of the learning rate.
+    """
+    whole, coefficients = gram.total().matrix, objective.coefficients(logps.take(here))
+    rows = torch.cat([here, here + gram.pairs])
+    if through is not None:
+        values = torch.cat([logps.chosen, logps.rejected]).double()
+        coefficients = through(coefficients, BatchGram(whole[rows][:, rows], values[rows]))
+    return (whole[:, rows] @ coefficients.signed() / len(here)).reshape(2, -1)

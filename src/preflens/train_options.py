@@ -40,6 +40,8 @@ class TrainOptions:
     mitigation: str | None = _option(None, "Change every step so that chosen answers rise and rejected ones fall: "
         "`normalized`, `cone:floor=0.2`, `sparse_mask:kind=contrast` …; see docs/mitigations.md. Needs an "
         "`objective`.")  # fmt: skip
+    mitigation_probe: str | None = _option(None, "With `cone`: held-out pairs that no step is to harm: how many of "
+        "the evaluation data, or a file, folder or hub id. They cost a pass a step.")  # fmt: skip
     geometry_every: int | None = _option(None, "Log the gradient geometry of the batch every so many steps. "
         "Needs an `objective`.")  # fmt: skip
     probe_every: int = _option(10, "Forecast and check at most every so many steps; 0 for never.")

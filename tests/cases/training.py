@@ -30,7 +30,15 @@ def make_trainer(folder, *, trainer=DPOTrainer, model=None, reference=None, lora
         model, reference = policy_and_reference(lora=lora)
     own = {
         k: changes.pop(k)
-        for k in ("objective", "probe", "geometry_every", "replace_head", "mitigation", "mitigation_window")
+        for k in (
+            "objective",
+            "probe",
+            "geometry_every",
+            "replace_head",
+            "mitigation",
+            "mitigation_window",
+            "mitigation_probe",
+        )
         if k in changes
     }
     arguments = {

@@ -15,6 +15,8 @@ from preflens.language_models.batch import collate
 from preflens.language_models.logps import response_logps
 from preflens.language_models.parameters import observing
 from preflens.log_probs import PairLogps
+from preflens.mitigations import what_if
+from preflens.mitigations.parse import parse_mitigation
 from preflens.objectives.parse import resolve_objectives
 from preflens.types import BatchGram
 from tests.cases.comparisons import measuring, run, tokenized
@@ -101,7 +103,7 @@ def test_both_ways_to_single_held_out_pairs_are_brute_force(make, rtol, fit):
     with observing(model, "trainable"):
         ask, pairs, held_out = measuring(model), tokenized(TEXT_ROWS), tokenized(PROBE_ROWS)
         training = stack_batches(ask.geometry([pairs[:2], pairs[2:]]))
-        signed = first_steps(objectives, training, torch.zeros(2, 2, len(pairs), dtype=torch.float64)).signed
+        signed = first_steps(objectives, training, torch.zeros(2, 2, len(pairs), dtype=torch.float64), {}).signed
         passes = [ask.passes(pairs[:2]), ask.passes(pairs[2:])]
         ways = [way(passes, ask.passes(held_out), signed, fit=fit) for way in (stacked_directions, cross_gram)]
     expected = torch.stack(list(held_out_by_brute_force(model).values())) / RATE
@@ -214,3 +216,54 @@ def test_micro_batches_change_no_number_beyond_rounding(micro_batch):
     for one, other in zip(plain.facts.objectives, split.facts.objectives, strict=True):
         ends = [list(chain(*(t.heldout_chosen for t in o.trajectories))) for o in (one, other)]
         np.testing.assert_allclose(*ends, rtol=1e-8, atol=1e-16)
+
+
+WHAT_IFS = ("normalized", "band:margin=0.2", "reward_calibration", "cone", "controlled", "cone:strength=0")
+
+
+@pytest.mark.parametrize("mitigation", WHAT_IFS)
+def test_a_what_if_steps_with_the_coefficients_that_the_mitigation_makes_of_each_update_batch(mitigation):
+    found = run(objectives=("dpo", "slic"), mitigations=(mitigation,), learning_rate=RATE, seed=5)
+    assert [o.label for o in found.facts.objectives] == ["dpo", f"dpo+{mitigation}", "slic", f"slic+{mitigation}"]
+    rows, gram, logps = found.rows.to_pandas(), *brute_force(tiny_model())
+    numbers = {row["id"]: k for k, row in enumerate(TEXT_ROWS)}
+    pairs = found.pairs.to_pandas()
+    for name in ("dpo", "slic"):
+        own = rows[rows["objective"] == f"{name}+{mitigation}"].set_index("id")
+        (objective,), state = resolve_objectives([name]).values(), None
+        for _, batch in pairs.groupby("update_batch"):
+            here = torch.tensor([numbers[i] for i in batch["id"]])
+            both = torch.cat([here, here + gram.pairs])
+            part = BatchGram(gram.matrix[both][:, both], gram.logps[both])
+            made = parse_mitigation(mitigation).apply(objective.coefficients(logps.take(here)), part, state)
+            state = made.state
+            expected = (part.matrix @ made.coefficients.signed() * RATE / len(here)).reshape(2, -1)
+            there = own.loc[batch["id"]]
+            np.testing.assert_allclose(there["chosen_coefficient"], made.coefficients.chosen, rtol=1e-6)
+            np.testing.assert_allclose(there["batch_chosen_logp_change"], expected[0], rtol=1e-6, atol=1e-12)
+            np.testing.assert_allclose(there["batch_rejected_logp_change"], expected[1], rtol=1e-6, atol=1e-12)
+
+
+def test_normalized_steps_do_no_pair_of_their_own_any_harm_in_a_what_if():
+    found = run(objectives=("dpo", "dpop"), mitigations=("normalized",), learning_rate=RATE)
+    for o in found.facts.objectives:
+        if "+" in o.label:
+            assert o.outcomes["both_fall"] == o.outcomes["both_rise"] == o.outcomes["reversed"] == 0
+
+
+def test_the_rollout_of_a_what_if_goes_through_the_mitigation_and_strength_zero_through_nothing(ground):
+    objectives = dict(zip(("dpo", "same", "other"), 3 * list(resolve_objectives(["dpo"]).values()), strict=True))
+    maps = {"same": parse_mitigation("cone:strength=0"), "other": parse_mitigation("normalized")}
+    paths = trajectories(
+        objectives, ground.followed, learning_rate=1e-3, margin_gain=1.0, steps=(0, 1, 8), mitigations=maps
+    )
+    plain, same, other = ([p.heldout_chosen for p in paths[name]] for name in objectives)
+    assert plain == same
+    assert plain != other
+    for path in paths["other"][:1]:
+        expected = rollout(
+            ground.followed.geometry.gram, ground.followed.geometry.logps, objectives["dpo"], steps=8,
+            learning_rate=1e-3, batches=ground.followed.batches, through=what_if(maps["other"]),
+        )  # fmt: skip
+        moved = (expected.chosen - expected.chosen[0])[8, : ground.followed.training].mean()
+        assert path.train_chosen[-1] == pytest.approx(float(moved))

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from preflens import directional, pair_gram
+from preflens.gram import along
+from preflens.gram.changes import changes_along
 from preflens.gram.exact import exact_pair_gram
-from preflens.gram.kept import changes_along, keep_gradients
+from preflens.gram.kept import keep_gradients
 from preflens.language_models.heads import head_input, plain_head
 from preflens.language_models.logps import response_logps
 from tests.cases.language_models import MENAGERIE, tiny_model
@@ -30,13 +32,18 @@ def drawn_updates(model, count, seed=3):
     ]
 
 
+@pytest.fixture(params=[1 << 18, 50], ids=["whole", "in parts"], autouse=True)
+def parts(request, monkeypatch):
+    monkeypatch.setattr(along, "_PART", request.param)
+
+
 @pytest.mark.parametrize("kind", MENAGERIE)
 def test_kept_gradients_times_updates_are_the_directional_changes(kind):
     model = MENAGERIE[kind]()
     forward, updates = forward_of(model, batch_of(tokenized()[:2])), drawn_updates(model, 2)
     kept = keep_gradients(model, forward)
     place = {p: k for k, p in enumerate(p for p in model.parameters() if p.requires_grad)}
-    (found,) = changes_along([kept], lambda p: [u[place[p]] for u in updates], directions=2)
+    (found,) = changes_along([kept], lambda p, rows: [u[place[p]][rows] for u in updates], directions=2)
     torch.testing.assert_close(found, directional(model, forward, updates), rtol=1e-8, atol=1e-10)
     exact = exact_pair_gram(model, forward)
     torch.testing.assert_close(kept.pair_gram().inner_product, exact.inner_product, rtol=1e-6, atol=1e-8)
@@ -49,16 +56,17 @@ def test_several_passes_share_the_updates_and_ask_once_a_parameter():
     (update,) = drawn_updates(model, 1)
     place, asked = {p: k for k, p in enumerate(model.parameters())}, []
 
-    def update_of(parameter):
-        asked.append(parameter)
-        return [update[place[parameter]]]
+    def update_of(parameter, rows):
+        asked.append((parameter, torch.arange(len(parameter))[rows].tolist()))
+        return [update[place[parameter]][rows]]
 
     found = changes_along(kept, update_of, directions=1)
     for batch, changes in zip(batches, found, strict=True):
         torch.testing.assert_close(
             changes, directional(model, forward_of(model, batch), [update]), rtol=1e-8, atol=1e-10
         )
-    assert len(asked) == len(set(map(id, asked))) == len(place)  # the tied head's weight too
+    rows = sorted((place[p], row) for p, rows in asked for row in rows)
+    assert rows == [(k, row) for p, k in place.items() for row in range(len(p))]  # the tied head's weight once, too
 
 
 def test_gradients_stay_those_of_the_weights_they_were_taken_at():
@@ -71,7 +79,7 @@ def test_gradients_stay_those_of_the_weights_they_were_taken_at():
         for p in model.parameters():
             p.add_(0.1)
     place = {p: k for k, p in enumerate(model.parameters())}
-    (after,) = changes_along([kept], lambda p: [update[place[p]]], directions=1)
+    (after,) = changes_along([kept], lambda p, rows: [update[place[p]][rows]], directions=1)
     torch.testing.assert_close(after, before, rtol=1e-8, atol=1e-10)
     assert not torch.allclose(directional(model, forward, [update]), before)
     assert pair_gram(model, forward).inner_product.item() != kept.pair_gram().inner_product.item()

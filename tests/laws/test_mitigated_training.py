@@ -6,15 +6,19 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
+from preflens import directional
 from preflens.errors import AuditError, InputError, UnsupportedModelError
 from preflens.gram import closing
 from preflens.gram.exact import exact_batch_gram
-from preflens.language_models.batch import PairBatch
+from preflens.language_models.batch import PairBatch, collate
 from preflens.language_models.logps import response_logps
+from preflens.mitigations import LearnedMasks, MovingAverages
 from preflens.mitigations.parse import parse_mitigation
 from preflens.objectives import dpo
-from preflens.training import PreferenceTrainer, mitigating
+from preflens.training import PreferenceTrainer, mitigating, remembered
+from preflens.training.held_out import held_out_pairs
 from preflens.types import PairCoefficients
+from tests.cases.language_models import tiny_tokenizer
 from tests.cases.training import final_state, make_trainer, policy_and_reference
 
 MAPS = ("normalized", "normalized:scale=shared", "band", "reward_calibration", "cone", "controlled")
@@ -40,12 +44,14 @@ class Noting(PreferenceTrainer):
         return super().training_step(model, inputs, *rest)
 
 
-def run(folder, *, steps=1, **changes):
+def make(folder, *, steps=1, **changes):
+    own = {"objective": "dpo:beta=1", "learning_rate": 3e-3, "max_steps": steps, "max_grad_norm": 0}
+    return make_trainer(folder, trainer=Noting, **(own | changes))
+
+
+def run(folder, **changes):
     watch = Gradients()
-    trainer = make_trainer(
-        folder, trainer=Noting, max_steps=steps, max_grad_norm=0, callbacks=[watch],
-        **({"objective": "dpo:beta=1", "learning_rate": 3e-3} | changes),
-    )  # fmt: skip
+    trainer = make(folder, callbacks=[watch], **changes)
     trainer.train()
     return trainer, watch.found
 
@@ -185,13 +191,15 @@ def test_what_really_moved_is_logged(tmp_path):
         ({"objective": "dpo@ld:alpha=0.5"}, "weigh tokens"),
         ({"replace_head": False}, "needs `replace_head`"),
         ({"geometry_every": 1}, "logged anyway"),
+        ({"mitigation_probe": 2}, "is for the mitigation `cone`"),
+        ({"mitigation": "cone", "mitigation_probe": 0}, "found no pairs"),
         ({"gradient_checkpointing_kwargs": {"use_reentrant": True}}, "reentrant"),
     ],
     ids=str,
 )
 def test_what_does_not_go_together_with_a_mitigation_is_refused(changes, message, tmp_path):
     with pytest.raises(InputError, match=message):
-        run(tmp_path, mitigation="normalized", **changes)
+        run(tmp_path, **({"mitigation": "normalized"} | changes))
 
 
 def test_the_coefficient_at_the_reference_is_half_of_beta():
@@ -200,3 +208,54 @@ def test_the_coefficient_at_the_reference_is_half_of_beta():
 
     logps = drawn_logps(spread=0.0)
     torch.testing.assert_close(dpo(beta=1.0).coefficients(logps).chosen, torch.full((32,), 0.5, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("changes", [{}, {"gradient_accumulation_steps": 2, "mitigation_window": True}], ids=str)
+def test_a_cone_keeps_held_out_pairs_from_harm_too(changes, tmp_path):
+    other = [{"prompt": "over the hill", "chosen": f" green and {w}", "rejected": f" blue {w}"} for w in ("ran", "no")]
+    trainer, (found,) = run(tmp_path, mitigation="cone:floor=0.3", mitigation_probe=other, **changes)
+    _, (without,) = run(tmp_path / "b", mitigation="cone:floor=0.3", **changes)
+    model, _ = policy_and_reference()
+    batch = collate(held_out_pairs(other, None, tiny_tokenizer(), max_length=64), pad_token_id=0)
+    for gradient, harmed in ((found, False), (without, True)):
+        change = directional(model.eval(), lambda: response_logps(model, batch), [[-g for g in gradient]])[0]
+        chosen, rejected = change.chunk(2)
+        assert bool((chosen > 0).all() and (rejected < 0).all()) is not harmed
+    assert trainer.state.log_history[0]["mitigation/floors_met"] == 1
+
+
+@pytest.mark.parametrize("text", ["reward_calibration", "sparse_mask:kind=learned", "splitting:kind=sequential"])
+def test_a_resumed_run_remembers_what_the_mitigation_knew(text, tmp_path):
+    whole, _ = run(tmp_path / "a", steps=4, mitigation=text)
+    cut, _ = run(tmp_path / "b", steps=4, mitigation=text, save_strategy="steps", save_steps=2)
+    again = make(tmp_path / "c", steps=4, mitigation=text)
+    again.train(resume_from_checkpoint=str(tmp_path / "b" / "checkpoint-2"))
+    for other in (cut, again):
+        assert all(torch.equal(a, b) for a, b in zip(final_state(whole)[0], final_state(other)[0], strict=True))
+
+
+def test_a_damaged_memory_is_refused_by_name(tmp_path):
+    (tmp_path / remembered.FILE).write_bytes(b"no tensors")
+    with pytest.raises(InputError, match="Delete it to begin its memory anew"):
+        remembered.load_memory(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "memory",
+    [
+        MovingAverages({"S_w": 0.1, "D_l": -3.0}, 7),
+        LearnedMasks({"a.b": (torch.tensor([0.5, 1.0], dtype=torch.float64), torch.zeros(0, dtype=torch.float64))}, 3),
+        LearnedMasks({}, 5),
+    ],
+    ids=str,
+)
+def test_what_is_remembered_comes_back_to_the_last_bit(memory, tmp_path):
+    remembered.save_memory(memory, tmp_path)
+    found = remembered.load_memory(tmp_path)
+    assert (type(found), found.updates) == (type(memory), memory.updates)
+    if isinstance(memory, MovingAverages):
+        assert found.logs == memory.logs
+    else:
+        assert found.masks.keys() == memory.masks.keys()
+        for key, masks in memory.masks.items():
+            assert all(torch.equal(a, b) for a, b in zip(masks, found.masks[key], strict=True))

@@ -27,6 +27,7 @@ from preflens.language_models.loading import padding_token_id
 from preflens.language_models.model import LanguageModel, Reference, check_rows_are_independent
 from preflens.language_models.parameters import observing
 from preflens.language_models.reading import Pairs, pair_source
+from preflens.mitigations import Mitigation
 from preflens.objectives.base import Objective
 from preflens.records.comparison import Comparison
 from preflens.records.comparison_facts import COMPARISON_FORMAT, ComparisonFacts, ObjectiveComparison
@@ -41,6 +42,7 @@ def compare(
     *,
     objectives: Sequence[str | Objective] = ("all",),
     grid: Sequence[str] = (),
+    mitigations: Sequence[str | Mitigation] = (),
     probe: Pairs | None = None,
     probe_fraction: float = 0.2,
     horizon: Sequence[int] = (1, 10, 100),
@@ -75,6 +77,8 @@ def compare(
         pairs: rows in TRL's columns, or what `read_pairs` returned.
         objectives: names of the table with optional parameters, or objectives; `all` for every entry that can be used.
         grid: one text a parameter, `OBJECTIVE.PARAMETER=VALUE,VALUE`; all combinations are compared too.
+        mitigations: what-ifs: every named objective (`dpo` where only `all` is asked for), its steps passed through
+            each of these, beside the plain one. Maps of coefficients only; none knows the held-out pairs.
         probe: held-out pairs; those that are training pairs are dropped and counted.
         probe_fraction: without `probe`, the share of the pairs to hold out, whole prompts at a time.
         horizon: after how many steps to look at the rollout.
@@ -101,7 +105,7 @@ def compare(
     Returns:
         Tables and facts; see `Comparison`.
     """
-    choice = choose_objectives(objectives, grid, reference=reference)
+    choice = choose_objectives(objectives, grid, reference=reference).with_mitigations(mitigations)
     check_rows_are_independent(model)
     length = usable_length(model, max_length)
     check_arguments(

@@ -31,6 +31,14 @@ Grid = Annotated[
         rich_help_panel=_WHAT,
     ),
 ]
+Mitigation = Annotated[
+    list[str],
+    Option(
+        help="What if the steps went through this? `normalized`, `band:margin=0.2`, … For every objective that is "
+        "named, or for `dpo`. Repeat for more.",
+        rich_help_panel=_WHAT,
+    ),
+]
 PerPair = Annotated[bool, Option("--per-pair", help="Also predict every single held-out pair.", rich_help_panel=_WHAT)]
 Probe = Annotated[
     str | None,
@@ -78,6 +86,7 @@ def compare(
     out: options.Out,
     objectives: Objectives = "all",
     grid: Grid = [],  # noqa: B006  # typer copies it
+    mitigation: Mitigation = [],  # noqa: B006  # the same
     probe: Probe = None,
     probe_fraction: ProbeFraction = 0.2,
     horizon: Horizon = "1,10,100",
@@ -119,16 +128,17 @@ def compare(
     from preflens.objectives.grid import split_objectives
 
     quiet_libraries()
-    choose_objectives(split_objectives(objectives), grid, reference="none" if reference == "none" else "self")
+    choice = choose_objectives(split_objectives(objectives), grid, reference="none" if reference == "none" else "self")
+    choice.with_mitigations(mitigation)
     check_model_folder(model)
     pairs = read_pairs(data, split=split, config=config, on_bad_row=on_bad_row.value)
     held_out = None if probe is None else read_pairs(probe, split=probe_split, on_bad_row=on_bad_row.value)
     tokenizer = load_tokenizer(model, revision=revision, chat_template=chat_template)
     result = run(
         load_model(model, revision=revision, adapter=adapter, dtype=dtype.value, device=device), tokenizer, pairs,
-        objectives=split_objectives(objectives), grid=grid, probe=held_out, probe_fraction=probe_fraction,
-        horizon=steps, margin_gain=margin_gain, rollout_pairs=rollout_pairs, per_pair=per_pair,
-        verify=split_objectives(verify) if verify else [], small_steps=small_steps,
+        objectives=split_objectives(objectives), grid=grid, mitigations=mitigation, probe=held_out,
+        probe_fraction=probe_fraction, horizon=steps, margin_gain=margin_gain, rollout_pairs=rollout_pairs,
+        per_pair=per_pair, verify=split_objectives(verify) if verify else [], small_steps=small_steps,
         reference=load_reference(reference or ("adapter-off" if adapter else "self"), dtype=dtype.value, device=device),
         parameters=parameters or ("lora" if adapter else "all"), update_batch_size=update_batch_size,
         micro_batch=passes, learning_rate=learning_rate, max_length=max_length, limit=limit, seed=seed,

@@ -12,24 +12,19 @@ from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from preflens.errors import InputError
+from preflens.gram.along import Update, along, slice_along
 from preflens.gram.coverage import audit, audited
 from preflens.gram.outcome import Forward
 from preflens.gram.owners import Owners, find_owners
 from preflens.gram.passes import run_pass
-from preflens.gram.products.factors import Factor, Flat, Lookup, Outer, PerResponse
+from preflens.gram.products.factors import Factor, Outer
 from preflens.gram.products.layout import Layout, layout_of
 from preflens.gram.products.modes import PairMode
-from preflens.gram.products.pairs import PIECE
 from preflens.gram.rules import Claim
 from preflens.gram.softmax_head import head_pass
 from preflens.gram.softmax_rows import SoftmaxRows
 from preflens.gram.streamed import Streamed
 from preflens.types import HeadInput
-
-Update = Sequence[Tensor]  # one tensor a trainable parameter, in the order of `module.parameters()`
-
-# Entries of a formed block of gradients.
-_BLOCK = 1 << 21
 
 
 def directional(
@@ -100,7 +95,8 @@ class Directional:
         updates = [[None if p is None else update[p] for p in own] for update in self._updates]
 
         def visit(number: int, rows: SoftmaxRows, here: slice, gradient: Tensor) -> None:  # noqa: ARG001  # one part
-            self.changes += slice_along(rows, here, gradient, updates)
+            there = [[None if u is None else u[here] for u in update] for update in updates]
+            self.changes += slice_along(rows, gradient, there)
 
         everything = torch.arange(len(head.hidden), device=head.hidden.device)
         nothing = own[0] is None and own[1] is None
@@ -116,80 +112,6 @@ class Directional:
 
     def finish(self) -> None:
         """Everything is added up already."""
-
-
-def along(factor: Factor, updates: Sequence[Update]) -> Float64[Tensor, "update response"]:
-    """Multiply the gradients of some parameters with updates of them.
-
-    Args:
-        factor: the gradients.
-        updates: of each direction, one tensor a parameter.
-
-    Returns:
-        One row an update.
-    """
-    if isinstance(factor, Outer):
-        return _outer_along(factor, updates) if len(updates) == 1 else _formed_along(factor, updates)
-    if isinstance(factor, Lookup):
-        moved = (update[0].to(factor.grads)[factor.ids] for update in updates)
-        return torch.stack([(m * factor.grads).sum((1, 2)).double() for m in moved])
-    flat = torch.stack([torch.cat([u.flatten() for u in update]).double() for update in updates])
-    if isinstance(factor, Flat):
-        return flat @ factor.values.double().T
-    assert isinstance(factor, PerResponse)
-    return torch.stack([flat @ factor.gradient(i).double() for i in range(factor.responses)], 1)
-
-
-def slice_along(
-    rows: SoftmaxRows,
-    here: slice,
-    gradient: Float[Tensor, "row some_vocab"],
-    updates: Sequence[Sequence[Tensor | None]],
-) -> Float64[Tensor, "update response"]:
-    """Multiply a slice of the gradients of a head's weight and bias with updates of them: Σ_t u_t·(U h_t + v).
-
-    Args:
-        rows: scored rows.
-        here: the slice of the vocabulary.
-        gradient: u there.
-        updates: of each direction, for the whole weight and the whole bias; None for what does not move.
-
-    Returns:
-        One row an update.
-    """
-    total = torch.zeros(len(updates), rows.head.responses, dtype=torch.float64, device=gradient.device)
-    for k, (weight, bias) in enumerate(updates):
-        moved = 0 if weight is None else rows.inputs @ weight[here].to(rows.inputs).T
-        if bias is not None:
-            moved = moved + bias[here].to(rows.inputs)
-        total[k].index_add_(0, rows.head.response_index, (moved * gradient).sum(1).double())
-    return total
-
-
-def _outer_along(factor: Outer, updates: Sequence[Update]) -> Float64[Tensor, "update response"]:
-    """Σ_t d_t·(U x_t): one product of the size of a forward pass."""
-    (update,) = updates
-    weight = update[0].to(factor.inputs)
-    moved = factor.inputs @ (weight if factor.input_first else weight.T)
-    if factor.with_bias:
-        moved = moved + update[1].to(moved)
-    return (moved * factor.grads).sum((1, 2)).double()[None]
-
-
-def _formed_along(factor: Outer, updates: Sequence[Update]) -> Float64[Tensor, "update response"]:
-    """Form the gradients a block of outputs at a time, and meet all updates with them."""
-    weights = [u[0].T if factor.input_first else u[0] for u in updates]  # [out, in], and never all of one again
-    total = torch.zeros(len(updates), len(factor.inputs), dtype=torch.float64, device=factor.inputs.device)
-    step = max(1, _BLOCK // (len(factor.inputs) * factor.inputs.shape[2]))
-    for start in range(0, factor.grads.shape[2], step):
-        here = slice(start, start + step)
-        block = torch.bmm(factor.grads[:, :, here].mT, factor.inputs).flatten(1)  # [response, out block · in]
-        update = torch.stack([w[here].to(block).flatten() for w in weights])
-        for one, other in zip(update.split(PIECE, 1), block.split(PIECE, 1), strict=True):
-            total += one @ other.T
-    if factor.with_bias:
-        total += torch.stack([u[1] for u in updates]).double() @ factor.grads.sum(1).double().T
-    return total
 
 
 def _cut(factor: Factor, layout: Layout) -> Factor:

@@ -4,15 +4,14 @@ An optimizer decides on its update after the backward pass, when all gradients a
 then, in a fraction of the memory that the gradients themselves would take.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-import torch
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
+from preflens.gram.along import Rows, slice_along
 from preflens.gram.blocks import Breakdown
 from preflens.gram.coverage import audit, audited
-from preflens.gram.directional import along, slice_along
 from preflens.gram.engine import by_block
 from preflens.gram.outcome import Forward
 from preflens.gram.owners import Owners, find_owners
@@ -25,9 +24,6 @@ from preflens.gram.rules import Claim
 from preflens.gram.softmax_rows import SCORES, pinned, score_once
 from preflens.gram.streamed import Key, Streamed
 from preflens.types import HeadInput, PairGram
-
-# What is to be multiplied with: for one parameter, one tensor a direction.
-UpdatesOf = Callable[[nn.Parameter], Sequence[Tensor]]
 
 
 def keep_gradients(
@@ -141,54 +137,17 @@ class KeptGradients:
         ww, ll, wl = found.unbind(-2)
         return PairGram(ww, ll, wl, names)
 
-    def along_head(self, updates: Sequence[Sequence[Tensor | None]]) -> Float64[Tensor, "update response"]:
-        """Multiply the gradients of the head with updates of its weight and bias."""
-        total = torch.zeros(len(updates), len(self.logps), dtype=torch.float64, device=self.logps.device)
+    def along_head(
+        self, parameter: nn.Parameter, here: Rows, updates: Sequence[Tensor]
+    ) -> Float64[Tensor, "update response"]:
+        """Multiply the head's gradients with updates of some rows of its weight or its bias."""
         rows = self.streamed.head_rows
-        if rows is None:
-            return total
-        whole = slice(0, len(rows.head.weight))
-        for here, gradient in rows.gradients() if self._scores is None else [(whole, self._scores)]:
-            total += slice_along(rows, here, gradient, updates)
-        return total
+        assert rows is not None
+        gradient = rows.gradient_at(here) if self._scores is None else self._scores[:, here]
+        weight = parameter is self.head_parameters[0]
+        return slice_along(rows, gradient, [(u, None) if weight else (None, u) for u in updates])
 
     def unscaled(self, changes: Float64[Tensor, "update response"]) -> Float64[Tensor, "update response"]:
         """Take off what the gradients came multiplied by, where they are those of a training step."""
         by = self.streamed.coefficients
         return changes if by is None else changes / by
-
-
-def changes_along(
-    kept: Sequence[KeptGradients], updates_of: UpdatesOf, *, directions: int
-) -> list[Float64[Tensor, "update response"]]:
-    """Multiply the gradients of several passes with updates, one parameter at a time.
-
-    Args:
-        kept: gradients of passes over the same parameters.
-        updates_of: makes the updates of one parameter, in its shape; asked once a parameter, so that no update of all
-            parameters has to exist.
-        directions: how many updates it makes.
-
-    Returns:
-        For each pass ⟨∇a_i, update⟩, the first-order change of every log-prob; nats for each unit of the updates.
-    """
-    found = [torch.zeros(directions, len(k.logps), dtype=torch.float64, device=k.logps.device) for k in kept]
-    heads = [torch.zeros_like(total) for total in found]
-    for key in _keys(kept):
-        made = {p: updates_of(p) for p in key}
-        updates = list(zip(*made.values(), strict=True))
-        for total, head, each in zip(found, heads, kept, strict=True):
-            for factor in each.factors.get(key, []):
-                total += along(factor, updates)
-            own = [p if p in made else None for p in each.head_parameters]
-            if any(p is not None for p in own):
-                head += each.along_head([[None if p is None else made[p][k] for p in own] for k in range(directions)])
-    return [each.unscaled(total) + head for total, head, each in zip(found, heads, kept, strict=True)]
-
-
-def _keys(kept: Sequence[KeptGradients]) -> list[Key]:
-    """Every parameter once: those that are treated together, and heads that nothing else uses."""
-    keys = dict.fromkeys(key for k in kept for key in k.factors)
-    covered = {p for key in keys for p in key}
-    heads = dict.fromkeys(p for k in kept for p in k.head_parameters if p is not None and p not in covered)
-    return [*keys, *((p,) for p in heads)]

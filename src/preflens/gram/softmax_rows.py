@@ -6,6 +6,7 @@ many, a slice of the vocabulary at a time, so the whole [token, vocab] matrix of
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from types import EllipsisType
 
 import torch
 from jaxtyping import Bool, Float, Float64, Int
@@ -54,7 +55,11 @@ class SoftmaxRows:
         vocabulary, width = len(self.head.weight), max(1, SCORES // max(1, len(self.head.hidden)))
         for start in range(0, vocabulary, width):
             here = slice(start, min(start + width, vocabulary))
-            yield here, self._gradient(here, torch.arange(here.start, here.stop, device=self.normalizer.device))
+            yield here, self.gradient_at(here)
+
+    def gradient_at(self, here: slice | EllipsisType) -> Float[Tensor, "scored_token some_vocab"]:
+        """Return u for a slice of the vocabulary."""
+        return self._gradient(here, torch.arange(len(self.head.weight), device=self.normalizer.device)[here])
 
     def dense(self) -> Float[Tensor, "response numel"]:
         """Return the gradients of the head's weight, flattened."""
@@ -70,7 +75,7 @@ class SoftmaxRows:
         """Return u for single entries of the vocabulary."""
         return self._gradient(ids, ids)
 
-    def _gradient(self, here: slice | Tensor, ids: Int[Tensor, " column"]) -> Tensor:
+    def _gradient(self, here: slice | EllipsisType | Tensor, ids: Int[Tensor, " column"]) -> Tensor:
         scores, slope = scores_of(self.head, here)
         return _score_gradient(scores, slope, self.normalizer, self.head.targets[:, None] == ids)
 
@@ -89,8 +94,10 @@ def softmax_rows(head: HeadInput) -> SoftmaxRows:
     for start in range(0, len(head.hidden), step):
         here = taken(cut, slice(start, start + step))
         scores, _ = scores_of(here, slice(None))
-        normalizers.append(scores.logsumexp(1))
         targets.append(scores.gather(1, here.targets[:, None]).squeeze(1))
+        peak = scores.amax(1, keepdim=True)
+        total = scores.sub_(peak).exp_().sum(1, keepdim=True)  # in place: another matrix as large costs more than sums
+        normalizers.append((peak + total.log()).squeeze(1))
     return SoftmaxRows(cut, torch.cat(normalizers), torch.cat(targets))
 
 
@@ -174,7 +181,9 @@ def detached(head: HeadInput) -> HeadInput:
     return replace(head, hidden=head.hidden.detach(), weight=head.weight.detach(), bias=bias)
 
 
-def scores_of(head: HeadInput, here: slice | Tensor) -> tuple[Float[Tensor, "row some_vocab"], Tensor | None]:
+def scores_of(
+    head: HeadInput, here: slice | EllipsisType | Tensor
+) -> tuple[Float[Tensor, "row some_vocab"], Tensor | None]:
     """Score a part of the vocabulary.
 
     Args:

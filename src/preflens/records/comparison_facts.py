@@ -56,7 +56,7 @@ class ObjectiveComparison:
     """What one objective would do.
 
     Attributes:
-        label: name, and parameters that are not the default.
+        label: name, and parameters that are not the default; after a `+` the mitigation that its steps go through.
         name: name in the table.
         parameters: all parameter values.
         in_grid: whether it is a point of a grid.

@@ -91,9 +91,8 @@ def _check_data(configuration: Configuration) -> None:
     ours = ("eval_data", "eval_split", "eval_fraction", "limit", "eval_limit", "as_chat", "data_split")
     if not options.data and (without := [name for name in ours if getattr(options, name)]):
         raise InputError(f"`{without[0]}` needs `--data`; TRL's `{named[0]}` has options of its own.")
-    probed = "" if options.probe_pairs.isdecimal() else options.probe_pairs
-    for name in (options.data, options.eval_data, probed):
-        if name:
+    for name in (options.data, options.eval_data, options.probe_pairs, options.mitigation_probe):
+        if name and not name.isdecimal():
             check_data(name)
     held_out = options.eval_data or options.eval_split or options.eval_fraction or not options.data
     if str(getattr(configuration.run.eval_strategy, "value", configuration.run.eval_strategy)) != "no" and not held_out:
@@ -105,6 +104,8 @@ def _check_numbers(options: TrainOptions) -> None:
         parse_mitigation(options.mitigation)
         if options.objective is None:
             raise InputError("`mitigation` needs an `objective`; without one TRL's own loss runs untouched.")
+    if options.mitigation_probe is not None and (options.mitigation or "").partition(":")[0] != "cone":
+        raise InputError("`mitigation_probe` is for the mitigation `cone`, which keeps other pairs from harm too.")
     if options.objective is not None:
         schedule(options.objective)
     elif options.geometry_every is not None:

@@ -10,7 +10,10 @@ from torch import Tensor, nn
 
 from preflens.analysis.memory import limit_for, memory_budget
 from preflens.analysis.passes import Passes, PassLimit, Scorer, make_passes
-from preflens.gram.kept import KeptGradients, changes_along, keep_gradients
+from preflens.gram import pair_gram
+from preflens.gram.along import Rows
+from preflens.gram.changes import changes_along
+from preflens.gram.kept import KeptGradients, keep_gradients
 from preflens.gram.outcome import Outcome
 from preflens.gram.softmax_rows import softmax_rows
 from preflens.language_models.model import evaluating
@@ -22,6 +25,7 @@ from preflens.types import HeadInput, LogpChange, PairGram
 Part = tuple[Sequence[TokenizedPair], KeptGradients | None]
 # How much inner products of two passes over the same pairs may differ, as a share of the product of norms.
 _SAME, _SAME_HALF = 1e-3, 0.1
+_COMPARED = 2  # pairs
 
 
 @dataclass
@@ -84,7 +88,7 @@ class Looker:
         return look.after(chosen, rejected, attribution)
 
     def confirms(self, pairs: Sequence[TokenizedPair], kept: KeptGradients) -> bool:
-        """Tell whether a pass of its own finds what was read off a training step's backward pass.
+        """Tell whether a pass of its own over the first pairs finds what was read off a training step's backward pass.
 
         They differ where the loss has terms beside the log-probs that it says it has.
 
@@ -95,12 +99,14 @@ class Looker:
         Returns:
             Whether the two agree.
         """
+        some = pairs[:_COMPARED]
         with self._looking():
-            own = _joined_grams([k.pair_gram() for k in self._own_passes(pairs, pin=False)])
+            forwards = self._passes(some).gram_forwards()
+            own = _joined_grams([pair_gram(self.scorer.model, forward) for forward in forwards])
             half = torch.is_autocast_enabled(self.scorer.model.device.type) or self.scorer.model.dtype != torch.float32
-        found, allowed = kept.pair_gram(), (_SAME_HALF if half else _SAME)
+        found, allowed = kept.pair_gram().inner_product[: len(some)], (_SAME_HALF if half else _SAME)
         scale = (own.chosen_sq_norm * own.rejected_sq_norm).sqrt()
-        return bool(((found.inner_product - own.inner_product).abs() <= allowed * scale).all())
+        return bool(((found - own.inner_product).abs() <= allowed * scale).all())
 
     def logps(self, pairs: Sequence[TokenizedPair]) -> Float64[Tensor, " response"]:
         """Score pairs.
@@ -154,8 +160,8 @@ def _joined_grams(grams: Sequence[PairGram]) -> PairGram:
 
 
 def _forecasts(kept: Sequence[KeptGradients], step: NextStep) -> list[_Forecast]:
-    def updates(parameter: nn.Parameter) -> list[Tensor]:
-        return [step.plain(parameter), *([step.update(parameter)] if step.foretold else [])]
+    def updates(parameter: nn.Parameter, rows: Rows) -> list[Tensor]:
+        return [step.plain(parameter, rows), *([step.update(parameter, rows)] if step.foretold else [])]
 
     with _full_precision(kept):
         changes = changes_along(kept, updates, directions=2 if step.foretold else 1)

@@ -15,6 +15,7 @@ from preflens.errors import UnsupportedObjectiveError
 from preflens.gram.bookkeeping import Books, bookkeeping
 from preflens.gram.closing import add_to, check_norm, chosen_first, gradients, keys_of, parameter_gram, window_gram
 from preflens.mitigations import CoefficientMap, Mitigated, MovingAverages
+from preflens.training.guarded import GuardedPairs
 from preflens.types import BatchGram, PairCoefficients, PairGram
 
 
@@ -25,14 +26,16 @@ class MitigatedSteps:
         mitigation: changes the coefficients.
         window: treat all micro-batches of an update together, which keeps the gradients of their responses until the
             last one; else each micro-batch is treated by itself. For maps of single pairs it is the same.
+        guarded: held-out pairs that a map of batches is to see too.
 
     Attributes:
         state: what the mitigation remembers.
         running: the books of the micro-batch that is under way, or None.
     """
 
-    def __init__(self, mitigation: CoefficientMap, *, window: bool) -> None:
+    def __init__(self, mitigation: CoefficientMap, *, window: bool, guarded: GuardedPairs | None = None) -> None:
         self._mitigation, self._window = mitigation, window and mitigation.scope == "batch"
+        self._guarded = guarded
         self._waiting: list[Books] = []
         self._checked = 0
         self.state: MovingAverages | None = None
@@ -71,17 +74,19 @@ class MitigatedSteps:
         if self._window and not last:
             return loss, {}
         waiting, self._waiting = self._waiting, []
+        pairs = sum(len(each.coefficients) for each in waiting if each.coefficients is not None) // 2
+        if self._guarded is not None:
+            waiting.append(self._guarded.books(model))
         with torch.no_grad():
-            return loss, self._close(waiting, accumulated=1 if self._window else accumulated, dtype=dtype)
+            return loss, self._close(waiting, pairs * (1 if self._window else accumulated), pairs, dtype=dtype)
 
-    def _close(self, books: list[Books], *, accumulated: int, dtype: torch.dtype) -> dict[str, float]:
-        """Decide on the coefficients, and form the gradient."""
+    def _close(self, books: list[Books], share: int, pairs: int, *, dtype: torch.dtype) -> dict[str, float]:
+        """Decide on the coefficients, and form the gradient; the loss is a mean over `share` pairs."""
         own = self._mitigation.scope == "pair"
         gram: PairGram | BatchGram = books[0].pair_gram() if own else window_gram(books)
         sent = torch.cat([each.coefficients for each in books if each.coefficients is not None])
         order = chosen_first(books).to(sent.device)
-        share = accumulated * len(order) / 2  # the loss is a mean over so many pairs
-        chosen, rejected = (-share * sent[order]).cpu().chunk(2)
+        chosen, rejected = (side[:pairs] for side in (-share * sent[order]).cpu().chunk(2))  # no guarded ones
         before = PairCoefficients(chosen, -rejected)
         found = self._mitigation.apply(before, gram, self.state)
         self.state = found.state
@@ -138,7 +143,8 @@ def report(found: Mitigated, before: PairCoefficients, gram: PairGram | BatchGra
     after, here = found.coefficients, ~found.left_alone
     numbers = {"left_alone": float(found.left_alone.double().mean()), **found.report}
     if bool(here.any()):
-        turn = (after.chosen / after.rejected).abs().log() - (before.chosen / before.rejected).abs().log()
+        chosen, rejected = (side[: len(here)] for side in (after.chosen, after.rejected))  # guarded pairs stand behind
+        turn = (chosen / rejected).abs().log() - (before.chosen / before.rejected).abs().log()
         numbers["log_ratio_change"] = float(turn[here].mean())
     pair = gram.pair_gram() if isinstance(gram, BatchGram) else gram
     numbers["cosine"] = float(pair.cosine.nanmean())

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,12 +15,15 @@ from preflens.gram.bookkeeping import Books
 from preflens.language_models.batch import PairBatch
 from preflens.language_models.logps import response_logps
 from preflens.log_probs import PairLogps
-from preflens.mitigations import CoefficientMap, Mitigation, Splitting, TokenMask
+from preflens.mitigations import CoefficientMap, LearnedMasks, Mitigation, MovingAverages, Splitting, TokenMask
 from preflens.mitigations.parse import parse_mitigation
 from preflens.objectives.base import Objective
+from preflens.training.guarded import GuardedPairs, guarded_pairs
+from preflens.training.held_out import ProbePairs
 from preflens.training.masked import MaskedSteps
 from preflens.training.mitigated import MitigatedSteps
 from preflens.training.promise import Promise
+from preflens.training.remembered import Memory, Remembering, load_memory
 from preflens.training.schedules import Schedule
 from preflens.training.second_pass import SecondPass
 from preflens.training.split_steps import SplitSteps
@@ -35,38 +39,79 @@ class Mitigating:
         trainer: a `PreferenceTrainer`.
         mitigation: of strength above 0.
         window: whether maps of batches see all micro-batches of an update together.
+        guarded: held-out pairs that a cone keeps from harm.
     """
 
-    def __init__(self, trainer: Any, mitigation: Mitigation, *, window: bool) -> None:  # noqa: ANN401  # it imports us
-        self._trainer, self._mitigation = trainer, mitigation
-        self._books = MitigatedSteps(mitigation, window=window) if isinstance(mitigation, CoefficientMap) else None
+    def __init__(self, trainer: Any, mitigation: Mitigation, *, window: bool, guarded: GuardedPairs | None) -> None:  # noqa: ANN401  # it imports us
+        self._trainer, self._mitigation, self._guarded = trainer, mitigation, guarded
+        maps = mitigation if isinstance(mitigation, CoefficientMap) else None
+        self._books = None if maps is None else MitigatedSteps(maps, window=window, guarded=guarded)
         self._masks = MaskedSteps(mitigation) if isinstance(mitigation, TokenMask) else None
         self._split = SplitSteps(trainer, mitigation) if isinstance(mitigation, Splitting) else None
         self._second: SecondPass | None = None
         self._audited = False
         self._promise = Promise(trainer)
-        for callback in filter(None, (self._promise, self._split)):
+        for callback in filter(None, (self._promise, self._split, Remembering(lambda: self.memory))):
             trainer.add_callback(callback)
         if self._books is not None and trainer.accelerator.num_processes > 1:
             self._take_second_pass("several processes train together")
 
     @classmethod
-    def of(cls, trainer: Any, mitigation: Mitigation | str | None, *, window: bool | None) -> "Mitigating | None":  # noqa: ANN401
+    def of(
+        cls,
+        trainer: Any,  # noqa: ANN401  # it imports us
+        mitigation: Mitigation | str | None,
+        *,
+        window: bool | None,
+        guard: ProbePairs | None,
+    ) -> "Mitigating | None":
         """Make one where there is something to do.
 
         Args:
             trainer: a `PreferenceTrainer`.
             mitigation: the mitigation or its text.
             window: see `PreferenceTrainer`.
+            guard: its `mitigation_probe`.
 
         Returns:
             None where there is no mitigation, or one of strength 0.
+
+        Raises:
+            InputError: pairs are to be guarded that cannot be.
         """
         made = parse_mitigation(mitigation) if isinstance(mitigation, str) else mitigation
+        if guard is not None and (made is None or made.name != "cone"):
+            raise InputError("`mitigation_probe` is for the mitigation `cone`, which keeps other pairs from harm too.")
         if made is None or made.strength == 0:
             return None
+        guarded = None if guard is None else guarded_pairs(trainer, guard)
         peft = hasattr(trainer.accelerator.unwrap_model(trainer.model), "peft_config")
-        return cls(trainer, made, window=peft if window is None else window)
+        return cls(trainer, made, window=peft if window is None else window, guarded=guarded)
+
+    @property
+    def memory(self) -> Memory | None:
+        """What the mitigation remembers."""
+        if self._split is not None:
+            return self._split.coin.get_state()
+        holder = self._masks or self._second or self._books
+        assert holder is not None
+        return holder.state
+
+    def recall(self, folder: Path) -> None:
+        """Go on from what was saved with a checkpoint.
+
+        Args:
+            folder: of the checkpoint.
+        """
+        found = load_memory(folder)
+        if self._split is not None and isinstance(found, Tensor):
+            self._split.coin.set_state(found)
+        elif self._masks is not None and isinstance(found, LearnedMasks):
+            self._masks.state = found
+        elif self._masks is None and isinstance(found, MovingAverages):
+            for holder in (self._books, self._second):
+                if holder is not None:
+                    holder.state = found
 
     @property
     def running(self) -> Books | None:
@@ -191,8 +236,12 @@ class Mitigating:
             "Mitigation `%s` takes a pass of its own for the geometry of every micro-batch, because %s",
             self._mitigation.name, why,
         )  # fmt: skip
+        if self._guarded is not None:
+            raise UnsupportedModelError(f"`mitigation_probe` cannot be used: {why}")
         assert isinstance(self._mitigation, CoefficientMap)
+        assert self._books is not None
         self._second = SecondPass(self._mitigation)
+        self._second.state = self._books.state
 
     def _log(self, metrics: Mapping[str, float]) -> None:
         for name, value in metrics.items():

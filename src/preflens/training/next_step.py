@@ -1,24 +1,31 @@
 """What an optimizer is about to do to each parameter, found by letting a copy of it do it to a copy of the parameter.
 
+Where that is enough, some rows at a time, so that the copies stay small.
+
 The copy takes gradient, state, learning rate, momentum and weight decay as they are, so nothing about an optimizer's
 formula has to be known here: AdamW, SGD, fused or not, and whatever else steps parameter by parameter.
 """
 
 import copy
 from collections import OrderedDict, defaultdict
+from types import EllipsisType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from preflens.errors import UnsupportedModelError
+from preflens.gram.along import Rows
 
-# Optimizers that never write to a gradient: it need not be copied for them.
-_READ_GRADIENTS_ONLY = (torch.optim.AdamW, torch.optim.Adam, torch.optim.SGD)
+# Optimizers that treat every number by itself and never write to a gradient: some rows of a parameter are enough for
+# them, and its gradient need not be copied.
+_BY_ENTRY = (torch.optim.AdamW, torch.optim.Adam, torch.optim.SGD)
+# Integers as wide as a number, to add up bits.
+_BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 class NextStep:
-    """The update that the next `optimizer.step()` will make, one parameter at a time.
+    """The update that the next `optimizer.step()` will make, some rows of one parameter at a time.
 
     Args:
         optimizer: with gradients in `param.grad`; accelerate's wrapper is seen through. Left as it was found.
@@ -38,51 +45,66 @@ class NextStep:
             )
         self._optimizer = inner
         self._groups = {p: group for group in inner.param_groups for p in group["params"]}
-        self._expected: dict[nn.Parameter, tuple[float, float]] = {}
+        self._expected: dict[nn.Parameter, dict[tuple[int, int] | None, int]] = {}
+        self._last: tuple[nn.Parameter, Tensor] | None = None
         self.foretold = not isinstance(inner, torch.optim.LBFGS) and self._can_be_copied()
 
-    def plain(self, parameter: nn.Parameter) -> Tensor:
+    def plain(self, parameter: nn.Parameter, rows: Rows = ...) -> Tensor:
         """Return −η ∇L: what plain gradient descent would do at the same learning rate.
 
         Args:
             parameter: of the optimizer or not; then nothing moves.
+            rows: which of its rows.
 
         Returns:
-            The update.
+            The update of these rows.
         """
         group = self._groups.get(parameter)
         if group is None or parameter.grad is None:
-            return torch.zeros_like(parameter)
+            return torch.zeros_like(parameter.detach()[rows])
         sign = 1 if group.get("maximize", False) else -1
-        update: Tensor = parameter.grad.detach() * (sign * group["lr"])
+        update: Tensor = parameter.grad.detach()[rows] * (sign * group["lr"])
         return update
 
-    def update(self, parameter: nn.Parameter) -> Tensor:
+    def update(self, parameter: nn.Parameter, rows: Rows = ...) -> Tensor:
         """Return what the optimizer will do.
 
         Args:
             parameter: of the optimizer or not; then nothing moves.
+            rows: which of its rows. Ask for one parameter after the other: of optimizers that treat a parameter as a
+                whole, the last one's whole update is remembered.
 
         Returns:
-            New value less old value.
+            New values less old values of these rows.
         """
         group = self._groups.get(parameter)
         if group is None or parameter.grad is None:
-            return torch.zeros_like(parameter)
-        moved = parameter.detach().clone().requires_grad_()
-        reads_only = type(self._optimizer) in _READ_GRADIENTS_ONLY
-        moved.grad = parameter.grad.detach() if reads_only else parameter.grad.detach().clone()
-        self._twin(group, parameter, moved).step()
-        self._expected[parameter] = _checksums(moved)
-        return moved.detach() - parameter.detach()
+            return torch.zeros_like(parameter.detach()[rows])
+        if type(self._optimizer) in _BY_ENTRY:
+            return self._moved(group, parameter, rows)
+        if self._last is None or self._last[0] is not parameter:
+            self._last = parameter, self._moved(group, parameter, ...)
+        return self._last[1][rows]
 
-    def _twin(self, group: dict[str, Any], parameter: nn.Parameter, moved: Tensor) -> torch.optim.Optimizer:
-        """A copy of the optimizer for a copy of one parameter; `step` on the instance is a scheduler's wrapper."""
+    def _moved(self, group: dict[str, Any], parameter: nn.Parameter, rows: Rows) -> Tensor:
+        """Step on a copy of some rows, and remember where that led."""
+        assert parameter.grad is not None
+        old, gradient = parameter.detach()[rows], parameter.grad.detach()[rows]
+        moved = old.clone().requires_grad_()
+        moved.grad = gradient if type(self._optimizer) in _BY_ENTRY else gradient.clone()
+        self._twin(group, parameter, moved, rows).step()
+        place = None if isinstance(rows, EllipsisType) else (rows.start, rows.stop)
+        self._expected.setdefault(parameter, {})[place] = _bits(moved)
+        return moved.detach().sub_(old)
+
+    def _twin(self, group: dict[str, Any], parameter: nn.Parameter, moved: Tensor, rows: Rows) -> torch.optim.Optimizer:
+        """A copy of the optimizer for a copy of some rows; `step` on the instance is a scheduler's wrapper."""
         twin = object.__new__(type(self._optimizer))
         twin.__dict__ |= {k: v for k, v in vars(self._optimizer).items() if k not in {"step", "state", "param_groups"}}
         twin._optimizer_step_pre_hooks, twin._optimizer_step_post_hooks = OrderedDict(), OrderedDict()
         twin.param_groups = [{**group, "params": [moved]}]
-        state = {name: _copied(value) for name, value in self._optimizer.state.get(parameter, {}).items()}
+        whole = self._optimizer.state.get(parameter, {})
+        state = {name: _copied(value, rows, like=parameter) for name, value in whole.items()}
         twin.state = defaultdict(dict, {moved: state} if state else {})
         return twin
 
@@ -98,17 +120,24 @@ class NextStep:
     def was_made(self) -> bool:
         """Tell, after the optimizer's step, whether every update that `update` foretold is the one that was made.
 
-        Compares sums of the new values, which are equal to the last bit for equal values.
+        Compares sums of the new values' bits.
 
         Returns:
             Whether they all are.
         """
-        return all(_checksums(p) == expected for p, expected in self._expected.items())
+        return all(
+            _bits(p.detach()[... if place is None else slice(*place)]) == expected
+            for p, parts in self._expected.items()
+            for place, expected in parts.items()
+        )
 
 
-def _checksums(values: Tensor) -> tuple[float, float]:
-    return float(values.detach().sum(dtype=torch.float64)), float(torch.linalg.vector_norm(values.detach()))
+def _bits(values: Tensor) -> int:
+    """Add up the bits, as integers; in whatever order, the sum is the same."""
+    return int(values.detach().view(_BITS[values.element_size()]).sum())
 
 
-def _copied(value: Any) -> Any:  # noqa: ANN401  # whatever an optimizer keeps
-    return value.clone() if isinstance(value, Tensor) else copy.copy(value)
+def _copied(value: Any, rows: Rows, *, like: Tensor) -> Any:  # noqa: ANN401  # whatever an optimizer keeps
+    if not isinstance(value, Tensor):
+        return copy.copy(value)
+    return (value[rows] if value.shape == like.shape else value).clone()

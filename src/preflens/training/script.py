@@ -120,6 +120,7 @@ def make_trainer(configuration: Configuration) -> PreferenceTrainer:
             peft_config=get_peft_config(model),
             objective=options.objective,
             mitigation=options.mitigation,
+            mitigation_probe=None if options.mitigation_probe is None else _pairs(options.mitigation_probe),
             probe=_probe(options),
             geometry_every=options.geometry_every,
         )
@@ -142,15 +143,19 @@ def _model_arguments(model: Any) -> dict[str, Any]:  # noqa: ANN401  # trl's Mod
 def _probe(options: TrainOptions) -> PreflensCallback | None:
     if not options.probe_every:
         return None
-    pairs = options.probe_pairs
     alerts = Alerts(options.alert_both_falling or None, options.alert_chosen_below, options.alert_forecast_r2)
     return PreflensCallback(
         every=options.probe_every,
-        probe_pairs=int(pairs) if pairs.isdecimal() else pairs,
+        probe_pairs=_pairs(options.probe_pairs),
         max_overhead=options.max_overhead or None,
         alerts=alerts,
         stop_on_alert=options.stop_on_alert,
     )
+
+
+def _pairs(text: str) -> int | str:
+    """A number of rows, or where the pairs are."""
+    return int(text) if text.isdecimal() else text
 
 
 def _answers(trainer: Any, options: TrainOptions) -> list[Sample]:  # noqa: ANN401  # trl is not annotated

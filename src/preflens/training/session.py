@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from preflens.errors import UnsupportedModelError
-from preflens.gram.kept import KeptGradients, changes_along
+from preflens.gram.changes import changes_along
+from preflens.gram.kept import KeptGradients
 from preflens.language_models.tokenizing import TokenizedPair
 from preflens.training.looking import Looker
 from preflens.training.looks import Look, change_of, joined
@@ -111,7 +112,7 @@ class Session:
         made = self._step.foretold and self._step.was_made()
         changes: LogpChange | None = None
         if self._kept:
-            found = changes_along(self._kept, lambda p: [p.detach() - self._old[p]], directions=1)
+            found = changes_along(self._kept, lambda p, rows: [p.detach()[rows] - self._old[p][rows]], directions=1)
             changes = change_of(joined(found)[0])
         complete, start = {}, 0
         for name, look in self._looks.items():

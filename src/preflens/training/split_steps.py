@@ -22,6 +22,7 @@ class SplitSteps(TrainerCallback):
         mitigation: says how.
 
     Attributes:
+        coin: decides which side comes first.
         side: the one that is being differentiated, or None.
         again: whether the pass under way repeats one that was logged.
     """
@@ -30,7 +31,7 @@ class SplitSteps(TrainerCallback):
         self._trainer, self._mitigation = trainer, mitigation
         self._excess: Mapping[nn.Parameter, Tensor] = {}
         self._size = 0.0
-        self._coin = torch.Generator().manual_seed(trainer.args.seed)  # of its own: the run draws as without us
+        self.coin = torch.Generator().manual_seed(trainer.args.seed)  # of its own: the run draws as without us
         self.side: Side | None = None
         self.again = False
         if trainer.args.gradient_accumulation_steps > 1 or trainer.accelerator.num_processes > 1:
@@ -58,7 +59,7 @@ class SplitSteps(TrainerCallback):
 
         reach = rate * self._mitigation.reach
         if self._mitigation.kind == "sequential":
-            first: Side = "chosen" if float(torch.rand((), generator=self._coin)) < 0.5 else "rejected"
+            first: Side = "chosen" if float(torch.rand((), generator=self.coin)) < 0.5 else "rejected"
             found, loss = sequential(parameters, differentiate, first=first, reach=reach)
         else:
             staged, direct, loss = virtual_points(parameters, differentiate, reach=reach)

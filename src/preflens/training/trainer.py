@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 from inspect import signature
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -23,6 +24,7 @@ from preflens.language_models.model import without_adapter_wrapper
 from preflens.log_probs import PairLogps
 from preflens.mitigations import Mitigation
 from preflens.objectives.base import Objective
+from preflens.training.held_out import ProbePairs
 from preflens.training.loss import Reference, ScoredRows, pair_logps
 from preflens.training.metrics import GRAM_NAMES, PREFIX, finite, gram_metrics
 from preflens.training.mitigating import Mitigating
@@ -51,6 +53,8 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
             `cone:floor=0.2`), or a mitigation. At strength 0 nothing is different from None.
         mitigation_window: let a mitigation of whole batches see all micro-batches of an update together. Their
             responses' gradients are kept meanwhile, which is cheap for adapters only: the default is True with PEFT.
+        mitigation_probe: for `cone`: held-out pairs that no step is to harm, beside those that it trains on: how many
+            rows of the evaluation data, or a file, folder or hub id, or rows. They cost a pass a step.
         **kwargs: of `trl.DPOTrainer`.
 
     Raises:
@@ -68,6 +72,7 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
         replace_head: bool | None = None,
         mitigation: Mitigation | str | None = None,
         mitigation_window: bool | None = None,
+        mitigation_probe: ProbePairs | None = None,
         **kwargs: Any,  # noqa: ANN401  # TRL's
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -75,7 +80,7 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
         self.objective: Schedule | None = made
         self._geometry_every, self._replace_head = geometry_every, replace_head
         self._ride: Ride | None = None
-        self._mitigating = Mitigating.of(self, mitigation, window=mitigation_window)
+        self._mitigating = Mitigating.of(self, mitigation, window=mitigation_window, guard=mitigation_probe)
         self._check()
         if probe:
             (PreflensCallback() if probe is True else probe).attach(self)
@@ -158,6 +163,11 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
             found = finite(gram_metrics(ride.pair_gram(fallback=partial(self.own_pass, batch))))
         log_geometry(self, found, [PREFIX + name for name in GRAM_NAMES])
         return loss
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        if self._mitigating is not None:
+            self._mitigating.recall(Path(resume_from_checkpoint))
 
     def logps_of(self, inputs: dict[str, Tensor]) -> Tensor:
         """Score a batch as it is scored in training; chosen responses first, nats."""

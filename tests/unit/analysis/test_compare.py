@@ -65,6 +65,17 @@ def test_a_grid_of_its_own_adds_its_objective():
     assert [(o.label, o.in_grid) for o in facts.objectives] == [("slic", False), ("dpo", True), ("dpo:beta=1", True)]
 
 
+def test_a_mitigation_is_put_into_what_is_named_or_into_dpo():
+    facts = run(mitigations=("normalized",)).facts
+    assert [o.label for o in facts.objectives if "+" in o.label] == ["dpo+normalized"]
+    facts = run(objectives=("slic", "cpo"), grid=("dpo.beta=1",), mitigations=("normalized", "cone"), verify=("all",),
+                small_steps=1).facts  # fmt: skip
+    assert [o.label for o in facts.objectives] == [
+        "slic", "slic+normalized", "slic+cone", "cpo", "cpo+normalized", "cpo+cone", "dpo:beta=1",
+    ]  # fmt: skip
+    assert [r.objective for r in facts.real_steps] == ["slic", "cpo", "dpo:beta=1"]  # real steps are plain ones
+
+
 def test_an_objective_whose_margin_shrinks_is_named_and_not_rescaled():
     facts = without_gain().facts
     assert facts.without_gain == ("shrinking",)
@@ -92,6 +103,11 @@ def test_an_objective_whose_margin_shrinks_is_named_and_not_rescaled():
         ({"small_steps": -1}, InputError, "`--small-steps` should be 0 or more"),
         ({"verify": ("nosuch",)}, InputError, "`--verify nosuch` is none of the compared objectives"),
         ({"learning_rate": -1.0}, InputError, "`--learning-rate` should be above 0"),
+        ({"mitigations": ("nosuch",)}, InputError, "Unknown mitigation `nosuch`"),
+        ({"mitigations": ("splitting",)}, InputError, "`splitting` does more than change coefficients"),
+        ({"mitigations": ("sparse_mask",)}, InputError, "Train with it"),
+        ({"mitigations": ("cone",), "objectives": (), "grid": ("dpo.beta=1",)}, InputError, "Name one"),
+        ({"mitigations": ("cone",), "objectives": ("dpo",), "verify": ("dpo+cone",)}, InputError, "plain steps"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_measured(arguments, error, message, monkeypatch):

@@ -50,6 +50,26 @@ def test_the_foretold_update_is_made(name, steps):
         assert torch.equal(p.detach() - value, update)
 
 
+@pytest.mark.parametrize("steps", [0, 3])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_some_rows_at_a_time_are_the_whole_update(name, steps):
+    draw = torch.Generator().manual_seed(1)
+    parameter = torch.nn.Parameter(torch.randn(1001, 37, generator=draw))  # odd sizes: vector units have leftovers
+    optimizer = OPTIMIZERS[name]([parameter])
+    for step in range(steps + 1):
+        parameter.grad = torch.randn(parameter.shape, generator=draw)
+        if step < steps:
+            optimizer.step()
+    step, before = NextStep(optimizer), parameter.detach().clone()
+    parts = [slice(0, 333), slice(333, 334), slice(334, 1001)]
+    foretold = torch.cat([step.update(parameter, rows) for rows in parts])
+    plain = torch.cat([step.plain(parameter, rows) for rows in parts])
+    assert torch.equal(plain, step.plain(parameter))
+    optimizer.step()
+    assert step.was_made()
+    assert torch.equal(parameter.detach() - before, foretold)
+
+
 def test_another_update_is_noticed():
     parameters, optimizer = trained(OPTIMIZERS["AdamW"], 1)
     step = NextStep(optimizer)

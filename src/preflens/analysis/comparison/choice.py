@@ -1,12 +1,14 @@
 """Which objectives are compared."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import isfinite
 
 from preflens.analysis.comparison.first_step import Training, coefficients_of
 from preflens.errors import InputError, NumericalError, ObjectiveError
 from preflens.language_models.model import Reference
+from preflens.mitigations import CoefficientMap, Mitigation
+from preflens.mitigations.parse import mitigation_label, parse_mitigation
 from preflens.objectives import OBJECTIVES
 from preflens.objectives.base import Objective
 from preflens.objectives.grid import expand_grid
@@ -22,12 +24,40 @@ class Choice:
         gridded: labels of grid points.
         unnamed: labels of those that only `all` brought in.
         left_out: entries of the table that `all` leaves out, with the reason.
+        mitigations: by the labels of the objectives whose steps go through one.
     """
 
     objectives: Mapping[str, Objective]
     gridded: frozenset[str]
     unnamed: frozenset[str]
     left_out: Mapping[str, str]
+    mitigations: Mapping[str, CoefficientMap] = field(default_factory=dict)
+
+    def with_mitigations(self, mitigations: Sequence[str | Mitigation]) -> "Choice":
+        """Add what-ifs: every objective that was named (`dpo` where none was), stepped through each mitigation.
+
+        Args:
+            mitigations: names with optional parameters, or mitigations.
+
+        Returns:
+            The choice with entries like `dpo+normalized`, each after its objective.
+
+        Raises:
+            InputError: a name or a value is wrong, or a mitigation is no map of coefficients.
+        """
+        maps = [_coefficient_map(parse_mitigation(m) if isinstance(m, str) else m) for m in mitigations]
+        named = [label for label in self.objectives if label not in self.unnamed and label not in self.gridded]
+        targets = named or [label for label in self.objectives if label == "dpo"]
+        if maps and not targets:
+            raise InputError("There is no objective to put a mitigation into. Name one: `--objectives dpo`.")
+        objectives: dict[str, Objective] = {}
+        through: dict[str, CoefficientMap] = {}
+        for label, objective in self.objectives.items():
+            objectives[label] = objective
+            for each in maps if label in targets else []:
+                mitigated = f"{label}+{mitigation_label(each)}"
+                objectives[mitigated], through[mitigated] = objective, each
+        return replace(self, objectives=objectives, mitigations=through)
 
     def defined_for(self, training: Training) -> "Choice":
         """Leave out what `all` brought in and what has no coefficients on some training pair.
@@ -44,7 +74,7 @@ class Choice:
         left = dict(self.left_out)
         for label in self.objectives:
             try:
-                coefficients_of(self.objectives[label], training)
+                coefficients_of(self.objectives[label], training, self.mitigations.get(label))
             except NumericalError as error:
                 if label not in self.unnamed:
                     raise
@@ -52,7 +82,8 @@ class Choice:
         kept = {label: o for label, o in self.objectives.items() if label not in left}
         if not kept:
             raise NumericalError(f"No objective has finite coefficients on these pairs. {next(iter(left.values()))}.")
-        return replace(self, objectives=kept, left_out=left)
+        through = {label: m for label, m in self.mitigations.items() if label in kept}
+        return replace(self, objectives=kept, left_out=left, mitigations=through)
 
 
 def choose_objectives(objectives: Sequence[str | Objective], grid: Sequence[str], *, reference: Reference) -> Choice:
@@ -89,6 +120,15 @@ def choose_objectives(objectives: Sequence[str | Objective], grid: Sequence[str]
     return Choice(ordered, frozenset(points), frozenset(unnamed) - set(points), left_out)
 
 
+def _coefficient_map(mitigation: Mitigation) -> CoefficientMap:
+    if not isinstance(mitigation, CoefficientMap):
+        raise InputError(
+            f"Mitigation `{mitigation.name}` does more than change coefficients, so what it would do cannot be said "
+            "from the geometry. Train with it: `preflens train --mitigation`."
+        )
+    return mitigation
+
+
 def _unusable(objective: Objective, reference: Reference) -> str | None:
     if objective.needs_reference and reference == "none":
         return "compares with a reference model, and there is none"
@@ -109,17 +149,15 @@ def choose_verified(verify: Sequence[str], choice: Choice) -> dict[str, Objectiv
     Raises:
         InputError: one is not compared.
     """
-    known = {*choice.objectives, *(o.name for o in choice.objectives.values()), "all"}
+    plain = {label: o for label, o in choice.objectives.items() if label not in choice.mitigations}
+    known = {*plain, *(o.name for o in plain.values()), "all"}
     for text in verify:
         if text not in known:
             raise InputError(
-                f"`--verify {text}` is none of the compared objectives. Compared: {', '.join(choice.objectives)}."
+                f"`--verify {text}` is none of the compared objectives whose plain steps can be taken. These are: "
+                f"{', '.join(plain)}."
             )
-    return {
-        label: objective
-        for label, objective in choice.objectives.items()
-        if {label, objective.name, "all"} & set(verify)
-    }
+    return {label: objective for label, objective in plain.items() if {label, objective.name, "all"} & set(verify)}
 
 
 def check_horizon(horizon: Sequence[int]) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from preflens.analysis.geometry import BatchGeometry
 from preflens.log_probs import PairLogps
+from preflens.mitigations import CoefficientMap, what_if
 from preflens.objectives.base import Objective
 from preflens.types import BatchGram, PairCoefficients, PairGram
 
@@ -73,7 +74,10 @@ def stack_batches(found: Sequence[BatchGeometry]) -> Training:
 
 
 def first_steps(
-    objectives: Mapping[str, Objective], training: Training, products: Float64[Tensor, "two side pair"]
+    objectives: Mapping[str, Objective],
+    training: Training,
+    products: Float64[Tensor, "two side pair"],
+    mitigations: Mapping[str, CoefficientMap],
 ) -> FirstSteps:
     """Predict one step of every objective; the objectives only contribute coefficients.
 
@@ -82,11 +86,12 @@ def first_steps(
         training: the pairs.
         products: ⟨g_i, V⟩ with V the gradients of the held-out mean chosen and mean rejected log-prob; of chosen and
             rejected training responses.
+        mitigations: by the labels of those that step through one.
 
     Returns:
         Coefficients and changes.
     """
-    parts = [coefficients_of(objective, training) for objective in objectives.values()]
+    parts = [coefficients_of(objective, training, mitigations.get(label)) for label, objective in objectives.items()]
     coefficients = torch.stack([torch.stack([c.chosen, c.rejected]) for c in parts])
     signed = coefficients * _SIGNS
     shared = [
@@ -97,18 +102,24 @@ def first_steps(
     return FirstSteps(coefficients, torch.cat(shared, dim=2), influence)
 
 
-def coefficients_of(objective: Objective, training: Training) -> PairCoefficients:
-    """Compute an objective's coefficients, update batch by update batch where its loss couples the pairs.
+def coefficients_of(
+    objective: Objective, training: Training, mitigation: CoefficientMap | None = None
+) -> PairCoefficients:
+    """Compute an objective's coefficients, update batch by update batch where its loss or a mitigation couples pairs.
 
     Args:
         objective: the loss.
         training: the pairs.
+        mitigation: what its steps go through; remembers from update batch to update batch what it remembers.
 
     Returns:
         d_w and d_l of all pairs.
     """
-    if objective.kind != "batch":
+    if objective.kind != "batch" and mitigation is None:
         return objective.coefficients(training.logps)
     places = torch.arange(sum(training.sizes)).split(training.sizes)
     parts = [objective.coefficients(training.logps.take(here)) for here in places]
+    if mitigation is not None:
+        through = what_if(mitigation)
+        parts = [through(part, gram.total()) for part, gram in zip(parts, training.batches, strict=True)]
     return PairCoefficients(torch.cat([p.chosen for p in parts]), torch.cat([p.rejected for p in parts]))

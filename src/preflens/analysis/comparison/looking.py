@@ -116,11 +116,11 @@ def look(
         training = stack_batches(found)
         choice = wanted.choice.defined_for(training)
         objectives = choice.objectives
-        steps = first_steps(objectives, training, products)
+        steps = first_steps(objectives, training, products, choice.mitigations)
     with timed(seconds, "rollout"):
         paths = trajectories(
             objectives, ground.followed, learning_rate=wanted.learning_rate, margin_gain=wanted.margin_gain,
-            steps=recorded_steps(wanted.horizon),
+            steps=recorded_steps(wanted.horizon), mitigations=choice.mitigations,
         )  # fmt: skip
     changes, how = None, None
     if wanted.per_pair:

@@ -38,20 +38,17 @@ def compare_table(
     Returns:
         A table of `COMPARE_SCHEMA`, objective by objective, pairs in order.
     """
-    order = np.argsort(list(chain.from_iterable(batches)))
-    ids = pa.array([p.pair.id for p in pairs])
-    shared, influence = learning_rate * steps.shared, learning_rate * steps.influence
-    tables = []
-    for k, label in enumerate(own):
-        values = (
-            *steps.coefficients[k], own[label].chosen, own[label].rejected, *shared[k],
-        )  # fmt: skip
-        numbers = [pa.array(v.numpy()[order]) for v in values]
-        said = pa.array([str(o) for o in outcomes[label]]).take(pa.array(order))
-        moved = [influence[k, 0], influence[k, 1], influence[k, 0] - influence[k, 1]]
-        columns = [ids, pa.array([label] * len(ids)), *numbers, said, *(pa.array(v.numpy()[order]) for v in moved)]
-        tables.append(pa.table(columns, schema=COMPARE_SCHEMA))
-    return pa.concat_tables(tables)
+    order = torch.from_numpy(np.argsort(list(chain.from_iterable(batches))))
+    alone = torch.stack([torch.stack([change.chosen, change.rejected]) for change in own.values()])
+    influence = learning_rate * steps.influence
+    margin = influence[:, :1] - influence[:, 1:]
+    parts = [steps.coefficients, alone, learning_rate * steps.shared, influence, margin]
+    numbers = [pa.array(column.reshape(-1).numpy()) for part in parts for column in part[:, :, order].unbind(1)]
+    said = [outcomes[label][i].value for label in own for i in order.tolist()]
+    ids = [p.pair.id for p in pairs] * len(own)
+    labels = np.repeat(list(own), len(pairs))
+    columns = [pa.array(ids), pa.array(labels), *numbers[:6], pa.array(said), *numbers[6:]]
+    return pa.table(columns, schema=COMPARE_SCHEMA)
 
 
 def training_table(

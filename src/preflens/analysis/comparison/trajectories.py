@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -10,8 +11,9 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from preflens.analysis.geometry import BatchGeometry
-from preflens.dynamics import follow
+from preflens.dynamics import follow, step_change
 from preflens.errors import NumericalError
+from preflens.mitigations import CoefficientMap, what_if
 from preflens.objectives.base import Objective
 from preflens.records.comparison_facts import Trajectory
 
@@ -63,7 +65,14 @@ def recorded_steps(horizons: Sequence[int], *, points: int = _POINTS) -> tuple[i
     return tuple(sorted({0, *spread, *horizons}))
 
 
-def roll(followed: Followed, objective: Objective, *, learning_rate: float, steps: int) -> Path:
+def roll(
+    followed: Followed,
+    objective: Objective,
+    *,
+    learning_rate: float,
+    steps: int,
+    mitigation: CoefficientMap | None = None,
+) -> Path:
     """Roll an objective out as far as numbers go.
 
     Args:
@@ -71,12 +80,14 @@ def roll(followed: Followed, objective: Objective, *, learning_rate: float, step
         objective: the loss.
         learning_rate: η.
         steps: how many steps.
+        mitigation: what every step goes through.
 
     Returns:
         The path.
     """
     logps, gram = followed.geometry.logps, followed.geometry.gram
-    path = follow(gram, logps, objective, learning_rate=learning_rate, batches=followed.batches)
+    through = None if mitigation is None else what_if(mitigation)
+    path = follow(gram, logps, objective, learning_rate=learning_rate, batches=followed.batches, through=through)
     seen: list[Tensor] = []
     broke_off = None
     try:
@@ -89,7 +100,14 @@ def roll(followed: Followed, objective: Objective, *, learning_rate: float, step
     return Path(whole - whole[0], broke_off, int(above.long().argmax()) if bool(above.any()) else None)
 
 
-def equal_margin_rate(followed: Followed, objective: Objective, *, margin_gain: float, steps: int) -> float | None:
+def equal_margin_rate(
+    followed: Followed,
+    objective: Objective,
+    *,
+    margin_gain: float,
+    steps: int,
+    mitigation: CoefficientMap | None = None,
+) -> float | None:
     """Find the learning rate at which the mean training margin gains a given amount, at its pace of the start.
 
     Args:
@@ -97,16 +115,16 @@ def equal_margin_rate(followed: Followed, objective: Objective, *, margin_gain: 
         objective: the loss.
         margin_gain: nats over all steps.
         steps: how many.
+        mitigation: what every step goes through.
 
     Returns:
         η, or None where the mean margin does not grow.
     """
     logps, gram = followed.geometry.logps, followed.geometry.gram
+    through = None if mitigation is None else what_if(mitigation)
     gain = 0.0
     for batch in followed.batches:
-        here = torch.tensor(batch)
-        signed = objective.coefficients(logps.take(here)).signed()
-        change = (gram.matrix[:, torch.cat([here, here + gram.pairs])] @ signed / len(here)).reshape(2, -1)
+        change = step_change(gram, logps, objective, torch.tensor(batch), through=through)
         gain += float((change[0] - change[1])[: followed.training].mean()) / len(followed.batches)
     return margin_gain / (steps * gain) if gain > 0 else None
 
@@ -118,6 +136,7 @@ def trajectories(
     learning_rate: float,
     margin_gain: float,
     steps: Sequence[int],
+    mitigations: Mapping[str, CoefficientMap] = MappingProxyType({}),
 ) -> dict[str, tuple[Trajectory, ...]]:
     """Roll every objective out, at the learning rate asked for and rescaled to equal margin gain.
 
@@ -127,19 +146,23 @@ def trajectories(
         learning_rate: η.
         margin_gain: nats that the mean training margin is to gain by the last step, at its pace of the start.
         steps: that are kept.
+        mitigations: by the labels of those that step through one.
 
     Returns:
         One trajectory a scale; the rescaled one is missing where the margin does not grow.
     """
     found = {}
     for label, objective in objectives.items():
-        own = equal_margin_rate(followed, objective, margin_gain=margin_gain, steps=steps[-1])
-        rates = {LEARNING_RATE: learning_rate, EQUAL_MARGIN: own}
+        last, through = steps[-1], mitigations.get(label)
+        own = equal_margin_rate(followed, objective, margin_gain=margin_gain, steps=last, mitigation=through)
+        rates = {LEARNING_RATE: learning_rate} | ({} if own is None else {EQUAL_MARGIN: own})
         found[label] = tuple(
-            _record(scale, rate, roll(followed, objective, learning_rate=rate, steps=steps[-1]), followed, steps)
+            _record(
+                scale, rate, roll(followed, objective, learning_rate=rate, steps=last, mitigation=through),
+                followed, steps,
+            )
             for scale, rate in rates.items()
-            if rate is not None
-        )
+        )  # fmt: skip
     return found
 
 
