@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import sys
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -17,9 +18,9 @@ from preflens import compare, load_model, load_tokenizer, read_pairs
 from preflens.records.comparison_facts import RealSteps
 
 DATA_SETS = ("polite_edits", "tweets_long", "pandalm_human")
-OBJECTIVES = ("dpo", "ipo", "slic", "simpo")
-# Nats that the mean training margin is to gain by the last step: a careful run, one of usual size, one that goes far.
-GAINS = (0.1, 1.0, 10.0)
+OBJECTIVES = ("dpo", "slic")
+# Nats that the mean training margin is to gain by the last step: a careful run, and one that goes far.
+GAINS = (1.0, 10.0)
 HORIZON = (1, 2, 5, 10, 20, 50, 100)
 TRAINING, HELD_OUT, FOLLOWED, BATCH, TOKENS = 48, 24, 16, 4, 128
 
@@ -36,7 +37,7 @@ def run(name: str, gain: float, root: Path) -> list[RealSteps]:
     return list(found.facts.real_steps)
 
 
-def lines_of(name: str, gain: float, real: RealSteps) -> dict[str, object]:
+def line_of(name: str, gain: float, real: RealSteps) -> dict[str, object]:
     """What is kept of an objective."""
     (check,) = (c for c in real.rollouts if c.scale == "equal margin")
     return {
@@ -49,19 +50,22 @@ def lines_of(name: str, gain: float, real: RealSteps) -> dict[str, object]:
 
 
 def main() -> None:
-    """Run everything, one line of JSON an objective, data set and size."""
+    """Run what is not there yet, one line of JSON an objective, data set and size."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "rollout.jsonl")
     arguments = parser.parse_args()
     if "PREFLENS_REAL_DATA" not in os.environ:
         sys.exit("PREFLENS_REAL_DATA should name the folder with `data` and `models`.")
-    lines = []
-    for name in DATA_SETS:
-        for gain in GAINS:
-            for real in run(name, gain, Path(os.environ["PREFLENS_REAL_DATA"])):
-                lines.append(lines_of(name, gain, real) | about())
-                print({k: lines[-1][k] for k in ("data", "margin gain", "objective", "within ten percent")}, flush=True)
-    arguments.out.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    there = arguments.out.read_text(encoding="utf-8").splitlines() if arguments.out.exists() else []
+    done = {(line["data"], line["margin gain"]) for line in map(json.loads, there)}
+    for name, gain in product(DATA_SETS, GAINS):
+        if (name, gain) in done:
+            continue
+        for real in run(name, gain, Path(os.environ["PREFLENS_REAL_DATA"])):
+            line = line_of(name, gain, real) | about()
+            with arguments.out.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+            print({k: line[k] for k in ("data", "margin gain", "objective", "within ten percent")}, flush=True)
 
 
 if __name__ == "__main__":

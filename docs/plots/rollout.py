@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 ROOT = Path(__file__).parents[2]
-COLOURS = {"dpo": "#0072b2", "ipo": "#56b4e9", "slic": "#d55e00", "simpo": "#009e73"}
+COLOURS = {"dpo": "#0072b2", "slic": "#d55e00"}
 
 
 def main() -> None:
@@ -15,7 +15,7 @@ def main() -> None:
     rows = [json.loads(line) for line in lines]
     names, gains = (list(dict.fromkeys(row[key] for row in rows)) for key in ("data", "margin gain"))
     figure, axes = plt.subplots(
-        len(gains), len(names), figsize=(11, 7.2), layout="constrained", sharex=True, sharey=True
+        len(gains), len(names), figsize=(11, 5.2), layout="constrained", sharex=True, sharey=True
     )
     for row in rows:
         axis = axes[gains.index(row["margin gain"]), names.index(row["data"])]

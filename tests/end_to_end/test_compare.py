@@ -55,6 +55,15 @@ def test_the_recorded_command_repeats_the_comparison(compare, preflens, tmp_path
     assert again.facts.objectives == first.facts.objectives
 
 
+def test_what_mitigations_would_change_stands_beside_the_plain_objectives(compare, tmp_path):
+    code, out, err = compare("--mitigation", "normalized", "--mitigation", "cone:floor=0.2", objectives="dpo,slic")
+    assert code == 0, err
+    labels = [o.label for o in Comparison.load(tmp_path / "out").facts.objectives]
+    assert labels == [f"{name}{m}" for name in ("dpo", "slic") for m in ("", "+normalized", "+cone:floor=0.2")]
+    assert "dpo+normalized" in out
+    assert "slic+cone:floor=0.2" in (tmp_path / "out" / "compare.html").read_text()
+
+
 def test_adapter_conversations_and_parameters(compare, place, tmp_path):
     code, _, err = compare(
         data=place / "chat.jsonl", probe=None, probe_fraction=0.3, adapter=place / "adapter", objectives="dpo,slic",
@@ -78,6 +87,9 @@ def test_adapter_conversations_and_parameters(compare, place, tmp_path):
         ({"horizon": "1,many"}, "`--horizon` should hold numbers of steps, like 1,10,100. Found `1,many`"),
         ({"horizon": "0"}, "each at least 1"),
         ({"verify": "nosuch"}, "`--verify nosuch` is none of the compared objectives"),
+        ({"mitigation": "normalised"}, "Unknown mitigation `normalised`. Did you mean `normalized`"),
+        ({"mitigation": "cone:flor=1"}, "Mitigation `cone` has no parameter `flor`. Did you mean `floor`?"),
+        ({"mitigation": "splitting"}, "does more than change coefficients"),
         ({"micro_batch": "few"}, "`--micro-batch` should be `auto` or a number"),
     ],
 )

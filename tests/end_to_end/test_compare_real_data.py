@@ -20,7 +20,7 @@ def facts(request, real_data, tmp_path_factory):
     found = compare(
         load_model(folder, device="cpu"), load_tokenizer(folder), read_pairs(place / f"{request.param}.train.jsonl.gz"),
         probe=held_out, limit=48, verify=("dpo", "slic"), update_batch_size=4, rollout_pairs=8, parameters="all",
-        horizon=(1, 5, 20), max_length=128, progress=False,
+        horizon=(1, 10, 100), max_length=128, progress=False,
     )  # fmt: skip
     out = tmp_path_factory.mktemp("compare")
     found.save(out)

@@ -117,6 +117,21 @@ def add_to(parameters: Key, found: Sequence[Tensor]) -> None:
             p.grad += gradient.to(p.dtype)
 
 
+def squared_norm(parts: Sequence[Tensor]) -> float:
+    """Add up the squares of some tensors, row by row.
+
+    In float32 the norm of all of a large tensor at once is off by half a percent on a CPU.
+
+    Args:
+        parts: of any shape.
+
+    Returns:
+        The squared norm of all of them together.
+    """
+    rows = (torch.linalg.vector_norm(torch.atleast_1d(part), dim=-1) for part in parts)
+    return sum(float(norms.double().square().sum()) for norms in rows)
+
+
 def check_norm(
     squared: float, gram: Float64[Tensor, "response response"], weights: Weights, dtype: torch.dtype
 ) -> None:

@@ -13,7 +13,16 @@ from torch import Tensor, nn
 
 from preflens.errors import UnsupportedObjectiveError
 from preflens.gram.bookkeeping import Books, bookkeeping
-from preflens.gram.closing import add_to, check_norm, chosen_first, gradients, keys_of, parameter_gram, window_gram
+from preflens.gram.closing import (
+    add_to,
+    check_norm,
+    chosen_first,
+    gradients,
+    keys_of,
+    parameter_gram,
+    squared_norm,
+    window_gram,
+)
 from preflens.mitigations import CoefficientMap, Mitigated, MovingAverages
 from preflens.training.guarded import GuardedPairs
 from preflens.types import BatchGram, PairCoefficients, PairGram
@@ -105,7 +114,7 @@ class MitigatedSteps:
         self._checked += 1
         for number, (key, found) in enumerate(gradients(books, weights)):
             if number == checked:
-                check_norm(_squared(found), parameter_gram(books, key), weights, dtype)
+                check_norm(squared_norm(found), parameter_gram(books, key), weights, dtype)
             add_to(key, found)
 
     def _write_checking_all(
@@ -119,13 +128,9 @@ class MitigatedSteps:
         assert isinstance(gram, BatchGram)
         squared = 0.0
         for key, found in gradients(books, weights):
-            squared += _squared(found)
+            squared += squared_norm(found)
             add_to(key, found)
         check_norm(squared, gram.matrix, weights[order].cpu(), dtype)
-
-
-def _squared(parts: list[Tensor]) -> float:
-    return sum(float(torch.linalg.vector_norm(part)) ** 2 for part in parts)
 
 
 def report(found: Mitigated, before: PairCoefficients, gram: PairGram | BatchGram) -> dict[str, float]:

@@ -9,11 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from preflens.errors import AuditError, InputError, UnsupportedModelError
-from preflens.gram import batch_gram, exact_batch_gram, pair_gram
+from preflens.errors import InputError, UnsupportedModelError
 from preflens.gram.bookkeeping import Books
 from preflens.language_models.batch import PairBatch
-from preflens.language_models.logps import response_logps
 from preflens.log_probs import PairLogps
 from preflens.mitigations import CoefficientMap, LearnedMasks, Mitigation, MovingAverages, Splitting, TokenMask
 from preflens.mitigations.parse import parse_mitigation
@@ -25,9 +23,8 @@ from preflens.training.mitigated import MitigatedSteps
 from preflens.training.promise import Promise
 from preflens.training.remembered import Memory, Remembering, load_memory
 from preflens.training.schedules import Schedule
-from preflens.training.second_pass import SecondPass
+from preflens.training.second_pass import SecondPass, geometry_of, why_no_books
 from preflens.training.split_steps import SplitSteps
-from preflens.types import BatchGram
 
 LOGGER = logging.getLogger("preflens")
 
@@ -204,7 +201,7 @@ class Mitigating:
         if self._split is not None:
             return self._split.loss(loss, logps)
         if self._second is not None:
-            loss = self._second.mitigated(loss, logps, partial(self._gram, batch))
+            loss = self._second.mitigated(loss, logps, partial(geometry_of, self._trainer, batch))
         return loss
 
     def _audit(self, plain: Callable[[], Tensor]) -> None:
@@ -213,31 +210,18 @@ class Mitigating:
         inputs = plain.args[1] if len(plain.args) > 1 else plain.keywords["inputs"]
         prepared = self._trainer._prepare_inputs(inputs)
         masks = (prepared[name].bool() for name in ("attention_mask", "completion_mask"))
-        batch = PairBatch(prepared["input_ids"], *masks)
         self._audited = True
-        try:
-            with self._trainer.compute_loss_context_manager():
-                pair_gram(
-                    self._trainer.accelerator.unwrap_model(self._trainer.model),
-                    partial(self._trainer.own_pass, batch), dropout=True,
-                )  # fmt: skip
-        except (UnsupportedModelError, AuditError) as error:
-            self._take_second_pass(str(error))
-
-    def _gram(self, batch: PairBatch) -> BatchGram:
-        model, forward = self._trainer.accelerator.unwrap_model(self._trainer.model), self._trainer.own_pass
-        try:
-            return batch_gram(model, partial(forward, batch), dropout=True)
-        except (UnsupportedModelError, AuditError):
-            return exact_batch_gram(model, lambda: response_logps(model, batch))
+        why = why_no_books(self._trainer, PairBatch(prepared["input_ids"], *masks))
+        if why is not None:
+            self._take_second_pass(why)
 
     def _take_second_pass(self, why: str) -> None:
+        if self._guarded is not None:
+            raise UnsupportedModelError(f"`mitigation_probe` cannot be used: {why}")
         LOGGER.warning(
             "Mitigation `%s` takes a pass of its own for the geometry of every micro-batch, because %s",
             self._mitigation.name, why,
         )  # fmt: skip
-        if self._guarded is not None:
-            raise UnsupportedModelError(f"`mitigation_probe` cannot be used: {why}")
         assert isinstance(self._mitigation, CoefficientMap)
         assert self._books is not None
         self._second = SecondPass(self._mitigation)

@@ -6,11 +6,16 @@ loss.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from preflens.errors import UnsupportedObjectiveError
+from preflens.errors import AuditError, UnsupportedModelError, UnsupportedObjectiveError
+from preflens.gram import batch_gram, exact_batch_gram, pair_gram
+from preflens.language_models.batch import PairBatch
+from preflens.language_models.logps import response_logps
 from preflens.log_probs import PairLogps
 from preflens.mitigations import CoefficientMap, MovingAverages
 from preflens.training.mitigated import report
@@ -58,3 +63,39 @@ class SecondPass:
         after = found.coefficients.chosen.to(loss), found.coefficients.rejected.to(loss)
         stand_in = (after[1] * sides[1] - after[0] * sides[0]).sum() / pairs
         return loss.detach() + (stand_in - stand_in.detach())
+
+
+def why_no_books(trainer: Any, batch: PairBatch) -> str | None:  # noqa: ANN401  # it imports us
+    """Tell whether a model's backward pass accounts for all of its parameters.
+
+    Args:
+        trainer: a `PreferenceTrainer`.
+        batch: of its pairs.
+
+    Returns:
+        Why books cannot be kept, or None.
+    """
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    try:
+        with trainer.compute_loss_context_manager():
+            pair_gram(model, partial(trainer.own_pass, batch), dropout=True)
+    except (UnsupportedModelError, AuditError) as error:
+        return str(error)
+    return None
+
+
+def geometry_of(trainer: Any, batch: PairBatch) -> BatchGram:  # noqa: ANN401  # it imports us
+    """Take the geometry of a micro-batch in a pass of its own; by brute force where nothing else is exact.
+
+    Args:
+        trainer: a `PreferenceTrainer`.
+        batch: the pairs.
+
+    Returns:
+        The Gram.
+    """
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    try:
+        return batch_gram(model, partial(trainer.own_pass, batch), dropout=True)
+    except (UnsupportedModelError, AuditError):
+        return exact_batch_gram(model, lambda: response_logps(model, batch))

@@ -1,7 +1,7 @@
 """Split updates inside a trainer: stages of a step, and what its optimizer is told."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers import TrainerCallback
 
 from preflens.errors import InputError, UnsupportedObjectiveError
+from preflens.gram.closing import squared_norm
 from preflens.log_probs import PairLogps
 from preflens.mitigations import Splitting
 from preflens.training.steps.splitting import Side, into_first_moment, sequential, virtual_points
@@ -71,7 +72,7 @@ class SplitSteps(TrainerCallback):
                 self._excess = {
                     p: torch.where(d == 0, 0, s - d) for p, s, d in zip(parameters, staged, direct, strict=True)
                 }
-                self._size = _norm(direct)
+                self._size = math.sqrt(squared_norm(direct))
         for p, gradient in zip(parameters, found, strict=True):
             p.grad = gradient
         return loss / 2
@@ -103,7 +104,8 @@ class SplitSteps(TrainerCallback):
         if not self._excess:
             return
         parameters = list(self._excess)
-        clipped = _norm([p.grad for p in parameters if p.grad is not None]) / self._size if self._size else 1.0
+        now = math.sqrt(squared_norm([p.grad for p in parameters if p.grad is not None]))
+        clipped = now / self._size if self._size else 1.0
         excess = {p: clipped * e for p, e in self._excess.items()}
         into_first_moment(self._trainer.optimizer, parameters, excess)
         self._excess = {}
@@ -112,7 +114,3 @@ class SplitSteps(TrainerCallback):
         wrapped = self._trainer.optimizer
         inner: torch.optim.Optimizer = getattr(wrapped, "optimizer", wrapped)
         return inner
-
-
-def _norm(parts: Sequence[Tensor]) -> float:
-    return math.sqrt(sum(float(torch.linalg.vector_norm(part)) ** 2 for part in parts))
