@@ -223,7 +223,8 @@ def run(data: str, method: str, seed: int, *, optimizer: str, trained: str, root
         "learning rate": rate, "diverged": diverged, "margin": setting.margin,
         "at margin": at_margin(curve.rows, setting.margin), "last": curve.rows[-1],
         "logged": {k: round(float(np.mean([float(row[k]) for row in logs if k in row])), 5) for k in names},
-        "samples": [asdict(s) for s in samples[:2]],
+        # Texts of real data sets stay where they are.
+        "samples": [asdict(s) for s in samples[:2]] if data == "generated" else [],
         "ended": float(np.mean([s.ended for s in samples])) if samples else None,
         "repetition": float(np.mean([s.repetition for s in samples])) if samples else None,
     }  # fmt: skip
@@ -232,7 +233,9 @@ def run(data: str, method: str, seed: int, *, optimizer: str, trained: str, root
 def interval(values: Iterable[float]) -> str:
     """Mean and 95 % interval of Student's t over seeds."""
     found = np.array(list(values), dtype=float)
-    half = stats.t.ppf(0.975, len(found) - 1) * found.std(ddof=1) / np.sqrt(len(found)) if len(found) > 1 else 0.0
+    if len(found) < 2:
+        return f"{found.mean():+.2f}"
+    half = stats.t.ppf(0.975, len(found) - 1) * found.std(ddof=1) / np.sqrt(len(found))
     return f"{found.mean():+.2f} ± {half:.2f}"
 
 
@@ -242,7 +245,9 @@ def table(lines: list[dict]) -> str:
     groups = dict.fromkeys((x["data"], x["optimizer"], x["trained"]) for x in lines)
     for group in groups:
         rows = [x for x in lines if (x["data"], x["optimizer"], x["trained"]) == group]
-        texts.append(f"\n### {group[0]}, {group[1].upper()}, {group[2]}, at {rows[0]['margin']:g} nats of margin\n")
+        seeds = len({x["seed"] for x in rows})
+        title = f"{group[0]}, {group[1].upper()}, {group[2]}, at {rows[0]['margin']:g} nats of margin, seeds: {seeds}"
+        texts.append(f"\n### {title}\n")
         texts.append("| method | reached | chosen | rejected | intended | steps | CPU s | repetition |")
         texts.append("| --- | --- | --- | --- | --- | --- | --- | --- |")
         for method in METHODS:
