@@ -23,6 +23,7 @@ from preflens.analysis.comparison.summary import own_steps, summarize
 from preflens.analysis.comparison.tables import compare_table
 from preflens.analysis.comparison.trajectories import recorded_steps, trajectories
 from preflens.analysis.passes import PassLimit, Scorer
+from preflens.analysis.threads import one_thread
 from preflens.language_models.heads import plain_head
 from preflens.language_models.pairs import PreferencePair
 from preflens.language_models.parameters import observing
@@ -52,7 +53,8 @@ def first(choice: Choice, training: Training, products: torch.Tensor, pairs: lis
 def rolled(choice: Choice, ground: Ground) -> None:
     """A hundred steps of every objective, at two scales."""
     steps = recorded_steps((1, 10, 100))
-    trajectories(choice.objectives, ground.followed, learning_rate=RATE, margin_gain=1.0, steps=steps)
+    with one_thread():
+        trajectories(choice.objectives, ground.followed, learning_rate=RATE, margin_gain=1.0, steps=steps)
 
 
 def seconds(run: Callable[[], object], *, rounds: int = ROUNDS) -> float:

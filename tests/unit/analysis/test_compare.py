@@ -76,6 +76,16 @@ def test_a_mitigation_is_put_into_what_is_named_or_into_dpo():
     assert [r.objective for r in facts.real_steps] == ["slic", "cpo", "dpo:beta=1"]  # real steps are plain ones
 
 
+def test_threads_come_back_after_small_sums_on_one():
+    from preflens.analysis.threads import one_thread
+
+    before = torch.get_num_threads()
+    with pytest.raises(RuntimeError, match="midway"), one_thread():
+        assert torch.get_num_threads() == 1
+        raise RuntimeError("midway")
+    assert torch.get_num_threads() == before
+
+
 def test_an_objective_whose_margin_shrinks_is_named_and_not_rescaled():
     facts = without_gain().facts
     assert facts.without_gain == ("shrinking",)

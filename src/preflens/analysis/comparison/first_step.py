@@ -8,6 +8,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from preflens.analysis.geometry import BatchGeometry
+from preflens.analysis.threads import one_thread
 from preflens.log_probs import PairLogps
 from preflens.mitigations import CoefficientMap, what_if
 from preflens.objectives.base import Objective
@@ -91,7 +92,8 @@ def first_steps(
     Returns:
         Coefficients and changes.
     """
-    parts = [coefficients_of(objective, training, mitigations.get(label)) for label, objective in objectives.items()]
+    with one_thread():
+        parts = [coefficients_of(o, training, mitigations.get(label)) for label, o in objectives.items()]
     coefficients = torch.stack([torch.stack([c.chosen, c.rejected]) for c in parts])
     signed = coefficients * _SIGNS
     shared = [

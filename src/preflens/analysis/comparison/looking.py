@@ -16,6 +16,7 @@ from preflens.analysis.comparison.real_steps import Ground, real_steps
 from preflens.analysis.comparison.trajectories import recorded_steps, trajectories
 from preflens.analysis.geometry import BatchGeometry
 from preflens.analysis.progress import progress_bar, timed
+from preflens.analysis.threads import one_thread
 from preflens.objectives.base import Objective
 from preflens.records.comparison_facts import RealSteps, Trajectory
 from preflens.records.facts import Argument
@@ -112,12 +113,12 @@ def look(
         products = measuring.products(pairs, data.held_out)
     with timed(seconds, "geometry of the rollout"):
         ground = measuring.ground(pairs, data.held_out, pairs=wanted.rollout_pairs, seed=wanted.seed)
-    with timed(seconds, "first steps"):
+    with timed(seconds, "first steps"), one_thread():
         training = stack_batches(found)
         choice = wanted.choice.defined_for(training)
         objectives = choice.objectives
         steps = first_steps(objectives, training, products, choice.mitigations)
-    with timed(seconds, "rollout"):
+    with timed(seconds, "rollout"), one_thread():
         paths = trajectories(
             objectives, ground.followed, learning_rate=wanted.learning_rate, margin_gain=wanted.margin_gain,
             steps=recorded_steps(wanted.horizon), mitigations=choice.mitigations,
