@@ -91,7 +91,8 @@ def measure(name: str, width: int, layers: int, vocabulary: int) -> None:
     }
     baseline = None
     for what, choice in choices.items():
-        own = seconds(lambda choice=choice: first(choice, training, products, pairs))
+        with one_thread():  # as in `compare`
+            own = seconds(lambda choice=choice: first(choice, training, products, pairs))
         baseline = own if baseline is None else baseline
         say({
             "model": f"GPT-2-like {name}", "pairs": PAIRS, "update batch": BATCH, "tokens": TOKENS,

@@ -89,8 +89,7 @@ class Setting:
 _TINY = {("sgd", "full"): 0.01, ("adamw", "full"): 1e-4, ("sgd", "lora"): 0.1, ("adamw", "lora"): 1e-3}
 # Chosen so that plain DPO reaches the margin in ten to forty steps.
 _EDITS = {("sgd", "full"): 1e-3, ("adamw", "full"): 2e-5, ("sgd", "lora"): 1e-2, ("adamw", "lora"): 2e-4}
-# Gradients on tweets are large: at 0.05 a plain step of `cone` or `controlled` leaves what is first-order, and chosen
-# falls by hundreds of nats.
+# Gradients on tweets are large: at three times these rates plain steps of `cone` and `controlled` are not first-order.
 _TWEETS = {("sgd", "full"): 0.015, ("adamw", "full"): 1e-4, ("sgd", "lora"): 0.15, ("adamw", "lora"): 1e-3}
 SETTINGS = {
     "generated": Setting(2.0, 120, 16, _TINY, 64, 20),

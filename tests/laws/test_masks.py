@@ -20,14 +20,10 @@ from preflens.mitigations.parse import parse_mitigation
 from preflens.objectives import dpo
 from tests.cases.geometries import gram_of
 from tests.cases.logps import drawn_logps
+from tests.cases.mitigations import MASKS, with_strength
 
-MASKS = ("sparse_mask", "sparse_mask:kind=learned", "sparse_mask:kind=contrast")
 ROUNDING = 1e-12
 _FIELDS = ("chosen_sq_norm", "rejected_sq_norm", "inner_product")
-
-
-def with_strength(text, strength):
-    return parse_mitigation(text + ("," if ":" in text else ":") + f"strength={strength}")
 
 
 def tokens_of(logps, seed=0):

@@ -31,13 +31,13 @@ from preflens.objectives import dpo
 from preflens.types import PairCoefficients
 from tests.cases.geometries import drawn_coefficients, drawn_gradients, gram_of
 from tests.cases.logps import drawn_logps
+from tests.cases.mitigations import MASKS, with_strength
 
 MAPS = (
     "normalized", "normalized:scale=shared", "normalized:scale=unit", "band", "reward_calibration", "cone",
     "controlled",
 )  # fmt: skip
 STEPS = ("splitting", "splitting:kind=sequential")
-MASKS = ("sparse_mask", "sparse_mask:kind=learned", "sparse_mask:kind=contrast")
 # Rounding of float64 in sums of about a thousand products.
 ROUNDING = 1e-12
 
@@ -47,26 +47,8 @@ def drawn(pairs=8, seed=0):
     return gradients, gram_of(gradients), drawn_coefficients(pairs, seed=seed + 1)
 
 
-def with_strength(text, strength):
-    return parse_mitigation(text + ("," if ":" in text else ":") + f"strength={strength}")
-
-
 def same(one, other):
     return torch.equal(one.chosen, other.chosen) and torch.equal(one.rejected, other.rejected)
-
-
-def tokens_of(logps, seed=0):
-    """Token ids that fit the counts; about half of them shared."""
-    g = np.random.default_rng(seed)
-    return [
-        (g.integers(0, 4, int(n)).tolist(), g.integers(0, 4, int(m)).tolist())
-        for n, m in zip(logps.chosen_tokens, logps.rejected_tokens, strict=True)
-    ]
-
-
-def weights_of(mitigation, logps, **given):
-    keys = [str(k) for k in range(len(logps.chosen))]
-    return mitigation.apply(logps, tokens_of(logps), keys=keys, **given)
 
 
 def test_every_mitigation_file_is_in_the_table():

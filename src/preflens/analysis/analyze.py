@@ -20,8 +20,6 @@ from preflens.analysis.provenance import data_facts, model_facts, reference_in_w
 from preflens.analysis.summary import summarize_geometry, summarize_layers, summarize_objectives
 from preflens.analysis.tables import objectives_table, pairs_table
 from preflens.analysis.verify import verify as verify_objective
-from preflens.language_models.heads import plain_head
-from preflens.language_models.loading import padding_token_id
 from preflens.language_models.model import LanguageModel, Reference, check_rows_are_independent
 from preflens.language_models.parameters import observing
 from preflens.language_models.reading import Pairs, pair_source
@@ -104,7 +102,7 @@ def analyze(
         check_vocabulary(used, model, reference)
         batches = longest_first(update_batches(len(used), size=update_batch_size, seed=seed), used)
         with observing(model, parameters):
-            scorer = Scorer(model, plain_head(model), padding_token_id(tokenizer))
+            scorer = Scorer.of(model, tokenizer)
             memory = memory_budget(model.device) / 2
             limit_of_pass = pass_limit(scorer, used, micro_batch, memory=memory)
 

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from preflens.analysis.arguments import check_arguments, check_vocabulary, usable_length
 from preflens.analysis.checkpoint import Checkpoint
-from preflens.analysis.comparison.choice import check_horizon, check_rollout, choose_objectives, choose_verified
+from preflens.analysis.comparison.choice import check_horizon, choose_objectives, choose_verified
 from preflens.analysis.comparison.data import ComparisonData, comparison_data
 from preflens.analysis.comparison.looking import Seen, Wanted, look
 from preflens.analysis.comparison.measuring import Measuring
@@ -22,8 +22,6 @@ from preflens.analysis.passes import Scorer
 from preflens.analysis.progress import timed
 from preflens.analysis.provenance import model_facts, reference_in_words, run_key, versions
 from preflens.analysis.tables import pairs_table
-from preflens.language_models.heads import plain_head
-from preflens.language_models.loading import padding_token_id
 from preflens.language_models.model import LanguageModel, Reference, check_rows_are_independent
 from preflens.language_models.parameters import observing
 from preflens.language_models.reading import Pairs, pair_source
@@ -116,27 +114,40 @@ def compare(
         choice, learning_rate, check_horizon(horizon), margin_gain, rollout_pairs, per_pair,
         choose_verified(verify, choice), small_steps, seed,
     )  # fmt: skip
-    check_rollout(margin_gain=margin_gain, rollout_pairs=rollout_pairs, small_steps=small_steps)
-    held_out, seconds = None if probe is None else pair_source(probe), dict[str, float]()
+    seconds: dict[str, float] = {}
     with timed(seconds, "total"):
-        data = comparison_data(
-            pair_source(pairs), held_out, tokenizer, fraction=probe_fraction, max_length=length, limit=limit, seed=seed
-        )  # fmt: skip
+        data = _read(pairs, probe, tokenizer, fraction=probe_fraction, max_length=length, limit=limit, seed=seed)
         check_vocabulary((*data.training, *data.held_out), model, reference)
         batches = data.update_batches(size=update_batch_size, seed=seed)
         with observing(model, parameters):
             about = model_facts(model, name=name, selection=parameters, reference=reference_in_words(reference))
             key = run_key(data.facts, about, batches, data.probe_facts.fingerprint, str(rollout_pairs))
-            scorer = Scorer(model, plain_head(model), padding_token_id(tokenizer))
-            measuring = _measuring(scorer, data, micro_batch, reference, Checkpoint(resume_from, key), shown=progress)
+            checkpoint, scorer = Checkpoint(resume_from, key), Scorer.of(model, tokenizer)
+            measuring = _measuring(scorer, data, micro_batch, reference, checkpoint, shown=progress)
             seen = look(measuring, data, batches, wanted, seconds)
         given: dict[str, Argument] = {
             "grid": " ".join(grid), "probe_fraction": probe_fraction if probe is None else None, "limit": limit,
             "update_batch_size": update_batch_size, "micro_batch": micro_batch, "max_length": max_length,
         }  # fmt: skip
         result = _record(seen, data, about, wanted, batches, arguments=given, command=command, seconds=seconds)
-    measuring.checkpoint.clear()
+    checkpoint.clear()
     return result
+
+
+def _read(
+    pairs: Pairs,
+    probe: Pairs | None,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    fraction: float,
+    max_length: int,
+    limit: int | None,
+    seed: int,
+) -> ComparisonData:
+    held_out = None if probe is None else pair_source(probe)
+    return comparison_data(
+        pair_source(pairs), held_out, tokenizer, fraction=fraction, max_length=max_length, limit=limit, seed=seed
+    )
 
 
 def _record(

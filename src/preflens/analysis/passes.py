@@ -7,11 +7,13 @@ from functools import partial
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from preflens.errors import NumericalError
 from preflens.gram.outcome import Forward, LogpForward
 from preflens.language_models.batch import PairBatch, collate
-from preflens.language_models.heads import PlainHead, head_input
+from preflens.language_models.heads import PlainHead, head_input, plain_head
+from preflens.language_models.loading import padding_token_id
 from preflens.language_models.logps import response_logps
 from preflens.language_models.model import LanguageModel
 from preflens.language_models.tokenizing import TokenizedPair
@@ -31,6 +33,19 @@ class Scorer:
     model: LanguageModel
     head: PlainHead | None
     pad_token_id: int
+
+    @classmethod
+    def of(cls, model: LanguageModel, tokenizer: PreTrainedTokenizerBase) -> "Scorer":
+        """Find out how a model is scored.
+
+        Args:
+            model: the policy.
+            tokenizer: its tokenizer.
+
+        Returns:
+            The scorer.
+        """
+        return cls(model, plain_head(model), padding_token_id(tokenizer))
 
 
 @dataclass(frozen=True)

@@ -56,8 +56,9 @@ def analyze(
     output_folder(out)
     passes = options.micro_batch_size(micro_batch)
     from preflens.analysis.analyze import analyze as run
+    from preflens.cli.loaded import load
     from preflens.cli.quiet import quiet_libraries
-    from preflens.language_models.loading import check_model_folder, load_model, load_reference, load_tokenizer
+    from preflens.language_models.loading import check_model_folder
     from preflens.language_models.reading import read_pairs
     from preflens.objectives.parse import resolve_objectives
     from preflens.report.render import render_report
@@ -66,13 +67,15 @@ def analyze(
     wanted = list(resolve_objectives(objective).values())
     check_model_folder(model)
     pairs = read_pairs(data, split=split, config=config, on_bad_row=on_bad_row.value)
-    tokenizer = load_tokenizer(model, revision=revision, chat_template=chat_template)
+    loaded = load(
+        model, revision=revision, adapter=adapter, dtype=dtype, device=device, reference=reference,
+        chat_template=chat_template,
+    )  # fmt: skip
     result = run(
-        load_model(model, revision=revision, adapter=adapter, dtype=dtype.value, device=device), tokenizer, pairs,
-        objectives=wanted, parameters=parameters or ("lora" if adapter else "all"),
-        reference=load_reference(reference or ("adapter-off" if adapter else "self"), dtype=dtype.value, device=device),
-        update_batch_size=update_batch_size, micro_batch=passes, learning_rate=learning_rate, max_length=max_length,
-        limit=limit, seed=seed, verify=verify, resume_from=out / ".unfinished", progress=progress, name=model,
+        loaded.model, loaded.tokenizer, pairs, objectives=wanted, reference=loaded.reference,
+        parameters=parameters or ("lora" if adapter else "all"), update_batch_size=update_batch_size,
+        micro_batch=passes, learning_rate=learning_rate, max_length=max_length, limit=limit, seed=seed, verify=verify,
+        resume_from=out / ".unfinished", progress=progress, name=model,
         command=shlex.join(["preflens", *sys.argv[1:]]),
     )  # fmt: skip
     result.save(out)

@@ -121,31 +121,44 @@ def compare(
     output_folder(out)
     passes, steps = options.micro_batch_size(micro_batch), _numbers(horizon)
     from preflens.analysis.compare import compare as run
-    from preflens.analysis.comparison.choice import choose_objectives
-    from preflens.cli.quiet import quiet_libraries
-    from preflens.language_models.loading import check_model_folder, load_model, load_reference, load_tokenizer
+    from preflens.cli.loaded import load
     from preflens.language_models.reading import read_pairs
-    from preflens.objectives.grid import split_objectives
 
-    quiet_libraries()
-    choice = choose_objectives(split_objectives(objectives), grid, reference="none" if reference == "none" else "self")
-    choice.with_mitigations(mitigation)
-    check_model_folder(model)
+    _check(model, objectives, grid, mitigation, reference)
     pairs = read_pairs(data, split=split, config=config, on_bad_row=on_bad_row.value)
     held_out = None if probe is None else read_pairs(probe, split=probe_split, on_bad_row=on_bad_row.value)
-    tokenizer = load_tokenizer(model, revision=revision, chat_template=chat_template)
+    loaded = load(
+        model, revision=revision, adapter=adapter, dtype=dtype, device=device, reference=reference,
+        chat_template=chat_template,
+    )  # fmt: skip
     result = run(
-        load_model(model, revision=revision, adapter=adapter, dtype=dtype.value, device=device), tokenizer, pairs,
-        objectives=split_objectives(objectives), grid=grid, mitigations=mitigation, probe=held_out,
-        probe_fraction=probe_fraction, horizon=steps, margin_gain=margin_gain, rollout_pairs=rollout_pairs,
-        per_pair=per_pair, verify=split_objectives(verify) if verify else [], small_steps=small_steps,
-        reference=load_reference(reference or ("adapter-off" if adapter else "self"), dtype=dtype.value, device=device),
-        parameters=parameters or ("lora" if adapter else "all"), update_batch_size=update_batch_size,
-        micro_batch=passes, learning_rate=learning_rate, max_length=max_length, limit=limit, seed=seed,
-        resume_from=out / ".unfinished-compare", progress=progress, name=model,
+        loaded.model, loaded.tokenizer, pairs, objectives=_names(objectives), grid=grid, mitigations=mitigation,
+        probe=held_out, probe_fraction=probe_fraction, horizon=steps, margin_gain=margin_gain,
+        rollout_pairs=rollout_pairs, per_pair=per_pair, verify=_names(verify) if verify else [],
+        small_steps=small_steps, reference=loaded.reference, parameters=parameters or ("lora" if adapter else "all"),
+        update_batch_size=update_batch_size, micro_batch=passes, learning_rate=learning_rate, max_length=max_length,
+        limit=limit, seed=seed, resume_from=out / ".unfinished-compare", progress=progress, name=model,
         command=shlex.join(["preflens", *sys.argv[1:]]),
     )  # fmt: skip
     _save_and_say(result, out)
+
+
+def _check(model: str, objectives: str, grid: list[str], mitigation: list[str], reference: str) -> None:
+    """Refuse what cannot be compared before anything is loaded."""
+    from preflens.analysis.comparison.choice import choose_objectives
+    from preflens.cli.quiet import quiet_libraries
+    from preflens.language_models.loading import check_model_folder
+
+    quiet_libraries()
+    choice = choose_objectives(_names(objectives), grid, reference="none" if reference == "none" else "self")
+    choice.with_mitigations(mitigation)
+    check_model_folder(model)
+
+
+def _names(text: str) -> list[str]:
+    from preflens.objectives.grid import split_objectives
+
+    return split_objectives(text)
 
 
 def _save_and_say(result: Comparison, out: Path) -> None:

@@ -11,6 +11,7 @@ from preflens.language_models.reading import check_data
 from preflens.mitigations.parse import parse_mitigation
 from preflens.train_options import TrainOptions
 from preflens.training.configuration import Configuration
+from preflens.training.guarded import check_guard
 from preflens.training.schedules import schedule
 
 # Settings of TRL's losses and their defaults.
@@ -104,8 +105,7 @@ def _check_numbers(options: TrainOptions) -> None:
         parse_mitigation(options.mitigation)
         if options.objective is None:
             raise InputError("`mitigation` needs an `objective`; without one TRL's own loss runs untouched.")
-    if options.mitigation_probe is not None and (options.mitigation or "").partition(":")[0] != "cone":
-        raise InputError("`mitigation_probe` is for the mitigation `cone`, which keeps other pairs from harm too.")
+    check_guard((options.mitigation or "").partition(":")[0], options.mitigation_probe)
     if options.objective is not None:
         schedule(options.objective)
     elif options.geometry_every is not None:

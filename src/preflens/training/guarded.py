@@ -59,6 +59,20 @@ class GuardedPairs:
         return books
 
 
+def check_guard(mitigation: str | None, guard: object) -> None:
+    """Refuse held-out pairs that nobody would guard.
+
+    Args:
+        mitigation: its name, or None.
+        guard: the pairs, or None.
+
+    Raises:
+        InputError: there are pairs, and the mitigation is another one.
+    """
+    if guard is not None and mitigation != "cone":
+        raise InputError("`mitigation_probe` is for the mitigation `cone`, which keeps other pairs from harm too.")
+
+
 def guarded_pairs(trainer: Any, wanted: ProbePairs) -> GuardedPairs:  # noqa: ANN401  # it imports us
     """Find the pairs that no step is to harm.
 

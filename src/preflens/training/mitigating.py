@@ -16,7 +16,7 @@ from preflens.log_probs import PairLogps
 from preflens.mitigations import CoefficientMap, LearnedMasks, Mitigation, MovingAverages, Splitting, TokenMask
 from preflens.mitigations.parse import parse_mitigation
 from preflens.objectives.base import Objective
-from preflens.training.guarded import GuardedPairs, guarded_pairs
+from preflens.training.guarded import GuardedPairs, check_guard, guarded_pairs
 from preflens.training.held_out import ProbePairs
 from preflens.training.masked import MaskedSteps
 from preflens.training.mitigated import MitigatedSteps
@@ -77,8 +77,7 @@ class Mitigating:
             InputError: pairs are to be guarded that cannot be.
         """
         made = parse_mitigation(mitigation) if isinstance(mitigation, str) else mitigation
-        if guard is not None and (made is None or made.name != "cone"):
-            raise InputError("`mitigation_probe` is for the mitigation `cone`, which keeps other pairs from harm too.")
+        check_guard(None if made is None else made.name, guard)
         if made is None or made.strength == 0:
             return None
         guarded = None if guard is None else guarded_pairs(trainer, guard)

@@ -7,8 +7,6 @@ from transformers import Trainer
 
 from preflens.analysis.passes import Scorer
 from preflens.errors import UnsupportedModelError
-from preflens.language_models.heads import plain_head
-from preflens.language_models.loading import padding_token_id
 from preflens.language_models.tokenizing import TokenizedPair
 from preflens.training.held_out import tokenized_row
 from preflens.training.held_out_loss import HeldOutLoss
@@ -43,7 +41,7 @@ def make_session(
         UnsupportedModelError: the trainer is not one that can be watched, or its parameters are spread over devices.
     """
     model = trainer.accelerator.unwrap_model(trainer.model)
-    scorer = Scorer(model, plain_head(model), padding_token_id(trainer.processing_class))
+    scorer = Scorer.of(model, trainer.processing_class)
     looker = Looker(scorer, trainer.accelerator.autocast, memory)
     loss = HeldOutLoss(trainer, looker, held_out, fresh=fresh)
     looker.limit = None  # found while gradients and optimizer state took no memory yet

@@ -8,7 +8,6 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from preflens.analysis.geometry import BatchGeometry
-from preflens.analysis.threads import one_thread
 from preflens.log_probs import PairLogps
 from preflens.mitigations import CoefficientMap, what_if
 from preflens.objectives.base import Objective
@@ -92,8 +91,7 @@ def first_steps(
     Returns:
         Coefficients and changes.
     """
-    with one_thread():
-        parts = [coefficients_of(o, training, mitigations.get(label)) for label, o in objectives.items()]
+    parts = [coefficients_of(o, training, mitigations.get(label)) for label, o in objectives.items()]
     coefficients = torch.stack([torch.stack([c.chosen, c.rejected]) for c in parts])
     signed = coefficients * _SIGNS
     shared = [

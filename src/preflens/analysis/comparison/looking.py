@@ -7,7 +7,7 @@ from functools import partial
 from jaxtyping import Float64
 from torch import Tensor
 
-from preflens.analysis.comparison.choice import Choice
+from preflens.analysis.comparison.choice import Choice, check_rollout
 from preflens.analysis.comparison.data import ComparisonData
 from preflens.analysis.comparison.first_step import FirstSteps, Training, first_steps, stack_batches
 from preflens.analysis.comparison.measuring import Measuring
@@ -47,6 +47,11 @@ class Wanted:
     verify: Mapping[str, Objective]
     small_steps: int
     seed: int
+
+    def __post_init__(self) -> None:
+        check_rollout(
+            margin_gain=self.margin_gain, rollout_pairs=self.rollout_pairs, small_steps=self.small_steps
+        )  # fmt: skip
 
     def arguments(self) -> dict[str, Argument]:
         """Return all of it for the record."""
