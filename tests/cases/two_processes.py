@@ -31,6 +31,7 @@ def main(folder, size, how):
         logs = [log for log in trainer.state.log_history if "loss" in log]
         rows = Rows(Path(folder) / "preflens" / "probe.parquet").read().to_pylist()
         print("FOUND " + json.dumps({"weights": weights, "logs": logs, "rows": rows}))
+    trainer.end()  # threads of a process group that is left open bring a process down at its exit, now and then
 
 
 if __name__ == "__main__":
