@@ -5,6 +5,7 @@ multiplied with all directions. What is formed, and what has to be known of an u
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from types import EllipsisType
 
 import torch
@@ -12,8 +13,9 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from preflens.gram.products.factors import Factor, Flat, Lookup, Outer, PerResponse
-from preflens.gram.products.pairs import PIECE
-from preflens.gram.softmax_rows import SoftmaxRows
+from preflens.gram.products.layout import Layout
+from preflens.gram.products.pairs import PIECE, Products, flat_pairs
+from preflens.gram.softmax_rows import SoftmaxRows, row_bounds
 
 Update = Sequence[Tensor]  # one tensor a parameter
 Changes = Float64[Tensor, "update response"]
@@ -64,7 +66,14 @@ def along(factor: Factor, updates: Sequence[Update]) -> Changes:
     return torch.stack(parts).sum(0)
 
 
-def part_along(factor: Outer | Lookup | Flat, rows: Rows, updates: Sequence[Tensor], *, offset: int) -> Changes:
+def part_along(
+    factor: Outer | Lookup | Flat,
+    rows: Rows,
+    updates: Sequence[Tensor],
+    *,
+    offset: int,
+    products: Products | None = None,
+) -> Changes:
     """Multiply the gradients of a part of one parameter with updates of that part.
 
     Args:
@@ -72,6 +81,7 @@ def part_along(factor: Outer | Lookup | Flat, rows: Rows, updates: Sequence[Tens
         rows: the part.
         updates: of each direction, for that part.
         offset: how many numbers the parameters before this one have: 0 for a weight, more for the bias beside it.
+        products: within pairs, of outer products; what this part gives is added, at little cost while it is there.
 
     Returns:
         One row an update.
@@ -84,8 +94,8 @@ def part_along(factor: Outer | Lookup | Flat, rows: Rows, updates: Sequence[Tens
     if isinstance(factor, Lookup):
         return _lookup_along(factor, start, updates)
     if offset:
-        return torch.stack(list(updates)).double() @ factor.grads.sum(1)[:, rows].double().T
-    return _formed_along(factor, rows, updates)
+        return _met(factor.grads.sum(1)[:, rows].double(), updates, products)
+    return _formed_along(factor, rows, updates, products)
 
 
 def slice_along(
@@ -112,6 +122,36 @@ def slice_along(
     return total
 
 
+def formed_slice_along(
+    rows: SoftmaxRows, gradient: Float[Tensor, "row some_vocab"], updates: Sequence[Tensor]
+) -> Changes:
+    """Do the same for the weight by forming its gradients there: for two directions and more.
+
+    Args:
+        rows: scored rows.
+        gradient: u at a slice of the vocabulary.
+        updates: of each direction, for the weight there.
+
+    Returns:
+        One row an update.
+    """
+    formed = [gradient[a:b].T @ rows.inputs[a:b] for a, b in pairwise(row_bounds(rows.head))]
+    return _met(torch.stack(formed).flatten(1), updates, None)
+
+
+def _met(gradients: Tensor, updates: Sequence[Tensor], products: Products | None) -> Changes:
+    """Multiply gradients that are there, flattened, with updates of the same numbers."""
+    total = torch.zeros(len(updates), len(gradients), dtype=torch.float64, device=gradients.device)
+    flat = [update.to(gradients).flatten() for update in updates]
+    for start in range(0, gradients.shape[1], PIECE):
+        here = slice(start, start + PIECE)
+        # A direction at a time: a product of two matrices as thin as this takes longer.
+        total += torch.stack([gradients[:, here].mv(update[here]) for update in flat])
+    if products is not None:
+        products += flat_pairs(Flat(gradients), Layout(len(gradients)))
+    return total
+
+
 def _moved(factor: Outer, update: Update) -> Changes:
     """Σ_t d_t·(U x_t): one product of the size of a forward pass."""
     weight = update[0].to(factor.inputs)
@@ -121,7 +161,7 @@ def _moved(factor: Outer, update: Update) -> Changes:
     return moved.mul_(factor.grads).sum((1, 2)).double()[None]
 
 
-def _formed_along(factor: Outer, rows: Rows, updates: Sequence[Tensor]) -> Changes:
+def _formed_along(factor: Outer, rows: Rows, updates: Sequence[Tensor], products: Products | None) -> Changes:
     """Form the gradients of some rows, and meet all updates with them."""
     one, other = (factor.inputs, factor.grads) if factor.input_first else (factor.grads, factor.inputs)
     one = one[:, :, rows]
@@ -130,9 +170,7 @@ def _formed_along(factor: Outer, rows: Rows, updates: Sequence[Tensor]) -> Chang
     for start in range(0, one.shape[2], step):
         here = slice(start, start + step)
         block = torch.bmm(one[:, :, here].mT, other).flatten(1)
-        update = torch.stack([u[here].to(block).flatten() for u in updates])
-        for left, right in zip(update.split(PIECE, 1), block.split(PIECE, 1), strict=True):
-            total += left @ right.T
+        total += _met(block, [u[here] for u in updates], products)
     return total
 
 

@@ -33,7 +33,7 @@ def looking_on(module: nn.Module) -> "Iterator[Bystander]":
         The bystander. Tell it of the rows, of what the head got, and of what the loss sends back.
     """
     owners = find_owners(module, dropout=True)  # whoever calls has seen to it that nothing drops
-    kept = KeptGradients(module, owners, equal_inputs=True, pin=False)
+    kept = KeptGradients(module, owners, equal_inputs=True, pin=False, later=True)
     collector = Collector(owners, kept)
     bystander = Bystander(kept, collector)
     with taps(owners.keep_outputs(), bystander.receive, force=False) as state:

@@ -53,9 +53,12 @@ class _Sum:
         self._kept = kept
         self._below = torch.zeros(directions, len(kept.logps), dtype=torch.float64, device=kept.logps.device)
         self._head = torch.zeros_like(self._below)
+        pairs = len(kept.logps) // 2
+        self._products = {key: self._below.new_zeros(3, pairs) for key in kept.open}
 
     def add_whole(self, key: Key, made: Sequence[Sequence[Tensor]]) -> None:
         """Add whole parameters, where a gradient is computed only as a whole."""
+        self._products.pop(key, None)
         for factor in self._kept.factors.get(key, []):
             self._below += along(factor, list(zip(*made, strict=True)))
         for parameter, updates in zip(key, made, strict=True):
@@ -67,7 +70,8 @@ class _Sum:
         """Add some rows of a parameter."""
         for factor in self._kept.factors.get(key, []):
             assert not isinstance(factor, PerResponse)
-            self._below += part_along(factor, rows, updates, offset=offset)
+            products = self._products.get(key)
+            self._below += part_along(factor, rows, updates, offset=offset, products=products)
         self._add_head(parameter, rows, updates)
 
     def _add_head(self, parameter: nn.Parameter, rows: Rows, updates: Sequence[Tensor]) -> None:
@@ -75,7 +79,9 @@ class _Sum:
             self._head += self._kept.along_head(parameter, rows, updates)
 
     def result(self) -> Float64[Tensor, "update response"]:
-        """Return the sum."""
+        """Return the sum; products within pairs that were open are found by the way."""
+        for key, products in self._products.items():
+            self._kept.settle(key, products)
         return self._kept.unscaled(self._below) + self._head
 
 

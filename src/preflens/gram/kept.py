@@ -4,12 +4,13 @@ An optimizer decides on its update after the backward pass, when all gradients a
 then, in a fraction of the memory that the gradients themselves would take.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
-from preflens.gram.along import Rows, slice_along
+from preflens.gram.along import Rows, formed_slice_along, slice_along
 from preflens.gram.blocks import Breakdown
 from preflens.gram.coverage import audit, audited
 from preflens.gram.engine import by_block
@@ -17,7 +18,7 @@ from preflens.gram.outcome import Forward
 from preflens.gram.owners import Owners, find_owners
 from preflens.gram.passes import run_pass
 from preflens.gram.products.compact import bytes_of, compact
-from preflens.gram.products.factors import Factor, Flat, PerResponse
+from preflens.gram.products.factors import Factor, Flat, Outer, PerResponse
 from preflens.gram.products.layout import Layout, layout_of
 from preflens.gram.products.modes import PairMode
 from preflens.gram.rules import Claim
@@ -57,14 +58,20 @@ class KeptGradients:
         owners: of its parameters.
         equal_inputs: whether equal tokens give equal activations: not under dropout.
         pin: whether the gradients are to outlast a change of the parameters.
+        later: leave products of large gradients open: they come cheaper when these meet an update.
 
     Attributes:
         streamed: the products within pairs, reduced in the pass.
         factors: of each parameter (or weight and bias together), the parts of its gradient; a head's apart.
         head_parameters: weight and bias of the head where they are differentiated.
+        open: gradients whose products within pairs are still to be found.
     """
 
-    def __init__(self, module: nn.Module, owners: Owners, *, equal_inputs: bool, pin: bool) -> None:
+    def __init__(
+        self, module: nn.Module, owners: Owners, *, equal_inputs: bool, pin: bool, later: bool = False
+    ) -> None:
+        self._later = later
+        self.open: dict[Key, Outer] = {}
         self._module, self._owners, self._equal_inputs, self._pin = module, owners, equal_inputs, pin
         self._layout = Layout(0)
         # Not the head itself: its hidden states hold the graph, which holds the taps, which hold this object.
@@ -111,13 +118,24 @@ class KeptGradients:
 
     def take(self, module: nn.Module, claims: list[Claim]) -> None:
         """Reduce and keep the claims of a module."""
-        own = self._owners.parameters[module]
+        own, now = self._owners.parameters[module], []
+        uses = Counter(claim.parameters for claim in claims)
         for claim in claims:
             key = tuple(own[name] for name in claim.parameters)
             factor = compact(claim.factor, self._layout)
             formed = self._pin and isinstance(factor, PerResponse)
             self.factors.setdefault(key, []).append(Flat(factor.dense()) if formed else factor)
-        self.streamed.take(module, claims)
+            alone = uses[claim.parameters] == 1 and self._owners.single.issuperset(key)
+            if self._later and alone and isinstance(factor, Outer):
+                self.open[key] = factor
+            else:
+                now.append(claim)
+        self.streamed.take(module, now)
+
+    def settle(self, key: Key, products: Float64[Tensor, "three pair"]) -> None:
+        """Take products within pairs that were open, of the gradients as they came by."""
+        del self.open[key]
+        self.streamed.add(key, products)
 
     def finish(self) -> None:
         """Reduce what several modules own."""
@@ -132,6 +150,8 @@ class KeptGradients:
         Returns:
             The geometry of each pair.
         """
+        for key, factor in list(self.open.items()):
+            self.settle(key, PairMode(Layout(factor.grads.shape[0])).own(factor))
         shape = (3, len(self.logps) // 2)
         found, names = by_block(self.streamed.products, self._owners, self._module, by, shape=shape)
         ww, ll, wl = found.unbind(-2)
@@ -145,6 +165,8 @@ class KeptGradients:
         assert rows is not None
         gradient = rows.gradient_at(here) if self._scores is None else self._scores[:, here]
         weight = parameter is self.head_parameters[0]
+        if weight and len(updates) > 1:
+            return formed_slice_along(rows, gradient, updates)
         return slice_along(rows, gradient, [(u, None) if weight else (None, u) for u in updates])
 
     def unscaled(self, changes: Float64[Tensor, "update response"]) -> Float64[Tensor, "update response"]:

@@ -19,7 +19,7 @@ from preflens.gram.products.pairs import (
     ghost_pairs,
     row_gram,
 )
-from preflens.gram.softmax_rows import SCORES, SoftmaxRows, detached, score_once, softmax_rows, taken
+from preflens.gram.softmax_rows import SCORES, SoftmaxRows, detached, row_bounds, score_once, softmax_rows, taken
 from preflens.types import HeadInput
 
 Part = Int[Tensor, " _"]  # numbers of scored rows
@@ -85,6 +85,8 @@ def head_pass(
 def _score(cut: HeadInput, part: Part, scored: Scored | None) -> tuple[SoftmaxRows, Iterator[tuple[slice, Tensor]]]:
     """The rows of a part, and u for slices of the vocabulary."""
     everything = slice(0, len(cut.weight))
+    if scored is not None and len(part) == len(cut.hidden):  # one part: all rows as they come
+        return scored[0], iter([(everything, scored[1])])
     if scored is not None:
         return scored[0].take(part), iter([(everything, scored[1][part])])
     here = taken(cut, part)
@@ -107,28 +109,29 @@ class PairHead:
         bounds, pairs = row_bounds(head), head.responses // 2
         self._ranges = [(bounds[i], bounds[i + 1]) for i in range(head.responses)]
         self._groups = _grouped(self._ranges, pairs, rows=max(1, SCORES // (2 * len(head.weight))))
+        self._places = _places(self._ranges, self._groups, pairs)
         self._bias = bias
         self._grams: dict[int, InputGrams] = {}
         self.products: Products = torch.zeros(3, pairs, dtype=torch.float64, device=head.hidden.device)
 
     def parts(self) -> list[Part]:
-        """Return the rows of each part: pair by pair, the chosen ones first."""
-        pairs = self.products.shape[1]
+        """Return the rows of each part: all as they come, or pair by pair, the chosen ones first."""
+        pairs, device = self.products.shape[1], self.products.device
+        if len(self._groups) == 1:
+            return [torch.arange(self._ranges[-1][1], device=device)]
         both = [[self._ranges[k], self._ranges[pairs + k]] for k in range(pairs)]
         rows = [[torch.arange(*r) for k in group for r in both[k]] for group in self._groups]
-        return [torch.cat(part).to(self.products.device) for part in rows]
+        return [torch.cat(part).to(device) for part in rows]
 
     def visit(self, number: int, rows: SoftmaxRows, columns: slice, gradient: Tensor) -> None:
         """Add a slice of the vocabulary of some pairs."""
-        pairs, start, inputs = self.products.shape[1], 0, rows.inputs
+        pairs, inputs = self.products.shape[1], rows.inputs
         if columns.start == 0:
             self._grams.clear()
         for k in self._groups[number]:
-            middle = start + self._length(k)
-            end = middle + self._length(pairs + k)
-            x, d = ((v[None, start:middle], v[None, middle:end]) for v in (inputs, gradient))
+            both = [slice(*self._places[i]) for i in (k, pairs + k)]
+            x, d = ((v[None, both[0]], v[None, both[1]]) for v in (inputs, gradient))
             self.products[:, k] += self._pair(k, x, d)[:, 0]
-            start = end
 
     def _pair(self, k: int, x: Sides, d: Sides) -> Products:
         if not ghost_is_cheaper(x, d, shared=0, cached=k in self._grams):
@@ -136,9 +139,6 @@ class PairHead:
         if k not in self._grams:
             self._grams[k] = InputGrams(row_gram(x[0], x[0]), row_gram(x[0], x[1]), row_gram(x[1], x[1]), shared=0)
         return ghost_pairs(self._grams[k], d, bias=self._bias)
-
-    def _length(self, response: int) -> int:
-        return self._ranges[response][1] - self._ranges[response][0]
 
 
 def _grouped(ranges: Sequence[tuple[int, int]], pairs: int, *, rows: int) -> list[list[int]]:
@@ -153,6 +153,18 @@ def _grouped(ranges: Sequence[tuple[int, int]], pairs: int, *, rows: int) -> lis
         groups[-1].append(k)
         used += length
     return groups
+
+
+def _places(ranges: Sequence[tuple[int, int]], groups: Sequence[Sequence[int]], pairs: int) -> list[tuple[int, int]]:
+    """Where the rows of each response lie in their part."""
+    places = list(ranges)
+    for group in groups if len(groups) > 1 else []:
+        start = 0
+        for response in (i for k in group for i in (k, pairs + k)):
+            end = start + ranges[response][1] - ranges[response][0]
+            places[response] = (start, end)
+            start = end
+    return places
 
 
 class BatchHead:
@@ -207,16 +219,3 @@ class HeadBias:
     def visit(self, number: int, rows: SoftmaxRows, columns: slice, gradient: Tensor) -> None:  # noqa: ARG002  # any part
         """Add a slice of the vocabulary."""
         self.values[:, columns] = self.values[:, columns].index_add(0, rows.head.response_index, gradient)
-
-
-def row_bounds(head: HeadInput) -> list[int]:
-    """Return where the rows of each response begin, and at last where they end.
-
-    Args:
-        head: what the head got.
-
-    Returns:
-        One number more than there are responses.
-    """
-    ends: list[int] = torch.bincount(head.response_index, minlength=head.responses).cumsum(0).tolist()
-    return [0, *ends]

@@ -17,6 +17,9 @@ from preflens.types import HeadInput
 
 # Scores held at a time: 256 MB of float32.
 SCORES = 1 << 26
+# Scores of a slice of the vocabulary that are used once: they stay in a cache, and their memory is used again.
+_SLICE = 1 << 21
+_NARROWEST = 1 << 12
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class SoftmaxRows:
 
 
 def softmax_rows(head: HeadInput) -> SoftmaxRows:
-    """Score rows and normalise them, some rows at a time.
+    """Score rows and normalise them, a slice of the vocabulary at a time.
 
     Args:
         head: what the head got.
@@ -89,16 +92,26 @@ def softmax_rows(head: HeadInput) -> SoftmaxRows:
     Returns:
         The rows with what their gradients need.
     """
-    cut = detached(head)
-    step, normalizers, targets = max(1, SCORES // len(head.weight)), [], []
-    for start in range(0, len(head.hidden), step):
-        here = taken(cut, slice(start, start + step))
-        scores, _ = scores_of(here, slice(None))
-        targets.append(scores.gather(1, here.targets[:, None]).squeeze(1))
-        peak = scores.amax(1, keepdim=True)
-        total = scores.sub_(peak).exp_().sum(1, keepdim=True)  # in place: another matrix as large costs more than sums
-        normalizers.append((peak + total.log()).squeeze(1))
+    cut, vocabulary = detached(head), len(head.weight)
+    width = min(vocabulary, max(_NARROWEST, _SLICE // max(1, len(head.hidden))))
+    normalizers, targets = [], []
+    for start in range(0, len(head.hidden), max(1, SCORES // width)):
+        here = taken(cut, slice(start, start + max(1, SCORES // width)))
+        found = [_scored_slice(here, slice(k, min(k + width, vocabulary))) for k in range(0, vocabulary, width)]
+        normalizers.append(torch.stack([one for one, _ in found]).logsumexp(0))
+        targets.append(torch.stack([other for _, other in found]).sum(0))
     return SoftmaxRows(cut, torch.cat(normalizers), torch.cat(targets))
+
+
+def _scored_slice(head: HeadInput, here: slice) -> tuple[Tensor, Tensor]:
+    """Log Σ exp z over a slice of the vocabulary, and z of the targets in it, 0 for the others."""
+    scores, _ = scores_of(head, here)
+    place = head.targets - here.start
+    inside = (place >= 0) & (place < scores.shape[1])
+    target = scores.gather(1, place.clamp(0, scores.shape[1] - 1)[:, None]).squeeze(1)
+    peak = scores.amax(1, keepdim=True)
+    total = scores.sub_(peak).exp_().sum(1, keepdim=True)  # in place: another matrix as large costs more than sums
+    return (peak + total.log()).squeeze(1), target.where(inside, 0)
 
 
 def score_once(head: HeadInput) -> tuple[SoftmaxRows, Float[Tensor, "scored_token vocab"]]:
@@ -153,6 +166,19 @@ def taken(head: HeadInput, here: slice | Int[Tensor, " some"]) -> HeadInput:
         The same with those rows only.
     """
     return replace(head, hidden=head.hidden[here], targets=head.targets[here], response_index=head.response_index[here])
+
+
+def row_bounds(head: HeadInput) -> list[int]:
+    """Return where the rows of each response begin, and at last where they end.
+
+    Args:
+        head: what the head got.
+
+    Returns:
+        One number more than there are responses.
+    """
+    ends: list[int] = torch.bincount(head.response_index, minlength=head.responses).cumsum(0).tolist()
+    return [0, *ends]
 
 
 def pinned(rows: SoftmaxRows) -> SoftmaxRows:

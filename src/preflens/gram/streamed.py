@@ -95,10 +95,12 @@ class Streamed:
             if not self.owners.single.issuperset(key):
                 self._shared.setdefault(key, []).extend(self._as_gradients(use) for use in uses)
                 continue
-            products = products_of(uses, self._mode)
-            if self.coefficients is not None:
-                products = self._mode.unscaled(products, self.coefficients)
-            self._add(key, products)
+            self.add(key, products_of(uses, self._mode))
+
+    def add(self, key: Key, products: Tensor) -> None:
+        """Add products of gradients as they came by."""
+        by = self.coefficients
+        self._add(key, products if by is None else self._mode.unscaled(products, by))
 
     def finish(self) -> None:
         """Reduce what several modules own."""

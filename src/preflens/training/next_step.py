@@ -47,6 +47,7 @@ class NextStep:
         self._groups = {p: group for group in inner.param_groups for p in group["params"]}
         self._expected: dict[nn.Parameter, dict[tuple[int, int] | None, int]] = {}
         self._last: tuple[nn.Parameter, Tensor] | None = None
+        self._space: dict[str, Tensor] = {}
         self.foretold = not isinstance(inner, torch.optim.LBFGS) and self._can_be_copied()
 
     def plain(self, parameter: nn.Parameter, rows: Rows = ...) -> Tensor:
@@ -75,7 +76,7 @@ class NextStep:
                 whole, the last one's whole update is remembered.
 
         Returns:
-            New values less old values of these rows.
+            New values less old values of these rows, good until the next rows are asked for.
         """
         group = self._groups.get(parameter)
         if group is None or parameter.grad is None:
@@ -90,7 +91,7 @@ class NextStep:
         """Step on a copy of some rows, and remember where that led."""
         assert parameter.grad is not None
         old, gradient = parameter.detach()[rows], parameter.grad.detach()[rows]
-        moved = old.clone().requires_grad_()
+        moved = self._copied("parameter", old, rows).requires_grad_()
         moved.grad = gradient if type(self._optimizer) in _BY_ENTRY else gradient.clone()
         self._twin(group, parameter, moved, rows).step()
         place = None if isinstance(rows, EllipsisType) else (rows.start, rows.stop)
@@ -104,9 +105,24 @@ class NextStep:
         twin._optimizer_step_pre_hooks, twin._optimizer_step_post_hooks = OrderedDict(), OrderedDict()
         twin.param_groups = [{**group, "params": [moved]}]
         whole = self._optimizer.state.get(parameter, {})
-        state = {name: _copied(value, rows, like=parameter) for name, value in whole.items()}
+        state = {
+            name: self._copied(name, value[rows] if value.shape == parameter.shape else value, rows)
+            if isinstance(value, Tensor)
+            else copy.copy(value)
+            for name, value in whole.items()
+        }
         twin.state = defaultdict(dict, {moved: state} if state else {})
         return twin
+
+    def _copied(self, name: str, values: Tensor, rows: Rows) -> Tensor:
+        """Copy some rows to where the last ones of this name were: new memory costs more than the copying."""
+        if isinstance(rows, EllipsisType):
+            return values.clone()
+        space = self._space.get(name)
+        if space is None or space.numel() < values.numel() or space.dtype != values.dtype:
+            space = self._space[name] = torch.empty_like(values, memory_format=torch.contiguous_format).flatten()
+        copied: Tensor = space[: values.numel()].view(values.shape).copy_(values)
+        return copied
 
     def _can_be_copied(self) -> bool:
         smallest = min((p for p in self._groups if p.grad is not None), key=lambda p: p.numel(), default=None)
@@ -135,9 +151,3 @@ class NextStep:
 def _bits(values: Tensor) -> int:
     """Add up the bits, as integers; in whatever order, the sum is the same."""
     return int(values.detach().view(_BITS[values.element_size()]).sum())
-
-
-def _copied(value: Any, rows: Rows, *, like: Tensor) -> Any:  # noqa: ANN401  # whatever an optimizer keeps
-    if not isinstance(value, Tensor):
-        return copy.copy(value)
-    return (value[rows] if value.shape == like.shape else value).clone()

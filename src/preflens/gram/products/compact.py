@@ -19,6 +19,7 @@ def compact(factor: Factor, layout: Layout) -> Factor:
         The same gradients.
     """
     if isinstance(factor, Outer):
+        layout = layout.narrowed(factor.grads)
         inputs, grads = layout.cut(factor.inputs), layout.cut(factor.grads)
         cut = Outer(inputs, grads, factor.input_first, factor.with_bias)
         d_in, d_out = inputs.shape[2], grads.shape[2]
