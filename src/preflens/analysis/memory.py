@@ -70,7 +70,7 @@ def limit_for(scorer: Scorer, longest: TokenizedPair, *, memory: float) -> PassL
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in parameters:
             kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        return tensor.detach()  # the tensor itself would hold its graph, and the graph it
 
     (forward,) = passes.gram_forwards()
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):

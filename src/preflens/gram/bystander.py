@@ -85,9 +85,6 @@ class Bystander:
         # What others differentiate after this backward pass, checkpoints and all, is none of our business.
         torch.autograd.Variable._execution_engine.queue_callback(self._over)
         self.kept.streamed.coefficients = coefficients.detach().double()
-        device = self._head.hidden.device.type
-        with torch.no_grad(), torch.autocast(device, enabled=False):
-            self.kept.head_with(self._head, send_back=False)
 
     def receive(self, call: Call) -> None:
         """Take a call; what cannot be understood is no reason to stop somebody's training."""
@@ -104,8 +101,12 @@ class Bystander:
         self.state.retire()
 
     def close(self) -> None:
-        """Add up what waits for calls that the backward pass did not reach."""
+        """Compute the head's part, and add up what waits for calls that the backward pass did not reach.
+
+        Weights are as they were until the optimizer steps, and the head of the training step needs much memory itself.
+        """
         if self.usable:
-            with torch.no_grad():
+            with torch.no_grad(), torch.autocast(self._head.hidden.device.type, enabled=False):
+                self.kept.head_with(self._head, send_back=False)
                 self._collector.finish()
                 self.kept.finish()

@@ -79,7 +79,7 @@ class Streamed:
         self.head_rows = found.rows if weight is not None or bias is not None else None
         if weight is not None:
             self._add((weight, bias) if folded and bias is not None else (weight,), collector.products)
-            self._shared[weight,] = [found.rows]
+            self._shared.setdefault((weight,), []).append(found.rows)
         if alone is not None and bias is not None:
             self._add((bias,), self._mode.own(Flat(alone.values)))
         self.logps = found.rows.logps()

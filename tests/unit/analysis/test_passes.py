@@ -1,5 +1,7 @@
 """Update batches cut into passes that fit the memory."""
 
+import gc
+
 import pytest
 import torch
 
@@ -32,6 +34,19 @@ def test_limits_are_kept():
     assert lengths(PassLimit(tokens=1)) == [1] * 6  # a pair cannot be cut
     for part in PassLimit(tokens=80).cut(PAIRS):
         assert len(part) == 1 or 2 * len(part) * max(p.longest for p in part) <= 80
+
+
+def test_finding_the_limit_leaves_nothing_behind():
+    some = scorer()
+
+    def tensors():
+        gc.collect()
+        return sum(type(each) is torch.Tensor for each in gc.get_objects())
+
+    limit_for(some, PAIRS[0], memory=1e7)  # a model may keep something of its first call
+    before = tensors()
+    limit_for(some, PAIRS[0], memory=1e7)
+    assert tensors() == before
 
 
 def test_no_pairs_are_no_passes():
