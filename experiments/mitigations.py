@@ -232,10 +232,18 @@ def run(data: str, method: str, seed: int, *, optimizer: str, trained: str, root
 def interval(values: Iterable[float]) -> str:
     """Mean and 95 % interval of Student's t over seeds."""
     found = np.array(list(values), dtype=float)
+    if len(found) == 0:
+        return ""
     if len(found) < 2:
         return f"{found.mean():+.2f}"
     half = stats.t.ppf(0.975, len(found) - 1) * found.std(ddof=1) / np.sqrt(len(found))
     return f"{found.mean():+.2f} ± {half:.2f}"
+
+
+def over_dpo(mine: list[dict], rows: list[dict]) -> list[float]:
+    """By how much chosen ends higher than under DPO from the same checkpoint, for seeds where both got there."""
+    plain = {x["seed"]: x["at margin"]["chosen"] for x in rows if x["method"] == "dpo" and x["at margin"]}
+    return [x["at margin"]["chosen"] - plain[x["seed"]] for x in mine if x["at margin"] and x["seed"] in plain]
 
 
 def table(lines: list[dict]) -> str:
@@ -245,20 +253,22 @@ def table(lines: list[dict]) -> str:
     for group in groups:
         rows = [x for x in lines if (x["data"], x["optimizer"], x["trained"]) == group]
         seeds = len({x["seed"] for x in rows})
-        title = f"{group[0]}, {group[1].upper()}, {group[2]}, at {rows[0]['margin']:g} nats of margin, seeds: {seeds}"
+        optimizer = {"sgd": "SGD", "adamw": "AdamW"}[group[1]]
+        title = f"{group[0]}, {optimizer}, {group[2]}, at {rows[0]['margin']:g} nats of margin, seeds: {seeds}"
         texts.append(f"\n### {title}\n")
-        texts.append("| method | reached | chosen | rejected | intended | steps | CPU s | repetition |")
-        texts.append("| --- | --- | --- | --- | --- | --- | --- | --- |")
+        texts.append("| method | reached | chosen | over dpo | rejected | intended | steps | CPU s | repetition |")
+        texts.append("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
         for method in METHODS:
             mine = [x for x in rows if x["method"] == method]
             there = [x["at margin"] for x in mine if x["at margin"]]
             if mine and there:
                 cells = [interval(x[k] for x in there) for k in ("chosen", "rejected", "intended")]
+                cells.insert(1, interval(over_dpo(mine, rows)) if method != "dpo" else "")
                 means = [f"{np.mean([x[k] for x in there]):.1f}" for k in ("step", "seconds")]
                 repetition = f"{np.mean([x['repetition'] for x in mine if x['repetition'] is not None]):.2f}"
                 texts.append(f"| {' | '.join([method, f'{len(there)}/{len(mine)}', *cells, *means, repetition])} |")
             elif mine:
-                texts.append(f"| {method} | 0/{len(mine)} | | | | | | |")
+                texts.append(f"| {method} | 0/{len(mine)} | | | | | | | |")
     return "\n".join(texts)
 
 
