@@ -22,9 +22,9 @@ Changes = Float64[Tensor, "update response"]
 Rows = slice | EllipsisType  # of a parameter: entries of its first axis, or all there is
 
 # Entries of a formed block of gradients.
-_BLOCK = 1 << 21
+_BLOCK = 1 << 20
 # Entries of a parameter that are worked on together.
-_PART = 1 << 18
+_PART = 1 << 19
 
 
 def parts_of(parameter: Tensor) -> Iterator[Rows]:
@@ -135,8 +135,11 @@ def formed_slice_along(
     Returns:
         One row an update.
     """
-    formed = [gradient[a:b].T @ rows.inputs[a:b] for a, b in pairwise(row_bounds(rows.head))]
-    return _met(torch.stack(formed).flatten(1), updates, None)
+    inputs, bounds = rows.inputs, list(pairwise(row_bounds(rows.head)))
+    formed = inputs.new_empty(len(bounds), gradient.shape[1], inputs.shape[1])
+    for (start, end), block in zip(bounds, formed, strict=True):
+        torch.mm(gradient[start:end].T, inputs[start:end], out=block)
+    return _met(formed.flatten(1), updates, None)
 
 
 def _met(gradients: Tensor, updates: Sequence[Tensor], products: Products | None) -> Changes:
@@ -144,11 +147,11 @@ def _met(gradients: Tensor, updates: Sequence[Tensor], products: Products | None
     total = torch.zeros(len(updates), len(gradients), dtype=torch.float64, device=gradients.device)
     flat = [update.to(gradients).flatten() for update in updates]
     for start in range(0, gradients.shape[1], PIECE):
-        here = slice(start, start + PIECE)
+        piece = gradients[:, start : start + PIECE]
         # A direction at a time: a product of two matrices as thin as this takes longer.
-        total += torch.stack([gradients[:, here].mv(update[here]) for update in flat])
-    if products is not None:
-        products += flat_pairs(Flat(gradients), Layout(len(gradients)))
+        total += torch.stack([piece.mv(update[start : start + PIECE]) for update in flat])
+        if products is not None:
+            products += flat_pairs(Flat(piece), Layout(len(piece)))
     return total
 
 

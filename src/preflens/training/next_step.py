@@ -149,5 +149,6 @@ class NextStep:
 
 
 def _bits(values: Tensor) -> int:
-    """Add up the bits, as integers; in whatever order, the sum is the same."""
-    return int(values.detach().view(_BITS[values.element_size()]).sum())
+    """Add up the bits, as integers that may overflow; in whatever order, the sum is the same."""
+    integers = values.detach().view(_BITS[values.element_size()])
+    return int(integers.sum(dtype=torch.promote_types(integers.dtype, torch.int32)))
