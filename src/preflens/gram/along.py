@@ -15,7 +15,7 @@ from torch import Tensor
 from preflens.gram.products.factors import Factor, Flat, Lookup, Outer, PerResponse
 from preflens.gram.products.layout import Layout
 from preflens.gram.products.pairs import PIECE, Products, flat_pairs
-from preflens.gram.softmax_rows import SoftmaxRows, row_bounds
+from preflens.gram.softmax_rows import SoftmaxRows
 
 Update = Sequence[Tensor]  # one tensor a parameter
 Changes = Float64[Tensor, "update response"]
@@ -135,7 +135,7 @@ def formed_slice_along(
     Returns:
         One row an update.
     """
-    inputs, bounds = rows.inputs, list(pairwise(row_bounds(rows.head)))
+    inputs, bounds = rows.inputs, list(pairwise(rows.bounds))
     formed = inputs.new_empty(len(bounds), gradient.shape[1], inputs.shape[1])
     for (start, end), block in zip(bounds, formed, strict=True):
         torch.mm(gradient[start:end].T, inputs[start:end], out=block)

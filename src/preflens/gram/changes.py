@@ -62,7 +62,8 @@ class _Sum:
         for factor in self._kept.factors.get(key, []):
             self._below += along(factor, list(zip(*made, strict=True)))
         for parameter, updates in zip(key, made, strict=True):
-            self._add_head(parameter, ..., updates)
+            for rows in parts_of(parameter):
+                self._add_head(parameter, rows, [u[rows] for u in updates])
 
     def add_part(
         self, key: Key, parameter: nn.Parameter, rows: Rows, updates: Sequence[Tensor], *, offset: int

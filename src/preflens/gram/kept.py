@@ -61,7 +61,7 @@ class KeptGradients:
         later: leave products of large gradients open: they come cheaper when these meet an update.
 
     Attributes:
-        streamed: the products within pairs, reduced in the pass.
+        streamed: the products within pairs, reduced in the pass but for those that are `open`.
         factors: of each parameter (or weight and bias together), the parts of its gradient; a head's apart.
         head_parameters: weight and bias of the head where they are differentiated.
         open: gradients whose products within pairs are still to be found.

@@ -6,6 +6,7 @@ many, a slice of the vocabulary at a time, so the whole [token, vocab] matrix of
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from types import EllipsisType
 
 import torch
@@ -38,6 +39,11 @@ class SoftmaxRows:
     head: HeadInput
     normalizer: Float[Tensor, " scored_token"]
     target_score: Float[Tensor, " scored_token"]
+
+    @cached_property
+    def bounds(self) -> list[int]:
+        """Where the rows of each response begin, and at last where they end."""
+        return row_bounds(self.head)
 
     @property
     def inputs(self) -> Float[Tensor, "scored_token in"]:
@@ -109,7 +115,8 @@ def _scored_slice(head: HeadInput, here: slice) -> tuple[Tensor, Tensor]:
     place = head.targets - here.start
     inside = (place >= 0) & (place < scores.shape[1])
     target = scores.gather(1, place.clamp(0, scores.shape[1] - 1)[:, None]).squeeze(1)
-    peak = scores.amax(1, keepdim=True)
+    # A slice may be ruled out as a whole: scores of -inf, of which none is a peak to take off.
+    peak = scores.amax(1, keepdim=True).clamp_(min=torch.finfo(scores.dtype).min)
     total = scores.sub_(peak).exp_().sum(1, keepdim=True)  # in place: another matrix as large costs more than sums
     return (peak + total.log()).squeeze(1), target.where(inside, 0)
 

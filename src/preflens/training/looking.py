@@ -165,7 +165,7 @@ def _forecasts(kept: Sequence[KeptGradients], step: NextStep) -> list[_Forecast]
 
     with _full_precision(kept):
         changes = changes_along(kept, updates, directions=2 if step.foretold else 1)
-    return [_Forecast(k.logps, k.pair_gram(), change) for k, change in zip(kept, changes, strict=True)]
+        return [_Forecast(k.logps, k.pair_gram(), change) for k, change in zip(kept, changes, strict=True)]
 
 
 def _full_precision(kept: Sequence[KeptGradients]) -> AbstractContextManager[object]:

@@ -20,6 +20,8 @@ from preflens.gram.along import Rows
 # Optimizers that treat every number by itself and never write to a gradient: some rows of a parameter are enough for
 # them, and its gradient need not be copied.
 _BY_ENTRY = (torch.optim.AdamW, torch.optim.Adam, torch.optim.SGD)
+# Entries that vector units work on together, at most.
+_VECTOR = 64
 # Integers as wide as a number, to add up bits.
 _BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -47,7 +49,7 @@ class NextStep:
         self._groups = {p: group for group in inner.param_groups for p in group["params"]}
         self._expected: dict[nn.Parameter, dict[tuple[int, int] | None, int]] = {}
         self._last: tuple[nn.Parameter, Tensor] | None = None
-        self._space: dict[str, Tensor] = {}
+        self._space: dict[tuple[str, torch.dtype, torch.device], Tensor] = {}
         self.foretold = not isinstance(inner, torch.optim.LBFGS) and self._can_be_copied()
 
     def plain(self, parameter: nn.Parameter, rows: Rows = ...) -> Tensor:
@@ -81,18 +83,24 @@ class NextStep:
         group = self._groups.get(parameter)
         if group is None or parameter.grad is None:
             return torch.zeros_like(parameter.detach()[rows])
-        if type(self._optimizer) in _BY_ENTRY:
+        if self._some_rows_will_do(parameter, rows):
             return self._moved(group, parameter, rows)
         if self._last is None or self._last[0] is not parameter:
             self._last = parameter, self._moved(group, parameter, ...)
         return self._last[1][rows]
+
+    def _some_rows_will_do(self, parameter: nn.Parameter, rows: Rows) -> bool:
+        """Whether rows step by themselves as they do with all others, to the last bit."""
+        # What vector units leave over is rounded otherwise, so they must leave nothing.
+        whole = isinstance(rows, EllipsisType)
+        return type(self._optimizer) in _BY_ENTRY and (whole or parameter[0].numel() % _VECTOR == 0)
 
     def _moved(self, group: dict[str, Any], parameter: nn.Parameter, rows: Rows) -> Tensor:
         """Step on a copy of some rows, and remember where that led."""
         assert parameter.grad is not None
         old, gradient = parameter.detach()[rows], parameter.grad.detach()[rows]
         moved = self._copied("parameter", old, rows).requires_grad_()
-        moved.grad = gradient if type(self._optimizer) in _BY_ENTRY else gradient.clone()
+        moved.grad = gradient.contiguous() if type(self._optimizer) in _BY_ENTRY else gradient.clone()
         self._twin(group, parameter, moved, rows).step()
         place = None if isinstance(rows, EllipsisType) else (rows.start, rows.stop)
         self._expected.setdefault(parameter, {})[place] = _bits(moved)
@@ -117,10 +125,11 @@ class NextStep:
     def _copied(self, name: str, values: Tensor, rows: Rows) -> Tensor:
         """Copy some rows to where the last ones of this name were: new memory costs more than the copying."""
         if isinstance(rows, EllipsisType):
-            return values.clone()
-        space = self._space.get(name)
-        if space is None or space.numel() < values.numel() or space.dtype != values.dtype:
-            space = self._space[name] = torch.empty_like(values, memory_format=torch.contiguous_format).flatten()
+            return values.clone(memory_format=torch.contiguous_format)
+        kind = name, values.dtype, values.device
+        space = self._space.get(kind)
+        if space is None or space.numel() < values.numel():
+            space = self._space[kind] = torch.empty_like(values, memory_format=torch.contiguous_format).flatten()
         copied: Tensor = space[: values.numel()].view(values.shape).copy_(values)
         return copied
 

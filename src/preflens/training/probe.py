@@ -115,6 +115,7 @@ class PreflensCallback(TrainerCallback):
     ) -> None:
         """Begin to watch a step that is to be probed."""
         if self._session is not None and self._pace.due(state.global_step + 1):
+            self._before = self._pace.spent
             self._session.watch()
 
     def on_substep_end(
@@ -125,8 +126,9 @@ class PreflensCallback(TrainerCallback):
         **kwargs: object,
     ) -> None:
         """Go on to the next micro-batch of a step."""
-        if self._session is not None:
-            self._session.next_micro_batch()
+        if self._session is not None and self._session.watching:
+            with self._pace.timed():
+                self._session.next_micro_batch()
 
     def on_pre_optimizer_step(
         self,
@@ -137,7 +139,6 @@ class PreflensCallback(TrainerCallback):
     ) -> None:
         """Forecast."""
         if self._session is not None and self._session.watching:
-            self._before = self._pace.spent
             held_out = self._processes.share_of(self._pace.pairs)
             with self._pace.timed(), self._guarded():
                 self._session.before(self._trainer.optimizer, held_out=held_out)

@@ -141,7 +141,7 @@ class Session:
     def forget(self) -> None:
         """Let go of the step in progress."""
         if self._watch is not None:
-            self._watch.close()
+            self._watch.abandon()
         self._watch, self._step = None, None
         self._looks, self._kept, self._old = {}, [], {}
 

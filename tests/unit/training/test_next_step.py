@@ -1,5 +1,7 @@
 """The update foretold is the update made, to the last bit, for every kind of optimizer."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -65,6 +67,42 @@ def test_some_rows_at_a_time_are_the_whole_update(name, steps):
     foretold = torch.cat([step.update(parameter, rows).clone() for rows in parts])
     plain = torch.cat([step.plain(parameter, rows) for rows in parts])
     assert torch.equal(plain, step.plain(parameter))
+    optimizer.step()
+    assert step.was_made()
+    assert torch.equal(parameter.detach() - before, foretold)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("kind", [torch.optim.AdamW, torch.optim.SGD])
+def test_parameters_with_other_strides_are_foretold_too(kind, fused):
+    draw = torch.Generator().manual_seed(2)
+    parameter = torch.nn.Parameter(torch.randn(64, 40, generator=draw).T)
+    optimizer = kind([parameter], lr=0.1, fused=fused)
+    for taken in (True, False):
+        parameter.grad = torch.randn(64, 40, generator=draw).T
+        if taken:
+            optimizer.step()
+    step, before = NextStep(optimizer), parameter.detach().clone()
+    foretold = torch.cat([step.update(parameter, rows).clone() for rows in (slice(0, 30), slice(30, 40))])
+    optimizer.step()
+    assert step.was_made()
+    torch.testing.assert_close(parameter.detach() - before, foretold, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("width", [7, 64, 192])
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", [torch.optim.AdamW, partial(torch.optim.SGD, momentum=0.9)])
+def test_rows_of_any_width_are_foretold_to_the_last_bit_in_every_precision(kind, dtype, fused, width):
+    draw = torch.Generator().manual_seed(3)
+    parameter = torch.nn.Parameter(torch.randn(2000, width, generator=draw).to(dtype))
+    optimizer = kind([parameter], lr=0.1, fused=fused)
+    for taken in (True, True, False):
+        parameter.grad = torch.randn(2000, width, generator=draw).to(dtype)
+        if taken:
+            optimizer.step()
+    step, before = NextStep(optimizer), parameter.detach().clone()
+    foretold = torch.cat([step.update(parameter, slice(k, k + 100)).clone() for k in range(0, 2000, 100)])
     optimizer.step()
     assert step.was_made()
     assert torch.equal(parameter.detach() - before, foretold)
