@@ -24,7 +24,7 @@ from preflens.analysis.provenance import model_facts, reference_in_words, run_ke
 from preflens.analysis.tables import pairs_table
 from preflens.language_models.model import LanguageModel, Reference, check_rows_are_independent
 from preflens.language_models.parameters import observing
-from preflens.language_models.reading import Pairs, pair_source
+from preflens.language_models.reading import Pairs
 from preflens.mitigations import Mitigation
 from preflens.objectives.base import Objective
 from preflens.records.comparison import Comparison
@@ -116,7 +116,9 @@ def compare(
     )  # fmt: skip
     seconds: dict[str, float] = {}
     with timed(seconds, "total"):
-        data = _read(pairs, probe, tokenizer, fraction=probe_fraction, max_length=length, limit=limit, seed=seed)
+        data = comparison_data(
+            pairs, probe, tokenizer, fraction=probe_fraction, max_length=length, limit=limit, seed=seed
+        )  # fmt: skip
         check_vocabulary((*data.training, *data.held_out), model, reference)
         batches = data.update_batches(size=update_batch_size, seed=seed)
         with observing(model, parameters):
@@ -132,22 +134,6 @@ def compare(
         result = _record(seen, data, about, wanted, batches, arguments=given, command=command, seconds=seconds)
     checkpoint.clear()
     return result
-
-
-def _read(
-    pairs: Pairs,
-    probe: Pairs | None,
-    tokenizer: PreTrainedTokenizerBase,
-    *,
-    fraction: float,
-    max_length: int,
-    limit: int | None,
-    seed: int,
-) -> ComparisonData:
-    held_out = None if probe is None else pair_source(probe)
-    return comparison_data(
-        pair_source(pairs), held_out, tokenizer, fraction=fraction, max_length=max_length, limit=limit, seed=seed
-    )
 
 
 def _record(

@@ -9,7 +9,7 @@ from preflens.analysis.batches import longest_first, sample_pairs, update_batche
 from preflens.analysis.comparison.held_out import split_pairs, without_training_pairs
 from preflens.analysis.provenance import data_facts
 from preflens.language_models.fingerprints import pairs_fingerprint
-from preflens.language_models.reading import PairSource
+from preflens.language_models.reading import Pairs, pair_source
 from preflens.language_models.tokenizing import TokenizedPair
 from preflens.records.facts import DataFacts
 
@@ -44,8 +44,8 @@ class ComparisonData:
 
 
 def comparison_data(
-    source: PairSource,
-    probe: PairSource | None,
+    pairs: Pairs,
+    probe: Pairs | None,
     tokenizer: PreTrainedTokenizerBase,
     *,
     fraction: float,
@@ -56,7 +56,7 @@ def comparison_data(
     """Tokenise the pairs and hold some out.
 
     Args:
-        source: the pairs.
+        pairs: all there are.
         probe: held-out pairs; None to hold out a share of the others.
         tokenizer: of the model.
         fraction: of the pairs to hold out, without `probe`.
@@ -67,6 +67,7 @@ def comparison_data(
     Returns:
         Both kinds of pairs, and what became of the others.
     """
+    source = pair_source(pairs)
     tokenized, used = sample_pairs(source, tokenizer, max_length=max_length, limit=limit, seed=seed)
     if probe is None:
         training, held_out = split_pairs(used, fraction=fraction, seed=seed)
@@ -75,9 +76,10 @@ def comparison_data(
             tuple(training), _longest_first(held_out), replace(facts, sampled=facts.sampled + len(held_out)),
             _held_out_facts(facts, held_out),
         )  # fmt: skip
-    read, all_probes = sample_pairs(probe, tokenizer, max_length=max_length, limit=None, seed=seed)
+    given = pair_source(probe)
+    read, all_probes = sample_pairs(given, tokenizer, max_length=max_length, limit=None, seed=seed)
     held_out, known = without_training_pairs(all_probes, used)
-    probe_facts = data_facts(probe, read, held_out, max_length=max_length)
+    probe_facts = data_facts(given, read, held_out, max_length=max_length)
     seen = len(all_probes) - len(held_out)
     dropped = probe_facts.dropped | ({"also a training pair": seen} if seen else {})
     noted = probe_facts.noted | ({"prompt of a training pair": known} if known else {})
