@@ -38,6 +38,7 @@ def make_trainer(folder, *, trainer=DPOTrainer, model=None, reference=None, lora
             "mitigation",
             "mitigation_window",
             "mitigation_probe",
+            "peft_config",
         )
         if k in changes
     }

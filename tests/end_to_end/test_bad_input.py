@@ -157,6 +157,28 @@ def test_reference_that_is_needed_or_missing(refused):
     refused("`--reference adapter-off` needs a model with an adapter", reference="adapter-off")
 
 
+def test_an_adapter_given_as_a_model(refused, place):
+    adapter = place / "adapter"
+    refused(f"`{adapter}` holds an adapter, not a whole model", f"`--adapter {adapter}`", model=adapter)
+
+
+def test_an_adapter_of_another_model(refused, place, tmp_path):
+    for name, changes in {"deeper": {"num_hidden_layers": 3}, "wider": {"hidden_size": 32}}.items():
+        tiny_model("llama", dtype=torch.float32, **changes).save_pretrained(tmp_path / name)
+        tiny_tokenizer().save_pretrained(tmp_path / name)
+    adapter = place / "adapter"
+    refused(f"`{adapter}` does not belong to this model", "layers.2.", model=tmp_path / "deeper", adapter=adapter)
+    refused(f"`{adapter}` cannot be loaded on this model: size mismatch for", model=tmp_path / "wider", adapter=adapter)
+
+
+@pytest.mark.parametrize("what", ["model", "adapter"])
+def test_truncated_weights(refused, place, tmp_path, what):
+    shutil.copytree(place / what, tmp_path / "cut")
+    (file,) = (tmp_path / "cut").glob("*.safetensors")
+    file.write_bytes(file.read_bytes()[:3000])
+    refused(f"The {what} `{tmp_path / 'cut'}` cannot be loaded", **{what: tmp_path / "cut"})
+
+
 def test_regular_expression_that_chooses_nothing(refused):
     refused("`--parameters xyz` chooses no parameter", "model.embed_tokens.weight", parameters="xyz")
 

@@ -4,8 +4,10 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from preflens import OBJECTIVES, Analysis
+from tests.cases.language_models import tiny_lora, tiny_model, tiny_tokenizer
 from tests.cases.pairs import TEXT_ROWS
 from tests.end_to_end.conftest import run_outside
 
@@ -51,15 +53,58 @@ def test_the_recorded_command_repeats_the_analysis(preflens, place, tmp_path):
 
 
 def test_conversations_adapter_parameters_and_reference(preflens, place, tmp_path):
-    code, _, err = analyze(
+    code, out, err = analyze(
         preflens, place, tmp_path / "out", "--adapter", place / "adapter", "--objective", "simpo:beta=2.5,gamma=0.3",
         "--objective", "dpo", "--update-batch-size", 3, "--micro-batch", 2, "--learning-rate", 1e-3, data="chat.jsonl",
     )  # fmt: skip
     assert code == 0, err
     facts = Analysis.load(tmp_path / "out").facts
-    assert (facts.model.selection, facts.model.reference) == ("lora", "adapter-off")
+    assert (facts.model.selection, facts.model.reference) == ("lora", "adapter-copy")
     assert [o.label for o in facts.objectives] == ["simpo:beta=2.5,gamma=0.3", "dpo"]
     assert facts.update_batches == 2
+    assert "Reference: a frozen copy of the adapter" in out
+    assert "a frozen copy of the adapter, as TRL keeps it" in (tmp_path / "out" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("reference", "recorded", "said"),
+    [
+        ("adapter-off", "adapter-off", "the model without its adapter"),
+        ("self", "self", "the model itself, as at the first step of training"),
+        ("adapter", "model with an adapter (", "model with an adapter ("),
+    ],
+)
+def test_the_other_references_of_an_adapter_can_be_had(preflens, place, tmp_path, reference, recorded, said):
+    wanted = place / "adapter" if reference == "adapter" else reference
+    code, out, err = analyze(preflens, place, tmp_path / "out", "--adapter", place / "adapter", "--reference", wanted)
+    assert code == 0, err
+    assert recorded in Analysis.load(tmp_path / "out").facts.model.reference
+    assert said in " ".join(out.split())
+
+
+def test_all_that_an_adapter_trains_steps_and_real_steps_agree_in_every_update_batch(preflens, place, tmp_path):
+    """The case of an adapter with new tokens: copies of the embedding and of the head beside a new LoRA."""
+    new = tiny_lora(dtype=torch.float32, b_std=0.0, modules_to_save=["embed_tokens", "lm_head"])
+    new.save_pretrained(tmp_path / "adapter")
+    trained = sum(p.numel() for p in new.parameters() if p.requires_grad)
+    for reference in ("adapter-copy", "adapter-off"):
+        code, _, err = analyze(
+            preflens, place, tmp_path / reference, "--adapter", tmp_path / "adapter", "--reference", reference,
+            "--update-batch-size", 2, "--verify", 3,
+        )  # fmt: skip
+        assert code == 0, err
+        facts = Analysis.load(tmp_path / reference).facts
+        assert facts.model.trainable == trained
+        assert facts.verification[0].slope == pytest.approx(1, abs=0.01)
+
+
+def test_experts_are_analysed_in_float64(preflens, tmp_path, place):
+    tiny_model("mixtral", dtype=torch.float32).save_pretrained(tmp_path / "model")
+    tiny_tokenizer().save_pretrained(tmp_path / "model")
+    options = ["--model", tmp_path / "model", "--data", place / "pairs.jsonl", "--out", tmp_path / "out"]
+    code, _, err = preflens("analyze", *options, "--dtype", "float64", "--no-progress")
+    assert code == 0, err
+    assert Analysis.load(tmp_path / "out").facts.model.dtype == "float64"
 
 
 def test_reference_model_and_other_choices(preflens, place, tmp_path):

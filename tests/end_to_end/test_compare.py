@@ -71,7 +71,7 @@ def test_adapter_conversations_and_parameters(compare, place, tmp_path):
     )  # fmt: skip
     assert code == 0, err
     facts = Comparison.load(tmp_path / "out").facts
-    assert (facts.model.selection, facts.model.reference) == ("lora", "adapter-off")
+    assert (facts.model.selection, facts.model.reference) == ("lora", "adapter-copy")
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from preflens.analysis.provenance import data_facts, model_facts, reference_in_w
 from preflens.analysis.summary import summarize_geometry, summarize_layers, summarize_objectives
 from preflens.analysis.tables import objectives_table, pairs_table
 from preflens.analysis.verify import verify as verify_objective
-from preflens.language_models.model import LanguageModel, Reference, check_rows_are_independent
+from preflens.language_models.model import LanguageModel, Reference, check_experts, check_rows_are_independent
 from preflens.language_models.parameters import observing
 from preflens.language_models.reading import Pairs, pair_source
 from preflens.language_models.tokenizing import TokenizedPair
@@ -69,8 +69,9 @@ def analyze(
         tokenizer: its tokenizer.
         pairs: rows in TRL's columns (a list of dicts, a `datasets.Dataset`), or what `read_pairs` returned.
         objectives: names of the table with optional parameters (`simpo:beta=2,gamma=1`), or objectives.
-        reference: a reference model; `self`: the policy itself, as at the first step of training; `adapter-off`: the
-            policy without its PEFT adapter; `none`.
+        reference: a reference model; `self`: the policy itself, as at the first step of training; `adapter-copy`: the
+            frozen copy that TRL keeps of an adapter that training goes on from; `adapter-off`: the policy without its
+            PEFT adapter; `none`.
         parameters: which parameters a step moves: `trainable`, `all`, `lora`, or a regular expression on names.
         update_batch_size: pairs that share a step; drawn by `seed`.
         micro_batch: pairs in a forward pass; bounds memory and changes no number beyond rounding. `auto`: as many as
@@ -90,6 +91,7 @@ def analyze(
     """
     wanted = resolve_objectives(objectives)
     check_rows_are_independent(model)
+    check_experts(model)
     length = usable_length(model, max_length)
     check_arguments(
         wanted, reference=reference, update_batch_size=update_batch_size, micro_batch=micro_batch,
@@ -110,7 +112,7 @@ def analyze(
                 return make_passes(scorer, [used[i] for i in batch], limit_of_pass)
 
             data = data_facts(source, tokenized, used, max_length=length)
-            about = model_facts(model, name=name, selection=parameters, reference=reference_in_words(reference))
+            about = model_facts(model, name=name, selection=parameters, reference=reference_in_words(reference, model))
             checkpoint = Checkpoint(resume_from, run_key(data, about, batches))
             with timed(seconds, "geometry"):
                 look = partial(batch_geometry, reference=reference, memory=memory)

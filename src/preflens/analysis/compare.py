@@ -22,7 +22,7 @@ from preflens.analysis.passes import Scorer
 from preflens.analysis.progress import timed
 from preflens.analysis.provenance import model_facts, reference_in_words, run_key, versions
 from preflens.analysis.tables import pairs_table
-from preflens.language_models.model import LanguageModel, Reference, check_rows_are_independent
+from preflens.language_models.model import LanguageModel, Reference, check_experts, check_rows_are_independent
 from preflens.language_models.parameters import observing
 from preflens.language_models.reading import Pairs
 from preflens.mitigations import Mitigation
@@ -86,8 +86,9 @@ def compare(
         per_pair: also predict the change of every single held-out pair.
         verify: labels or names of compared objectives, or `all`: take their steps for real, and undo them.
         small_steps: with `verify`, update batches that take one small step each.
-        reference: a reference model; `self`: the policy itself, as at the first step of training; `adapter-off`: the
-            policy without its PEFT adapter; `none`.
+        reference: a reference model; `self`: the policy itself, as at the first step of training; `adapter-copy`: the
+            frozen copy that TRL keeps of an adapter that training goes on from; `adapter-off`: the policy without its
+            PEFT adapter; `none`.
         parameters: which parameters a step moves: `trainable`, `all`, `lora`, or a regular expression on names.
         update_batch_size: pairs that share a step; drawn by `seed`.
         micro_batch: pairs in a forward pass; bounds memory and changes no number beyond rounding.
@@ -105,6 +106,7 @@ def compare(
     """
     choice = choose_objectives(objectives, grid, reference=reference).with_mitigations(mitigations)
     check_rows_are_independent(model)
+    check_experts(model)
     length = usable_length(model, max_length)
     check_arguments(
         choice.objectives, reference=reference, update_batch_size=update_batch_size, micro_batch=micro_batch,
@@ -122,7 +124,7 @@ def compare(
         check_vocabulary((*data.training, *data.held_out), model, reference)
         batches = data.update_batches(size=update_batch_size, seed=seed)
         with observing(model, parameters):
-            about = model_facts(model, name=name, selection=parameters, reference=reference_in_words(reference))
+            about = model_facts(model, name=name, selection=parameters, reference=reference_in_words(reference, model))
             key = run_key(data.facts, about, batches, data.probe_facts.fingerprint, str(rollout_pairs))
             checkpoint, scorer = Checkpoint(resume_from, key), Scorer.of(model, tokenizer)
             measuring = _measuring(scorer, data, micro_batch, reference, checkpoint, shown=progress)

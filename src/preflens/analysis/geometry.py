@@ -1,6 +1,5 @@
 """What the model is asked about one update batch: log-probs and the Gram of their gradients."""
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +9,8 @@ from torch import Tensor
 from preflens.analysis.passes import Passes
 from preflens.errors import NonFiniteLogpError
 from preflens.gram import batch_gram
-from preflens.language_models.model import Reference, adapter_off
+from preflens.language_models.model import Reference
+from preflens.language_models.references import as_reference, is_policy
 from preflens.log_probs import PairLogps
 from preflens.types import BatchGram, PairGram
 
@@ -35,7 +35,8 @@ def batch_geometry(passes: Passes, reference: Reference, *, memory: float | None
 
     Args:
         passes: the update batch.
-        reference: a model, `adapter-off`, `self` (the policy itself, as at the first step of training) or `none`.
+        reference: a model, `adapter-off`, `adapter-copy`, `self` (the policy itself, as at the first step of training)
+            or `none`.
         memory: bytes that may be kept from pass to pass.
 
     Returns:
@@ -52,7 +53,7 @@ def batch_geometry(passes: Passes, reference: Reference, *, memory: float | None
                 forward()  # names the pair
         raise
     gram = by_layer.total()
-    ref = gram.logps if reference == "self" else _reference_logps(passes, reference)
+    ref = gram.logps if is_policy(passes.model, reference) else _reference_logps(passes, reference)
     tokens = torch.cat([b.tokens.cpu().reshape(2, -1) for b in passes.batches], dim=1)
     ref_chosen, ref_rejected = (None, None) if ref is None else ref.reshape(2, -1).unbind()
     chosen, rejected = gram.logps.reshape(2, -1).unbind()
@@ -65,7 +66,6 @@ def batch_geometry(passes: Passes, reference: Reference, *, memory: float | None
 def _reference_logps(passes: Passes, reference: Reference) -> Float[Tensor, " response"] | None:
     if reference == "none":
         return None
-    scorer = None if isinstance(reference, str) else reference
-    with adapter_off(passes.model) if reference == "adapter-off" else nullcontext():
+    with as_reference(passes.model, reference) as scorer:
         values = [forward().double().cpu().reshape(2, -1) for forward in passes.forwards(scorer)]
     return torch.cat(values, dim=1).flatten()

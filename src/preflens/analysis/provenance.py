@@ -8,9 +8,11 @@ from importlib.metadata import PackageNotFoundError, version
 from preflens.language_models.fingerprints import model_fingerprint, pairs_fingerprint
 from preflens.language_models.model import LanguageModel, Reference
 from preflens.language_models.reading import PairSource
+from preflens.language_models.references import is_policy
 from preflens.language_models.tokenizing import TokenizedPair, TokenizedPairs
 from preflens.records.facts import DataFacts, ModelFacts
 from preflens.records.json_codec import to_json
+from preflens.records.wording import PARTIAL_COPY
 from preflens.version import __version__
 
 _NOTED_PACKAGES = ("torch", "transformers", "datasets", "peft", "numpy", "scipy", "pyarrow", "plotly")
@@ -83,18 +85,20 @@ def model_facts(model: LanguageModel, *, name: str | None, selection: str, refer
     )
 
 
-def reference_in_words(reference: Reference) -> str:
+def reference_in_words(reference: Reference, model: LanguageModel) -> str:
     """Name a reference for the record.
 
     Args:
         reference: a model, or one of the words.
+        model: the policy.
 
     Returns:
         The word, or the model's name and fingerprint.
     """
     if isinstance(reference, str):
-        return reference
-    return f"{reference.name_or_path or 'in memory'} ({model_fingerprint(reference)})"
+        return PARTIAL_COPY if reference == "adapter-copy" and not is_policy(model, reference) else reference
+    adapter = " with an adapter" if hasattr(reference, "peft_config") else ""
+    return f"{reference.name_or_path or 'in memory'}{adapter} ({model_fingerprint(reference)})"
 
 
 def run_key(data: DataFacts, model: ModelFacts, batches: Sequence[Sequence[int]], *more: str) -> str:

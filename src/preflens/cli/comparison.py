@@ -6,6 +6,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from preflens.cli.console import OUTPUT
+from preflens.cli.verdict import print_reference
 from preflens.records.comparison import Comparison
 from preflens.records.comparison_facts import ObjectiveComparison
 from preflens.records.comparison_wording import Group, groups, last_point, rescaled, scaled, verdict
@@ -27,6 +28,7 @@ def print_comparison(comparison: Comparison) -> None:
     OUTPUT.print(_table(groups(comparison.facts)))
     data, probe = comparison.facts.data, comparison.facts.probe
     OUTPUT.print(f"{data.pairs} training pairs, {probe.pairs} held out ({escape(probe.source)}).", highlight=False)
+    print_reference(comparison.facts.model)
     for what in ("dropped", "noted"):
         for kind, facts in (("training", data), ("held out", probe)):
             for reason, count in getattr(facts, what).items():

@@ -18,7 +18,7 @@ class Loaded(NamedTuple):
     Attributes:
         model: with its adapter.
         tokenizer: of the model.
-        reference: the reference that was asked for, or the one that goes with the model.
+        reference: the reference that was asked for, or the one that TRL would take.
     """
 
     model: "LanguageModel"
@@ -51,8 +51,10 @@ def load(
         All three.
     """
     from preflens.language_models.loading import load_model, load_reference, load_tokenizer
+    from preflens.language_models.references import trl_reference
 
     tokenizer = load_tokenizer(name, revision=revision, chat_template=chat_template)
     model = load_model(name, revision=revision, adapter=adapter, dtype=dtype.value, device=device)
-    wanted = reference or ("adapter-off" if adapter else "self")
-    return Loaded(model, tokenizer, load_reference(wanted, dtype=dtype.value, device=device))
+    wanted = reference or trl_reference(model)
+    found = load_reference(wanted, base=name, revision=revision, dtype=dtype.value, device=device)
+    return Loaded(model, tokenizer, found)

@@ -31,9 +31,10 @@ Model = Annotated[str, Option(help="Causal language model: a hub id or a folder.
 Reference = Annotated[
     str,
     Option(
-        help="Where reference log-probs come from: a model (hub id or folder), `adapter-off` (the model without its "
-        "adapter), `self` (the model itself, as at the first step of training), or `none`. Default: `adapter-off` with "
-        "an adapter, else `self`.",
+        help="Where reference log-probs come from: a model (hub id or folder), another adapter (folder), `self` (the "
+        "model itself, as at the first step of training), `adapter-copy` (the frozen copy that TRL keeps of an adapter "
+        "that training goes on from), `adapter-off` (the model without its adapter, as in a run that began without "
+        "one), or `none`. Default: `adapter-copy` with an adapter, else `self`, as TRL does it.",
         show_default=False,
         rich_help_panel=MODEL,
     ),
@@ -45,8 +46,9 @@ Revision = Annotated[str | None, Option(help="Branch, tag or commit of a hub mod
 Parameters = Annotated[
     str,
     Option(
-        help="Which parameters step: `all`, `lora`, or a regular expression on their names. Default: `lora` with an "
-        "adapter, else `all`.",
+        help="Which parameters step: `all`, `lora` (all that is trained with the adapter, as TRL does it: also "
+        "`modules_to_save` and trained tokens), `trainable` (those that need gradients as loaded), or a regular "
+        "expression on their names. Default: `lora` with an adapter, else `all`.",
         show_default=False,
         rich_help_panel=MODEL,
     ),

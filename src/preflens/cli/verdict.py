@@ -7,8 +7,9 @@ from rich.table import Table
 
 from preflens.cli.console import OUTPUT
 from preflens.records.analysis import Analysis
+from preflens.records.facts import ModelFacts
 from preflens.records.outcome import Outcome
-from preflens.records.wording import share, verdicts, with_interval
+from preflens.records.wording import reference_in_full, share, verdicts, with_interval
 
 _COLOURS = {"rises": "green", "falls": "magenta", "unclear": "yellow"}
 
@@ -26,6 +27,7 @@ def print_verdicts(analysis: Analysis) -> None:
     OUTPUT.print(_outcomes(analysis))
     data, geometry = analysis.facts.data, analysis.facts.geometry
     OUTPUT.print(f"{data.pairs} pairs, mean gradient cosine {with_interval(geometry.cosine)}.", highlight=False)
+    print_reference(analysis.facts.model)
     for what, counts in (("dropped", data.dropped), ("noted", data.noted)):
         for reason, count in counts.items():
             OUTPUT.print(f"{what}: {count} × {escape(reason)}", style="yellow", highlight=False)
@@ -37,6 +39,15 @@ def print_verdicts(analysis: Analysis) -> None:
             f"rounding floor {check.rounding_floor:.1g} nats",
             highlight=False,
         )
+
+
+def print_reference(model: ModelFacts) -> None:
+    """Print where reference log-probs came from.
+
+    Args:
+        model: as it stands in the record.
+    """
+    OUTPUT.print(f"Reference: {escape(reference_in_full(model.reference))}.", highlight=False, soft_wrap=True)
 
 
 def _outcomes(analysis: Analysis) -> Table:

@@ -1,16 +1,16 @@
 """Models, tokenizers, adapters and references, from a folder or the hub."""
 
 from pathlib import Path
-from typing import cast
+from typing import Any, get_args
 
 import torch
-from huggingface_hub import snapshot_download
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
-from preflens.errors import InputError, MissingExtraError
+from preflens.errors import InputError
+from preflens.language_models.adapters import put_adapter
 from preflens.language_models.model import LanguageModel, Reference, resolve_device
-from preflens.language_models.names import LOADING_ERRORS, check_folder, first_line
+from preflens.language_models.names import LOADING_ERRORS, adapter_alone, check_folder, first_line, is_adapter
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -48,31 +48,67 @@ def load_model(
         InputError: it is not there, holds no model, or cannot be loaded.
     """
     check_model_folder(name)
-    try:
-        model: LanguageModel = AutoModelForCausalLM.from_pretrained(
-            name, revision=revision, dtype=DTYPES[dtype], trust_remote_code=False, use_safetensors=True
-        )
-    except LOADING_ERRORS as error:
-        raise InputError(f"The model `{name}` cannot be loaded: {first_line(error)}.") from None
+    model = _load_whole(name, revision=revision, dtype=dtype)
     if adapter is not None:
-        model = _with_adapter(model, adapter)
+        model = put_adapter(model, adapter)
     nn.Module.to(model, resolve_device(device))
     model.eval()
     return model
 
 
-def load_reference(name: str, *, dtype: str = "float32", device: str = "auto") -> Reference:
+def load_reference(
+    name: str, *, base: str | None = None, revision: str | None = None, dtype: str = "float32", device: str = "auto"
+) -> Reference:
     """Turn the name of a reference into what `analyze` takes.
 
     Args:
-        name: `self`, `none`, `adapter-off`, or a hub id or folder.
+        name: `self`, `none`, `adapter-off`, `adapter-copy`, or a hub id or folder: of a model, or of another adapter.
+        base: what an adapter is put on: hub id or folder.
+        revision: of the base.
         dtype: a key of `DTYPES`.
         device: as for the policy.
 
     Returns:
         The word itself, or the loaded model.
     """
-    return name if name in {"self", "none", "adapter-off"} else load_model(name, dtype=dtype, device=device)  # type: ignore[return-value]  # one of the words
+    if name in get_args(get_args(Reference)[1]):
+        return name  # type: ignore[return-value]  # one of the words
+    if base is not None and is_adapter(name):
+        return load_model(base, revision=revision, adapter=name, dtype=dtype, device=device)
+    return load_model(name, dtype=dtype, device=device)
+
+
+def _load_whole(name: str, *, revision: str | None, dtype: str) -> LanguageModel:
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            name, revision=revision, dtype=DTYPES[dtype], trust_remote_code=False, use_safetensors=True,
+            output_loading_info=True, ignore_mismatched_sizes=True,
+        )  # fmt: skip  # a model and a report
+    except LOADING_ERRORS as error:
+        raise InputError(f"The model `{name}` cannot be loaded: {first_line(error)}.") from None
+    model: LanguageModel = loaded[0]
+    if hasattr(model, "peft_config"):  # an adapter on the hub, which transformers puts on its base by itself
+        raise InputError(adapter_alone(name))
+    _refuse_random_weights(name, loaded[1])
+    if dtype == "float64" and hasattr(model, "set_experts_implementation"):
+        model.set_experts_implementation("eager")  # the default multiplies experts by a function without float64
+    return model
+
+
+def _refuse_random_weights(name: str, report: dict[str, Any]) -> None:
+    """Weights that a file lacks, or has in other shapes, would be drawn at random, and results with them."""
+    for key, found, needed in report["mismatched_keys"]:
+        raise InputError(
+            f"The model `{name}` cannot be loaded: `{key}` has the shape {list(found)} in its file, and {list(needed)} "
+            "by its config.json."
+        )
+    missing = sorted(report["missing_keys"])
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise InputError(
+            f"The model `{name}` cannot be loaded: its file has no `{missing[0]}`{more}, where random weights would "
+            "stand. Is it whole, and a causal language model?"
+        )
 
 
 def load_tokenizer(
@@ -95,7 +131,9 @@ def load_tokenizer(
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             name, revision=revision, trust_remote_code=False
         )
-    except LOADING_ERRORS as error:
+    except Exception as error:
+        if not (isinstance(error, LOADING_ERRORS) or type(error) is Exception):  # what tokenizers raises has no class
+            raise
         raise InputError(f"The tokenizer of `{name}` cannot be loaded: {first_line(error)}.") from None
     if chat_template is not None:
         try:
@@ -125,26 +163,3 @@ def padding_token_id(tokenizer: PreTrainedTokenizerBase) -> int:
         f"The tokenizer of `{tokenizer.name_or_path}` has neither a padding token nor an end-of-sequence token. "
         'Set one in its tokenizer_config.json, for example `"pad_token": "<pad>"`.'
     )
-
-
-def _with_adapter(model: LanguageModel, adapter: str) -> LanguageModel:
-    try:
-        from peft import PeftModel
-    except ImportError:
-        raise MissingExtraError("`--adapter` needs peft: pip install 'preflens[train]'.") from None
-    check_folder(adapter, "adapter_config.json", "an adapter")
-    try:
-        folder = _adapter_folder(adapter)
-        wrapped = PeftModel.from_pretrained(model, folder, is_trainable=True)
-    except LOADING_ERRORS as error:
-        raise InputError(f"The adapter `{adapter}` cannot be loaded: {first_line(error)}.") from None
-    return cast(LanguageModel, wrapped)  # it passes everything on to the model inside
-
-
-def _adapter_folder(adapter: str) -> str:
-    """A local folder with safetensors in it: left to itself, peft would fall back to a pickle."""
-    files = ["adapter_config.json", "adapter_model.safetensors"]
-    folder = adapter if Path(adapter).is_dir() else snapshot_download(adapter, allow_patterns=files)
-    if not (Path(folder) / files[1]).is_file():
-        raise InputError(f"The adapter `{adapter}` holds no {files[1]}; other formats are not loaded.")
-    return folder

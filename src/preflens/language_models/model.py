@@ -1,6 +1,6 @@
-"""What a language model is to us: its type, its context, its device, and itself without its adapter."""
+"""What a language model is to us: its type, its context, its device, its modes and flags."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 else:
     LanguageModel = nn.Module
 
-Reference = LanguageModel | Literal["self", "none", "adapter-off"]
+Reference = LanguageModel | Literal["self", "none", "adapter-off", "adapter-copy"]
 
 
 def context_length(model: LanguageModel) -> int | None:
@@ -34,23 +34,28 @@ def context_length(model: LanguageModel) -> int | None:
 
 
 @contextmanager
-def adapter_off(model: LanguageModel) -> Iterator[LanguageModel]:
-    """Switch the adapter of a PEFT model off for a while.
+def flags_kept(model: nn.Module) -> Iterator[Callable[[], None]]:
+    """Put `requires_grad` of every parameter back afterwards, whatever was done to it meanwhile.
+
+    PEFT sets it whenever an adapter is switched: to False on what is switched off, and to True on every weight of the
+    adapter that is switched on, those that were frozen on purpose among them.
 
     Args:
-        model: a PEFT model.
+        model: the model.
 
     Yields:
-        The same model, computing what its base computes.
-
-    Raises:
-        InputError: the model carries no adapter.
+        A function that puts the flags back at once.
     """
-    disable = getattr(model, "disable_adapter", None)
-    if disable is None:
-        raise InputError("`--reference adapter-off` needs a model with an adapter; pass `--adapter`.")
-    with disable():
-        yield model
+    flags = {parameter: parameter.requires_grad for parameter in model.parameters()}
+
+    def put_back() -> None:
+        for parameter, flag in flags.items():
+            parameter.requires_grad_(flag)
+
+    try:
+        yield put_back
+    finally:
+        put_back()
 
 
 @contextmanager
@@ -104,6 +109,23 @@ def without_adapter_wrapper(model: LanguageModel) -> LanguageModel:
     unwrap = getattr(model, "get_base_model", None)
     inside: LanguageModel = model if unwrap is None else unwrap()
     return inside
+
+
+def check_experts(model: LanguageModel) -> None:
+    """Refuse experts that are computed by a function that takes no float64.
+
+    Args:
+        model: a language model.
+
+    Raises:
+        UnsupportedModelError: its forward pass would fail.
+    """
+    ways: dict[str, str | None] = getattr(model, "get_experts_implementation", dict)()
+    if model.dtype == torch.float64 and "grouped_mm" in ways.values():
+        raise UnsupportedModelError(
+            f"The experts of this `{type(model).__name__}` are multiplied by `grouped_mm`, which takes no float64. "
+            'Call `model.set_experts_implementation("eager")`, or compute in float32.'
+        )
 
 
 def check_rows_are_independent(model: LanguageModel) -> None:

@@ -1,13 +1,66 @@
-"""Which parameters count, and a model that is left as it was found."""
+"""Which parameters step, and a model that is left as it was found."""
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from torch import nn
 
-from preflens.errors import InputError
-from preflens.language_models.model import evaluating
+from preflens.errors import InputError, UnsupportedModelError
+from preflens.language_models.adapters import adapter_parameters
+from preflens.language_models.model import evaluating, flags_kept
+
+
+@dataclass(frozen=True)
+class Stepping:
+    """The parameters of a model that step.
+
+    Attributes:
+        model: whose parameters they are.
+        chosen: those that need gradients.
+    """
+
+    model: nn.Module
+    chosen: frozenset[nn.Parameter]
+
+    @classmethod
+    def of(cls, model: nn.Module) -> "Stepping":
+        """Take those that need gradients now.
+
+        Args:
+            model: as it is to be differentiated.
+
+        Returns:
+            The parameters.
+        """
+        return cls(model, frozenset(p for p in model.parameters() if p.requires_grad))
+
+    def check(self) -> None:
+        """Refuse, before a pass, that other parameters step than were chosen.
+
+        Raises:
+            UnsupportedModelError: something has switched gradients on or off meanwhile.
+        """
+        changed = [n for n, p in self.model.named_parameters() if p.requires_grad != (p in self.chosen)]
+        if changed:
+            more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+            raise UnsupportedModelError(
+                f"`requires_grad` of `{changed[0]}`{more} was changed meanwhile, so other parameters would step than "
+                "were chosen. Does a hook or the model's own forward pass set it?"
+            )
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let these parameters need gradients for a while, and no others.
+
+        Yields:
+            Nothing.
+        """
+        with flags_kept(self.model):
+            for parameter in self.model.parameters():
+                parameter.requires_grad_(parameter in self.chosen)
+            yield
 
 
 @contextmanager
@@ -16,8 +69,8 @@ def observing(model: nn.Module, parameters: str = "trainable") -> Iterator[nn.Mo
 
     Args:
         model: training flags of every module and `requires_grad` of every parameter are restored, also after an error.
-        parameters: `trainable` (those with `requires_grad`), `all`, `lora` (adapter weights), or a regular expression
-            that is searched for in the parameters' names.
+        parameters: `trainable` (those with `requires_grad`), `all`, `lora` (what training the adapter trains), or a
+            regular expression that is searched for in the parameters' names.
 
     Yields:
         The same model.
@@ -25,16 +78,8 @@ def observing(model: nn.Module, parameters: str = "trainable") -> Iterator[nn.Mo
     Raises:
         InputError: no parameter is chosen.
     """
-    flags = {parameter: parameter.requires_grad for parameter in model.parameters()}
-    chosen = select_parameters(model, parameters)
-    try:
-        for parameter in flags:
-            parameter.requires_grad_(parameter in chosen)
-        with evaluating(model):
-            yield model
-    finally:
-        for parameter, flag in flags.items():
-            parameter.requires_grad_(flag)
+    with Stepping(model, frozenset(select_parameters(model, parameters))).alone(), evaluating(model):
+        yield model
 
 
 def select_parameters(model: nn.Module, parameters: str) -> set[nn.Parameter]:
@@ -42,7 +87,8 @@ def select_parameters(model: nn.Module, parameters: str) -> set[nn.Parameter]:
 
     Args:
         model: where from; what is not floating point (quantised weights) has no gradient and is not chosen.
-        parameters: `trainable`, `all`, `lora` or a regular expression.
+        parameters: `trainable`, `all`, `lora` (the weights of adapters, copies of modules and rows of embeddings that
+            are trained with them: what TRL trains) or a regular expression.
 
     Returns:
         The parameters, at least one.
@@ -55,8 +101,10 @@ def select_parameters(model: nn.Module, parameters: str) -> set[nn.Parameter]:
         chosen = {p for p in named.values() if p.requires_grad}
     elif parameters == "all":
         chosen = set(named.values())
+    elif parameters == "lora":
+        chosen = adapter_parameters(model) & set(named.values())
     else:
-        pattern = _pattern(r"\blora_|\.lora_" if parameters == "lora" else parameters)
+        pattern = _pattern(parameters)
         chosen = {p for n, p in named.items() if pattern.search(n)}
     if not chosen:
         example = ", ".join(f"`{n}`" for n in list(named)[:3])

@@ -5,6 +5,30 @@ from dataclasses import dataclass
 
 from preflens.records.facts import Argument, Estimate, Facts, ObjectiveSummary
 
+# A frozen copy of an adapter that lacks a part of it.
+PARTIAL_COPY = "adapter-copy, in part"
+# References whose log-probs are the policy's own.
+OWN = frozenset({"self", "adapter-copy"})
+_REFERENCES = {
+    "self": "the model itself, as at the first step of training",
+    "none": "none",
+    "adapter-off": "the model without its adapter",
+    "adapter-copy": "a frozen copy of the adapter, as TRL keeps it when training goes on from one",
+    PARTIAL_COPY: "a frozen copy of the adapter as TRL 1.16 makes it, without trained rows and LoRA of embeddings",
+}
+
+
+def reference_in_full(recorded: str) -> str:
+    """Say where reference log-probs came from.
+
+    Args:
+        recorded: as it stands in the record: a word, or a model's name.
+
+    Returns:
+        The same in words.
+    """
+    return _REFERENCES.get(recorded, recorded)
+
 
 @dataclass(frozen=True)
 class Verdict:

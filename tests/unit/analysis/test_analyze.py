@@ -8,7 +8,7 @@ import torch
 
 from preflens import MarginObjective, analyze, batch_gram, dpo, predict_change
 from preflens.analysis.batches import update_batches
-from preflens.errors import NumericalError
+from preflens.errors import NumericalError, UnsupportedModelError
 from preflens.language_models.batch import collate
 from preflens.language_models.logps import response_logps
 from preflens.language_models.reading import pairs_in_memory
@@ -167,6 +167,17 @@ def test_adapter_off_is_the_base_model():
         expected = response_logps(model, collate(pairs, pad_token_id=0)).chunk(2)[0]
     np.testing.assert_allclose(found.pairs["ref_chosen_logp"].to_numpy(), expected.numpy(), atol=1e-4)
     assert found.pairs["ref_chosen_logp"].to_pylist() != pytest.approx(found.pairs["chosen_logp"].to_pylist())
+
+
+def test_experts_that_are_multiplied_without_float64_are_refused_by_name():
+    model = tiny_model("mixtral")
+    model.set_experts_implementation("grouped_mm")
+    with pytest.raises(
+        UnsupportedModelError, match=r'takes no float64. Call `model.set_experts_implementation\("eager"\)`'
+    ):
+        run(model)
+    model.set_experts_implementation("eager")
+    assert run(model).pairs.num_rows == len(TEXT_ROWS)
 
 
 def test_without_a_reference_objectives_that_need_none_work():

@@ -1,6 +1,7 @@
 """What the numbers do not tell."""
 
 from preflens.records.comparison import Comparison
+from preflens.records.wording import OWN
 from preflens.report.section import Section
 
 
@@ -15,7 +16,7 @@ def open_questions(comparison: Comparison) -> Section:
     """
     facts = comparison.facts
     values = {
-        "reference": facts.model.reference,
+        "own": facts.model.reference in OWN,
         "selection": facts.model.selection,
         "verified": bool(facts.real_steps),
         "followed": facts.followed,

@@ -1,6 +1,7 @@
 """Which pairs and which model this is about."""
 
 from preflens.records.analysis import Analysis
+from preflens.records.wording import reference_in_full
 from preflens.report.section import Section
 
 
@@ -14,4 +15,5 @@ def data(analysis: Analysis) -> Section:
         A section with two lists.
     """
     facts = analysis.facts
-    return Section("Data and model", "data.html", {"data": facts.data, "model": facts.model, "seconds": facts.seconds})
+    return Section("Data and model", "data.html", {"data": facts.data, "model": facts.model,
+                   "reference": reference_in_full(facts.model.reference), "seconds": facts.seconds})  # fmt: skip

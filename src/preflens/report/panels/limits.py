@@ -1,6 +1,7 @@
 """What the numbers do not tell."""
 
 from preflens.records.analysis import Analysis
+from preflens.records.wording import OWN
 from preflens.report.section import Section
 
 
@@ -15,4 +16,4 @@ def limits(analysis: Analysis) -> Section:
     """
     facts = analysis.facts
     return Section("What this does not tell", "limits.html", {"selection": facts.model.selection,
-                   "reference": facts.model.reference, "verified": bool(facts.verification)})  # fmt: skip
+                   "own": facts.model.reference in OWN, "verified": bool(facts.verification)})  # fmt: skip
