@@ -1,7 +1,7 @@
 """An update batch cut into forward passes, and what each of them computes."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -16,6 +16,7 @@ from preflens.language_models.heads import PlainHead, head_input, plain_head
 from preflens.language_models.loading import padding_token_id
 from preflens.language_models.logps import response_logps
 from preflens.language_models.model import LanguageModel
+from preflens.language_models.parameters import Stepping
 from preflens.language_models.tokenizing import TokenizedPair
 from preflens.types import PairCoefficients
 
@@ -28,11 +29,16 @@ class Scorer:
         model: the policy.
         head: its output head where it is a plain one, so that prompts need not be scored; else None.
         pad_token_id: fills rows on the right.
+        stepping: the parameters that needed gradients when this was made; no others may, in any pass.
     """
 
     model: LanguageModel
     head: PlainHead | None
     pad_token_id: int
+    stepping: Stepping = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stepping", Stepping.of(self.model))
 
     @classmethod
     def of(cls, model: LanguageModel, tokenizer: PreTrainedTokenizerBase) -> "Scorer":
@@ -107,8 +113,13 @@ class Passes:
             model: another model than the policy.
 
         Returns:
-            Functions of nothing.
+            Functions of nothing. Which parameters step is checked now, before the passes: in them the engine freezes
+            some.
+
+        Raises:
+            UnsupportedModelError: other parameters would step than were chosen.
         """
+        self.scorer.stepping.check()
         parts = zip(self.batches, self.pairs, strict=True)
         return [partial(_scores, model or self.model, batch, pairs) for batch, pairs in parts]
 
@@ -116,11 +127,12 @@ class Passes:
         """Return one function a pass that stops before the head where that is possible.
 
         Returns:
-            Functions of nothing.
+            Functions of nothing, as `forwards` returns them.
         """
         head = self.scorer.head
         if head is None:
             return list(self.forwards())
+        self.scorer.stepping.check()
         return [partial(head_input, head, batch) for batch in self.batches]
 
 

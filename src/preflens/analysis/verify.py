@@ -73,10 +73,9 @@ def _step_and_compare(
     strength = float(np.sqrt(np.mean(unit**2)))
     size = _TARGET / strength if strength > 0 else 0.0
     with in_float32(passes.model):
-        forwards = passes.forwards()
-        update = plain_update(passes.model, forwards, by_pass(passes, coefficients))
-        measured = _flat(measure_change(passes.model, forwards, update, learning_rate=size))
-        tiny = _flat(measure_change(passes.model, forwards, update, learning_rate=_TINY * size))
+        update = plain_update(passes.model, passes.forwards(), by_pass(passes, coefficients))
+        measured = _flat(measure_change(passes.model, passes.forwards(), update, learning_rate=size))
+        tiny = _flat(measure_change(passes.model, passes.forwards(), update, learning_rate=_TINY * size))
     return size, np.stack([size * unit, measured, tiny - _TINY * size * unit])
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from preflens.errors import ObjectiveError
 from preflens.language_models.batch import collate
+from preflens.language_models.model import flags_kept
 from preflens.language_models.tokenizing import TokenizedPair
 from preflens.log_probs import PairLogps
 from preflens.objectives.base import Objective
@@ -97,9 +98,10 @@ class HeldOutLoss:
             return chosen, rejected
         model = trainer.model if trainer.ref_model is None else trainer.ref_model
         sides: list[tuple[Tensor, Tensor]] = []
-        for pair in pairs:
-            batch = collate([pair], pad_token_id=looker.scorer.pad_token_id, device=trainer.accelerator.device)
-            inputs = {field.name: getattr(batch, field.name).long() for field in fields(batch)}
-            sides.append(trainer.compute_ref_log_probs(model, inputs))
+        with flags_kept(trainer.model):
+            for pair in pairs:
+                batch = collate([pair], pad_token_id=looker.scorer.pad_token_id, device=trainer.accelerator.device)
+                inputs = {field.name: getattr(batch, field.name).long() for field in fields(batch)}
+                sides.append(trainer.compute_ref_log_probs(model, inputs))
         chosen, rejected = (torch.cat([side[k] for side in sides]).double().cpu() for k in (0, 1))
         return chosen, rejected

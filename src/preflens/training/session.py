@@ -75,10 +75,11 @@ class Session:
             held_out: how many of the held-out pairs to look at.
 
         Raises:
-            UnsupportedModelError: no batch was seen.
+            UnsupportedModelError: no batch was seen, or other parameters need gradients than when the run began.
         """
         assert self._watch is not None
         self._watch.close()
+        self.looker.scorer.stepping.check()
         step = self._step = NextStep(optimizer)
         seen = [m for m in self._watch.micro_batches if m.complete]
         parts = [(m.pairs(), self._if_trusted(m)) for m in seen]

@@ -20,7 +20,7 @@ from preflens.language_models.batch import PairBatch
 from preflens.language_models.heads import head_input, plain_head
 from preflens.language_models.inputs import positions
 from preflens.language_models.logps import response_logps
-from preflens.language_models.model import without_adapter_wrapper
+from preflens.language_models.model import flags_kept, without_adapter_wrapper
 from preflens.log_probs import PairLogps
 from preflens.mitigations import Mitigation
 from preflens.objectives.base import Objective
@@ -212,6 +212,7 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
             if self.ref_model is None:
                 peft_model = self.accelerator.unwrap_model(self.model)
                 name = "ref" if "ref" in peft_model.peft_config else None
+                stack.enter_context(flags_kept(peft_model))
                 stack.enter_context(use_adapter(peft_model, adapter_name=name))
             wanted = {k: v for k, v in self._model_inputs(inputs).items() if k != "output_router_logits"}
             return _scored(model(**wanted, fused_lm_head=True), inputs)

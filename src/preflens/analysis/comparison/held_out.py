@@ -94,6 +94,7 @@ def mean_gradients(passes: Passes) -> tuple[Update, Update]:
     Returns:
         Both gradients, one tensor a trainable parameter each, in float32 or wider.
     """
+    passes.scorer.stepping.check()
     parameters = [p for p in passes.model.parameters() if p.requires_grad]
     pairs = sum(map(len, passes.pairs))
     sums = [[torch.zeros_like(p, dtype=_wide(p)) for p in parameters] for _ in range(2)]
