@@ -24,6 +24,8 @@ class TrainOptions:
 
     model: str | None = _option(None, "Causal language model: a hub id or a folder. The same as TRL's "
         "`model_name_or_path`.")  # fmt: skip
+    adapter: str | None = _option(None, "Adapter of PEFT to go on from, a hub id or a folder: it is trained, and a "
+        "frozen copy of it is the reference, as in TRL. Without it, `use_peft` makes a new one.")  # fmt: skip
     data: str | None = _option(None, "Preference pairs: json, jsonl (also .gz), parquet or csv file, "
         "`save_to_disk` folder, or hub id. TRL's `dataset_name` and `datasets` work too.")  # fmt: skip
     data_split: str | None = _option(None, "Split of a folder or hub data set; `train` if there is one.")

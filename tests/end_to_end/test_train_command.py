@@ -1,14 +1,24 @@
 """`preflens train` as a user calls it, on a tiny model in a folder, without a network."""
 
 import json
+import math
+import shutil
 import sqlite3
 import sys
 
 import pyarrow.dataset as pads
 import pytest
+import torch
+from datasets import Dataset
+from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl import DPOTrainer
 
 from preflens.cli.main import main as command_line
+from preflens.training.configuration import read_configuration
 from preflens.training.script import main as run_script
+from tests.cases.language_models import tiny_model, tiny_tokenizer
 from tests.cases.pairs import TEXT_ROWS, chat_rows
 from tests.end_to_end.conftest import write_rows
 
@@ -153,14 +163,82 @@ def test_conversations_and_lora_run_and_resume(flags, place, tmp_path, capsys):
     assert {row["step"] for row in probe_rows(out)} == {1, 2, 3, 4, 5}
 
 
+def test_training_goes_on_from_an_adapter_as_trl_does_it(flags, place, tmp_path, capsys):
+    """The same weights as TRL's trainer with a `PeftModel`, to the last bit, and a frozen copy for reference."""
+    adapter = str(place / "adapter")
+    more = ["--adapter", adapter, "--samples", "0", "--logging_steps", "1", "--learning_rate", "1e-3"]
+    assert run_script(flags(*more)) == 0, capsys.readouterr()
+    assert "Reference: a frozen copy of the adapter" in capsys.readouterr().err
+    log = json.loads((tmp_path / "out" / "trainer_state.json").read_text())["log_history"]
+    assert log[0]["loss"] == pytest.approx(math.log(2), abs=1e-6)
+    assert abs(log[3]["loss"] - math.log(2)) > 1e-5
+    base = AutoModelForCausalLM.from_pretrained(place / "model", dtype=torch.float32)
+    trainer = DPOTrainer(
+        model=PeftModel.from_pretrained(base, adapter, is_trainable=True),
+        args=read_configuration(flags(*more)).run, train_dataset=Dataset.from_list(ROWS),
+        processing_class=AutoTokenizer.from_pretrained(place / "model"),
+    )  # fmt: skip
+    trainer.train()
+    trainer.save_model(tmp_path / "trl")
+    for file in ("adapter_model.safetensors", "ref/adapter_model.safetensors"):
+        ours, theirs = load_file(tmp_path / "out" / file), load_file(tmp_path / "trl" / file)
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    start = load_file(place / "adapter" / "adapter_model.safetensors")
+    copy = load_file(tmp_path / "out" / "ref" / "adapter_model.safetensors")
+    assert all(torch.equal(copy[name], start[name]) for name in start)
+
+
+def test_a_run_from_an_adapter_resumes_to_the_same_weights(flags, place, tmp_path, capsys):
+    """The reference is the adapter that the run began from, not the one of the checkpoint."""
+    more = ["--adapter", str(place / "adapter"), "--samples", "0", "--learning_rate", "1e-3", "--probe_every", "0"]
+    saving = [*more, "--save_strategy", "steps", "--save_steps", "2"]
+    assert run_script(flags(*saving)) == 0, capsys.readouterr()
+    whole = load_file(tmp_path / "out" / "adapter_model.safetensors")
+    (tmp_path / "out" / "adapter_model.safetensors").unlink()
+    halfway = str(tmp_path / "out" / "checkpoint-2")
+    assert run_script(flags(*saving, "--resume_from_checkpoint", halfway)) == 0, capsys.readouterr()
+    resumed = load_file(tmp_path / "out" / "adapter_model.safetensors")
+    assert all(torch.equal(resumed[name], whole[name]) for name in whole)
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "said"),
+    [
+        ("adapter", [], "holds an adapter, not a whole model"),
+        ("model", ["--adapter", "adapter", "--use_peft"], "`use_peft` makes a new adapter, `adapter` goes on from"),
+        ("model", ["--adapter", "model"], "holds no adapter: adapter_config.json is missing"),
+        ("model", ["--adapter", "missing"], "There is no folder"),
+    ],
+)
+def test_mistakes_with_adapters_are_one_line(train, flags, place, model, more, said):
+    places = [str(place / word) if word in {"adapter", "model", "missing"} else word for word in more]
+    code, _, err = train(*flags(*places, model=model))
+    assert (code, err.count("\n")) == (2, 1)
+    assert said in err
+
+
+def test_an_adapter_of_another_model_and_truncated_weights_are_one_line(flags, place, tmp_path, capsys):
+    tiny_model("llama", dtype=torch.float32, num_hidden_layers=3).save_pretrained(tmp_path / "deeper")
+    tiny_tokenizer().save_pretrained(tmp_path / "deeper")
+    shutil.copytree(place / "model", tmp_path / "cut")
+    file = tmp_path / "cut" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:3000])
+    for folder, more, said in (
+        ("deeper", ["--adapter", str(place / "adapter")], "does not belong to this model. It has no weights for"),
+        ("cut", [], "not fully covered"),
+    ):
+        assert run_script(flags(*more, model=tmp_path / folder)) == 2
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+        assert said in line
+
+
 def test_a_loss_that_trl_does_not_know_is_one_line(flags, capsys):
     assert run_script(flags("--loss_type", "sigmoit", "--samples", "0")) == 2
     assert "error: Unknown loss type: sigmoit" in capsys.readouterr().err
 
 
 def test_conversations_without_a_template_are_refused_by_the_script(flags, place, tmp_path, capsys):
-    from tests.cases.language_models import tiny_model, tiny_tokenizer
-
     tiny_model("llama").float().save_pretrained(tmp_path / "plain")
     tiny_tokenizer(chat=False).save_pretrained(tmp_path / "plain")
     assert run_script(flags(data=chat_rows(ROWS), model=tmp_path / "plain")) == 2

@@ -7,6 +7,7 @@ from transformers.integrations.integration_utils import get_available_reporting_
 
 from preflens.errors import InputError, MissingExtraError
 from preflens.language_models.loading import check_model_folder
+from preflens.language_models.names import ADAPTER_FILE, check_folder
 from preflens.language_models.reading import check_data
 from preflens.mitigations.parse import parse_mitigation
 from preflens.train_options import TrainOptions
@@ -30,6 +31,7 @@ def check_configuration(configuration: Configuration) -> None:
     if configuration.run.trust_remote_code:
         raise InputError("`trust_remote_code` is refused: preflens runs no code from the hub.")
     check_model_folder(model_name(configuration))
+    _check_adapter(configuration)
     _check_data(configuration)
     _check_numbers(configuration.options)
     _check_loss(configuration)
@@ -73,6 +75,20 @@ def resumed_from(configuration: Configuration) -> str | bool | None:
         return wanted or None
     words: dict[str, bool | None] = {"true": True, "false": None}
     return words.get(wanted.lower(), wanted)
+
+
+def _check_adapter(configuration: Configuration) -> None:
+    adapter = configuration.options.adapter
+    if adapter is None:
+        return
+    if configuration.model.use_peft:
+        raise InputError(
+            f"`use_peft` makes a new adapter, `adapter` goes on from `{adapter}`: give one of the two. To put a new "
+            "one on top, merge the old one into its model."
+        )
+    if find_spec("peft") is None:
+        raise MissingExtraError("`adapter` needs peft: pip install 'preflens[train]'.")
+    check_folder(adapter, ADAPTER_FILE, "an adapter")
 
 
 def _check_data(configuration: Configuration) -> None:

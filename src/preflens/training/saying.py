@@ -7,6 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from preflens.language_models.adapters import uncopied_layers
+from preflens.records.wording import PARTIAL_COPY, reference_in_full
 from preflens.training.configuration import Configuration, machine_defaults
 
 FIRST = int(os.environ.get("RANK", "0")) == 0
@@ -36,6 +38,22 @@ def say_how_many(train: Any, held_out: Any) -> None:  # noqa: ANN401  # data set
     if hasattr(train, "__len__"):
         apart = "none held out (the probe sees batches only)" if held_out is None else f"{len(held_out)} held out"
         ERRORS.print(f"Pairs: {len(train)} to train on, {apart}.", style="dim", highlight=False)
+
+
+def say_reference(trainer: Any) -> None:  # noqa: ANN401  # trl is not annotated
+    """Say which reference TRL took, where the loss has one.
+
+    Args:
+        trainer: that is about to train.
+    """
+    ours = getattr(trainer, "objective", None)
+    if ours is not None and not any(objective.needs_reference for objective in ours.objectives):
+        return
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    adapters = getattr(model, "peft_config", {})
+    word = ("adapter-copy" if "ref" in adapters else "adapter-off") if adapters else "self"
+    copy = PARTIAL_COPY if word == "adapter-copy" and uncopied_layers(model) else word
+    ERRORS.print(f"Reference: {reference_in_full(copy)}.", style="dim", highlight=False, soft_wrap=True)
 
 
 def say_what_lies_where(out: Path) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
-from trl import get_peft_config, get_quantization_config
 
 from preflens.errors import InputError, PreflensError
 from preflens.language_models.loading import load_tokenizer
@@ -27,9 +26,11 @@ from preflens.training.saying import (
     FIRST,
     OUTPUT,
     say_how_many,
+    say_reference,
     say_what_lies_where,
     say_what_this_machine_changes,
 )
+from preflens.training.starting import starting_point
 from preflens.training.trainer import PreferenceTrainer
 
 
@@ -103,21 +104,17 @@ def make_trainer(configuration: Configuration) -> PreferenceTrainer:
         InputError: something cannot be loaded, or does not go together.
         PreflensError: the same, said by a part.
     """
-    options, run, model = configuration.options, configuration.run, configuration.model
-    run.model_init_kwargs = _model_arguments(model) | (run.model_init_kwargs or {})
-    name = model_name(configuration)
+    options, run = configuration.options, configuration.run
     train_dataset, eval_dataset = training_data(configuration)
     say_how_many(train_dataset, eval_dataset)
-    tokenizer = load_tokenizer(name, revision=model.model_revision)
+    tokenizer = load_tokenizer(model_name(configuration), revision=configuration.model.model_revision)
     try:
-        return PreferenceTrainer(
-            model=name,
+        trainer = PreferenceTrainer(
+            **starting_point(configuration),
             args=run,
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
             processing_class=tokenizer,
-            quantization_config=get_quantization_config(model),
-            peft_config=get_peft_config(model),
             objective=options.objective,
             mitigation=options.mitigation,
             mitigation_probe=None if options.mitigation_probe is None else _pairs(options.mitigation_probe),
@@ -128,16 +125,8 @@ def make_trainer(configuration: Configuration) -> PreferenceTrainer:
         raise
     except (*LOADING_ERRORS, TypeError) as error:
         raise InputError(f"The run cannot be set up: {first_line(error)}.") from error
-
-
-def _model_arguments(model: Any) -> dict[str, Any]:  # noqa: ANN401  # trl's ModelConfig
-    """As `trl dpo` loads a model, but never from a pickle."""
-    return {
-        "revision": model.model_revision,
-        "attn_implementation": model.attn_implementation,
-        "dtype": model.dtype,
-        "use_safetensors": True,
-    }
+    say_reference(trainer)
+    return trainer
 
 
 def _probe(options: TrainOptions) -> PreflensCallback | None:
