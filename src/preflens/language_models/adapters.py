@@ -111,6 +111,8 @@ def put_adapter(model: LanguageModel, adapter: str) -> LanguageModel:
         folder = _folder(adapter)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Found missing adapter keys")  # it is an error here
+            # peft 0.21 asks transformers 5.23 for a name that it now spells otherwise
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
             wrapped = PeftModel.from_pretrained(model, folder, is_trainable=True)
         left, unknown = _reload(wrapped, folder)
     except InputError:
