@@ -21,7 +21,6 @@ from preflens.language_models.heads import head_input, plain_head
 from preflens.language_models.inputs import positions
 from preflens.language_models.logps import response_logps
 from preflens.language_models.model import flags_kept, without_adapter_wrapper
-from preflens.log_probs import PairLogps
 from preflens.mitigations import Mitigation
 from preflens.objectives.base import Objective
 from preflens.training.held_out import ProbePairs
@@ -30,6 +29,7 @@ from preflens.training.metrics import GRAM_NAMES, PREFIX, finite, gram_metrics
 from preflens.training.mitigating import Mitigating
 from preflens.training.probe import PreflensCallback
 from preflens.training.response_head import response_rows_only
+from preflens.training.rewards import as_logged, rewards_need_reference
 from preflens.training.schedules import Schedule, schedule
 from preflens.training.trl_metrics import log_batch, log_geometry
 from preflens.types import HeadInput
@@ -123,7 +123,8 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
         with self._head(inputs, self._ride if mitigating is None else mitigating.running or self._ride):
             outputs = model(**self._model_inputs(inputs), fused_lm_head=True)
         rows = _scored(outputs, inputs)
-        reference = self._reference(inputs) if objective.needs_reference else None
+        compares = objective.needs_reference or rewards_need_reference(objective)
+        reference = self._reference(inputs) if compares else None
         confidence = outputs.log_sum_sq_probs
         width = rows.mask.shape[1]
         logps = pair_logps(rows, reference, None if confidence is None else confidence[:, -width:])
@@ -137,7 +138,8 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
             self._metrics["train" if self.model.training else "eval"]["aux_loss"].append(everywhere.mean().item())
         if mitigating is not None and mitigating.repeats:
             return (loss, outputs) if return_outputs else loss
-        log_batch(self, inputs, outputs, rows, _rewards(logps, objective.parameters.get("beta", self.beta)))
+        with torch.no_grad():
+            log_batch(self, inputs, outputs, rows, *as_logged(objective, logps, beta=self.beta))
         if not return_outputs:
             return loss
         with torch.no_grad():  # TRL hands out logits, which its fused head does not have
@@ -216,14 +218,6 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
                 stack.enter_context(use_adapter(peft_model, adapter_name=name))
             wanted = {k: v for k, v in self._model_inputs(inputs).items() if k != "output_router_logits"}
             return _scored(model(**wanted, fused_lm_head=True), inputs)
-
-
-def _rewards(logps: PairLogps, beta: float) -> Tensor:
-    """β times the log-ratio of each response, or the log-prob where there is no reference."""
-    policy = torch.cat([logps.chosen, logps.rejected])
-    if logps.ref_chosen is None or logps.ref_rejected is None:
-        return beta * policy
-    return beta * (policy - torch.cat([logps.ref_chosen, logps.ref_rejected]))
 
 
 def _scored(outputs: Any, inputs: dict[str, Tensor]) -> ScoredRows:  # noqa: ANN401  # TRL's FusedCausalLMOutput

@@ -15,6 +15,7 @@ def log_batch(
     inputs: Mapping[str, Tensor],
     outputs: Any,  # noqa: ANN401  # TRL's FusedCausalLMOutput
     rows: ScoredRows,
+    logps: Tensor,
     rewards: Tensor,
 ) -> None:
     """Add the numbers of a batch, over all processes, to the trainer's log.
@@ -24,6 +25,7 @@ def log_batch(
         inputs: the batch.
         outputs: of the fused head.
         rows: token log-probs of the responses.
+        logps: of each response as the loss sees it, the chosen ones first.
         rewards: of each response, the chosen ones first.
     """
     log, everywhere = trainer._metrics["train" if trainer.model.training else "eval"], trainer.accelerator
@@ -39,7 +41,7 @@ def log_batch(
     log["mean_token_accuracy"].append(_ratio(sums["top"][0], count[0]))
     for number, side in enumerate(("chosen", "rejected")):
         log[f"logits/{side}"].append(_ratio(sums["logits"][number], count[number]))
-    for name, values in (("logps", rows.totals().detach()), ("rewards", rewards.detach())):
+    for name, values in (("logps", logps.detach()), ("rewards", rewards.detach())):
         chosen, rejected = (everywhere.gather(part.contiguous()) for part in values.chunk(2))
         log[f"{name}/chosen"].append(chosen.mean().item())
         log[f"{name}/rejected"].append(rejected.mean().item())
