@@ -24,8 +24,19 @@ def policy_and_reference(*, lora=False, kind="llama", **changes):
     return model, copy.deepcopy(model)
 
 
-def make_trainer(folder, *, trainer=DPOTrainer, model=None, reference=None, lora=False, callbacks=(), **changes):
-    """A trainer over eight pairs; what is not said is TRL's default, gradient checkpointing among it."""
+def make_trainer(
+    folder,
+    *,
+    trainer=DPOTrainer,
+    model=None,
+    reference=None,
+    lora=False,
+    callbacks=(),
+    data=None,
+    held_out=None,
+    **changes,
+):
+    """A trainer over eight pairs, or data; what is not said is TRL's default, gradient checkpointing among it."""
     if model is None:
         model, reference = policy_and_reference(lora=lora)
     own = {
@@ -47,11 +58,12 @@ def make_trainer(folder, *, trainer=DPOTrainer, model=None, reference=None, lora
         "per_device_train_batch_size": 2, "save_strategy": "no", "logging_steps": 1, "learning_rate": 1e-3,
         "disable_tqdm": True, "max_grad_norm": 1.0, "lr_scheduler_type": "constant",
     }  # fmt: skip
-    data = Dataset.from_list(rows())
+    data = Dataset.from_list(rows()) if data is None else data
+    held_out = data.select(range(3)) if held_out is None else held_out
     torch.manual_seed(1)
     return trainer(
         model=model, ref_model=reference, args=DPOConfig(**(arguments | changes)), train_dataset=data,
-        eval_dataset=data.select(range(3)), processing_class=tiny_tokenizer(), callbacks=list(callbacks), **own,
+        eval_dataset=held_out, processing_class=tiny_tokenizer(), callbacks=list(callbacks), **own,
     )  # fmt: skip
 
 

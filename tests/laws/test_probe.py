@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from datasets import Dataset
 from trl import DPOTrainer
 
 from preflens.errors import InputError, UnsupportedModelError
@@ -9,10 +10,12 @@ from preflens.gram.exact import exact_batch_gram
 from preflens.language_models.batch import PairBatch
 from preflens.language_models.logps import response_logps
 from preflens.training.alerts import Alerts
+from preflens.training.observed import pair_id
 from preflens.training.probe import PreflensCallback, _calling_trainer
 from preflens.training.rows import Rows
 from preflens.training.trainer import PreferenceTrainer
 from preflens.training.trl_run import refuse_what_cannot_be_watched
+from tests.cases.language_models import tiny_tokenizer
 from tests.cases.training import final_state, make_trainer, policy_and_reference, rows
 
 RUNS = {
@@ -109,16 +112,64 @@ def test_the_plain_forecast_is_the_learning_rate_times_gram_times_coefficients(t
     trainer, spy, table = spied(tmp_path, optim="sgd", max_grad_norm=0.0)
     (gram,) = spy.grams
     c = torch.cat([column(table, "chosen_coefficient"), -column(table, "rejected_coefficient")])
-    expected = trainer.args.learning_rate * gram.matrix @ c
+    expected = trainer.args.learning_rate * gram.matrix @ c / table.num_rows
     found = torch.cat([column(table, "plain_chosen"), column(table, "plain_rejected")])
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-9)
     torch.testing.assert_close(column(table, "optimizer_chosen"), column(table, "plain_chosen"), rtol=2e-3, atol=1e-7)
     torch.testing.assert_close(column(table, "inner_product"), gram.pair_gram().inner_product, rtol=1e-4, atol=1e-6)
 
 
-def test_coefficients_of_dpo_at_the_reference_are_beta_over_two_as_a_share_of_the_batch(tmp_path):
-    _, _, table = spied(tmp_path)
-    torch.testing.assert_close(column(table, "chosen_coefficient"), torch.full((2,), 0.05 / 2, dtype=torch.float64))
+@pytest.mark.parametrize("accumulated", [1, 2])
+def test_coefficients_of_dpo_at_the_reference_are_beta_over_two_in_both_sets(accumulated, tmp_path):
+    callback = PreflensCallback(every=1, max_overhead=None, probe_pairs=3, alerts=None)
+    make_trainer(tmp_path, callbacks=[callback], max_steps=1, gradient_accumulation_steps=accumulated).train()
+    table = Rows(tmp_path / "preflens" / "probe.parquet").read()
+    assert table["set"].to_pylist() == ["batch"] * 2 * accumulated + ["probe"] * 3
+    for name in ("chosen_coefficient", "rejected_coefficient"):
+        expected = torch.full((table.num_rows,), 0.05, dtype=torch.float64)
+        torch.testing.assert_close(column(table, name), expected, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("precomputed", [False, True])
+def test_rows_are_those_of_the_users_data_though_trl_leaves_some_out(precomputed, tmp_path):
+    tokenizer, mine = tiny_tokenizer(), rows()
+    mine[0]["prompt"] = mine[3]["prompt"] = "the sky is " * 20  # fills `max_length`, so TRL drops the row
+    data = Dataset.from_list(mine)
+    if precomputed:  # `datasets` forgets what was dropped; a column tells
+        data = data.add_column("source_row", list(range(8)))
+    callback = PreflensCallback(every=1, max_overhead=None, probe_pairs=3, alerts=None)
+    changes = {"max_length": 40, "per_device_train_batch_size": 6, "max_steps": 1}
+    trainer = make_trainer(
+        tmp_path, callbacks=[callback], data=data, held_out=data, precompute_ref_log_probs=precomputed, **changes
+    )
+    trainer.train()
+    table = Rows(tmp_path / "preflens" / "probe.parquet").read().to_pylist()
+    assert sorted(row["row"] for row in table if row["set"] == "batch") == [1, 2, 4, 5, 6, 7]
+    assert [row["row"] for row in table if row["set"] == "probe"] == [1, 2, 4]
+    for row in table:
+        prompt = tuple(tokenizer(mine[row["row"]]["prompt"])["input_ids"])
+        both = [tokenizer(mine[row["row"]]["prompt"] + mine[row["row"]][side] + "</s>")["input_ids"]
+                for side in ("chosen", "rejected")]  # fmt: skip
+        start = next(k for k in range(len(prompt) + 1) if k == len(prompt) or {b[k] for b in both} != {prompt[k]})
+        assert row["id"] == pair_id(prompt[:start], *(tuple(b[start:]) for b in both))
+
+
+def test_rows_that_cannot_be_known_have_no_number(tmp_path):
+    callback = PreflensCallback(every=1, max_overhead=None, probe_pairs=3, alerts=None)
+    make_trainer(tmp_path, callbacks=[callback], max_steps=1, precompute_ref_log_probs=True).train()
+    assert set(Rows(tmp_path / "preflens" / "probe.parquet").read()["row"].to_pylist()) == {None}
+
+
+def test_the_probe_and_the_trainer_agree_on_what_is_uniform_over_the_tokens_of_a_response(tmp_path):
+    for alpha, uniform in ((1.0, True), (0.99997, False)):
+        callback = PreflensCallback(every=1, max_overhead=None, probe_pairs=0, alerts=None)
+        own = {"trainer": PreferenceTrainer, "objective": f"dpo@ld:alpha={alpha}", "max_steps": 1}
+        make_trainer(tmp_path / f"probe{alpha}", callbacks=[callback], **own).train()
+        table = Rows(tmp_path / f"probe{alpha}" / "preflens" / "probe.parquet").read()
+        riding = make_trainer(tmp_path / f"ride{alpha}", geometry_every=1, **own)
+        riding.train()
+        assert (table["chosen_coefficient"].null_count == 0) == uniform
+        assert bool(logged(riding, "cosine")) == uniform
 
 
 def test_under_accumulation_the_forecast_is_for_the_whole_batch(tmp_path):

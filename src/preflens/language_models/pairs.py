@@ -22,6 +22,7 @@ class PreferencePair:
         chosen: the preferred response, of the same kind as the prompt.
         rejected: the other response.
         template_arguments: passed to the chat template: `tools`, and what the row's `chat_template_kwargs` holds.
+        row: number of its row in the data that it came from, from 0; None where it came from none.
     """
 
     id: str
@@ -29,6 +30,7 @@ class PreferencePair:
     chosen: Text
     rejected: Text
     template_arguments: Mapping[str, Any] = field(default_factory=dict)  # Any: whatever a template takes
+    row: int | None = field(default=None, compare=False)
 
     @property
     def conversational(self) -> bool:
@@ -75,7 +77,10 @@ def preference_pair(row: Mapping[str, object], *, number: int, place: str) -> Pr
         raise InputError(f"{place}: one of `chosen` and `rejected` is a text and the other a list of messages.")
     identifier = row.get("id")
     return PreferencePair(
-        str(number if identifier is None else identifier), *parts, template_arguments=_template_arguments(row, place)
+        str(number if identifier is None else identifier),
+        *parts,
+        template_arguments=_template_arguments(row, place),
+        row=number,
     )
 
 

@@ -13,6 +13,7 @@ from preflens.language_models.pairs import PreferencePair
 from preflens.language_models.reading import PairSource, pairs_in_memory, read_pairs
 from preflens.language_models.tokenizing import TokenizedPair, tokenize_pairs
 from preflens.training.observed import pair_id
+from preflens.training.source_rows import source_rows
 
 ProbePairs = int | str | Path | PairSource | Sequence[Mapping[str, object] | PreferencePair]
 
@@ -66,15 +67,17 @@ def tokenized_row(row: Mapping[str, Any], max_length: int | None) -> TokenizedPa
 def _tokenized_rows(evaluation: Any, count: int, max_length: int | None) -> tuple[TokenizedPair, ...]:  # noqa: ANN401  # data sets of many kinds
     if isinstance(evaluation, Mapping):
         evaluation = next(iter(evaluation.values()))
-    rows = list(islice(iter(evaluation), count))
+    rows, numbers = list(islice(iter(evaluation), count)), source_rows(evaluation)
     if rows and not set(_TOKENS) <= set(rows[0]):
         raise InputError(
             "The trainer's evaluation data are not tokenised pairs, so held-out pairs cannot be taken from them. Pass "
             "`probe_pairs` as rows or a file."
         )
-    return tuple(_named(tokenized_row(row, max_length), row) for row in rows)
+    known: Sequence[int | None] = [None] * len(rows) if numbers is None else numbers
+    return tuple(_named(tokenized_row(row, max_length), row, number) for row, number in zip(rows, known, strict=False))
 
 
-def _named(pair: TokenizedPair, row: Mapping[str, Any]) -> TokenizedPair:
-    """With the row's own id where it has one."""
-    return replace(pair, pair=replace(pair.pair, id=str(row["id"]))) if row.get("id") is not None else pair
+def _named(pair: TokenizedPair, row: Mapping[str, Any], number: int | None) -> TokenizedPair:
+    """With the row's own id where it has one, and with its number."""
+    name = pair.pair.id if row.get("id") is None else str(row["id"])
+    return replace(pair, pair=replace(pair.pair, id=name, row=number))

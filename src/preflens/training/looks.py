@@ -24,7 +24,8 @@ class Look:
         chosen_logp: log π of the chosen responses before the step.
         rejected_logp: the same of the rejected ones.
         gram: geometry before the step.
-        coefficients: what the loss sends to each response, as its share of the step; None where that is not known.
+        coefficients: d_w and d_l of each pair's own loss, of which a step takes the mean over its pairs; None where
+            they are not known.
         plain: forecast of plain gradient descent with the step's gradient and learning rate, other pairs included.
         optimizer: forecast of the update that the optimizer was about to make; None where it could not be foretold.
         attribution: ⟨g_i, Δθ⟩ of the update that was made; None before it, and where it was not followed.

@@ -10,10 +10,8 @@ from torch import Tensor
 from preflens.gram.kept import KeptGradients
 from preflens.language_models.pairs import PreferencePair
 from preflens.language_models.tokenizing import TokenizedPair
+from preflens.training.uniform import response_coefficients
 from preflens.types import PairCoefficients
-
-# How much ∂L/∂(token log-prob) may vary within a response and still be one number: float32 rounding.
-_SAME = 1e-4
 
 
 @dataclass
@@ -50,17 +48,22 @@ class MicroBatch:
         if self.token_coefficients is None:
             return None
         scored = self.completion_mask[:, 1:].to(self.token_coefficients.device)
-        sent = self.token_coefficients.double()
-        mean: Float64[Tensor, " response"] = (sent * scored).sum(1) / scored.sum(1).clamp(min=1)
-        uneven = ((sent - mean[:, None]).abs() * scored).amax(1) > _SAME * mean.abs()
-        return None if bool(uneven.any()) else mean
+        return response_coefficients(self.token_coefficients[scored].double(), scored.nonzero()[:, 0], len(scored))
 
-    def coefficients(self) -> PairCoefficients | None:
-        """Return d_w and d_l of each pair as its share of this step; None where tokens differ in them."""
+    def coefficients(self, accumulated: int) -> PairCoefficients | None:
+        """Return d_w and d_l of each pair's own loss.
+
+        Args:
+            accumulated: how many micro-batches share the step: the trainer divides the mean loss of each by that.
+
+        Returns:
+            In the unit of `Objective.coefficients`: a step takes their mean over its pairs. None where the tokens of a
+            response differ in them.
+        """
         found = self.response_coefficients()
         if found is None:
             return None
-        chosen, rejected = found.cpu().chunk(2)
+        chosen, rejected = (accumulated * (len(found) // 2) * found).cpu().chunk(2)
         return PairCoefficients(-chosen, rejected)
 
     def _rows(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:

@@ -14,6 +14,7 @@ from preflens.language_models.names import first_line
 from preflens.language_models.pairs import PreferencePair
 from preflens.language_models.reading import read_pairs
 from preflens.training.configuration import Configuration
+from preflens.training.source_rows import SOURCE_ROW
 from preflens.training.tell import LOGGER
 
 TrainAndEvaluation = tuple[Any, Any]  # data sets of many kinds
@@ -96,6 +97,8 @@ def rows_for_trl(pairs: Sequence[PreferencePair]) -> datasets.Dataset:
     columns: dict[str, list[object]] = {
         name: [getattr(pair, name) for pair in pairs] for name in ("id", "prompt", "chosen", "rejected")
     }
+    if all(pair.row is not None for pair in pairs):
+        columns[SOURCE_ROW] = [pair.row for pair in pairs]
     tools = [pair.template_arguments.get("tools") for pair in pairs]
     others = [{k: v for k, v in pair.template_arguments.items() if k != "tools"} for pair in pairs]
     if any(tools):

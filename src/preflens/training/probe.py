@@ -100,8 +100,8 @@ class PreflensCallback(TrainerCallback):
         self._pace = Pace(every=self._every, max_overhead=self._max_overhead, probe_pairs=len(fixed))
         self._pace.begin(state.global_step)
         with self._pace.timed():
-            mine, share = self._processes.mine(fixed), 1 / self._processes.count
-            self._session = make_session(trainer, mine, memory=self._memory, share=share, fresh=fresh)
+            mine = self._processes.mine(fixed)
+            self._session = make_session(trainer, mine, memory=self._memory, fresh=fresh)
             if self._processes.first:
                 numbers = number_rows(trainer)
                 self._recorder = Recorder(trainer, window=self._window, alerts=self._alerts, numbers=numbers)

@@ -51,7 +51,8 @@ class Recorder:
         metrics |= calibration_metrics(self._calibrations[watched])
         for name, value in finite(metrics).items():
             self._trainer._metrics["train"][name].append(value)
-        rows = [rows_of(look, step=step, name=name, numbers=self._numbers) for name, look in looks.items()]
+        numbers = {"batch": self._numbers, "probe": {}}
+        rows = [rows_of(look, step=step, name=name, numbers=numbers[name]) for name, look in looks.items()]
         self._rows.write(step, [row for part in rows for row in part])
         if self._alerts is None or watched not in looks:
             return []

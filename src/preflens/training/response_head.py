@@ -21,10 +21,8 @@ from preflens.gram.ride import Ride
 from preflens.gram.softmax_rows import SCORES, SoftmaxRows, detached, scores_of, taken
 from preflens.language_models.batch import PairBatch
 from preflens.language_models.heads import token_rows
+from preflens.training.uniform import response_coefficients
 from preflens.types import HeadInput
-
-# How much c may vary within a response and still be one number: float32 rounding.
-_SAME = 1e-5
 
 
 @contextmanager
@@ -137,7 +135,8 @@ class _Rows(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, sent: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         scored = None if ctx.gradient is None else (ctx.rows, ctx.gradient)
-        coefficients = None if ctx.ride is None else response_coefficients(sent, ctx.head)
+        places, count = ctx.head.response_index, ctx.head.responses
+        coefficients = None if ctx.ride is None else response_coefficients(sent, places, count)
         if coefficients is not None:
             return *ctx.ride.through_head(ctx.head, coefficients, scored), None, None
         slices = iter([(slice(0, len(ctx.head.weight)), ctx.gradient)])
@@ -193,22 +192,6 @@ def _score(head: HeadInput, *, differentiate: bool) -> _Scored:
         return _Scored(normalizer, target_score, entropy, mean, top, None)
     gradient = probs.neg_().scatter_add_(1, targets, probs.new_ones(targets.shape))
     return _Scored(normalizer, target_score, entropy, mean, top, gradient if slope is None else gradient.mul_(slope))
-
-
-def response_coefficients(sent: Float[Tensor, " scored_token"], head: HeadInput) -> Float[Tensor, " response"] | None:
-    """Read ∂L/∂a_i off what the loss sends back to the tokens.
-
-    Args:
-        sent: ∂L/∂(log-prob of a token).
-        head: whose rows they are.
-
-    Returns:
-        One number a response, or None where the tokens of a response differ in them.
-    """
-    counts = torch.bincount(head.response_index, minlength=head.responses).clamp(min=1)
-    mean = sent.new_zeros(head.responses).index_add(0, head.response_index, sent) / counts
-    uneven = (sent - mean[head.response_index]).abs() > _SAME * mean.abs()[head.response_index]
-    return None if bool(uneven.any()) else mean
 
 
 def _plain_backward(

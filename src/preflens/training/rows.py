@@ -80,7 +80,7 @@ def rows_of(look: Look, *, step: int, name: str, numbers: Mapping[str, int]) -> 
         look: complete.
         step: the optimizer's step.
         name: of the set: `batch` or `probe`.
-        numbers: row numbers in the training data, by id.
+        numbers: row numbers in the training data, by id; other pairs have numbers of their own.
 
     Returns:
         Rows with the columns of `SCHEMA`.
@@ -99,7 +99,7 @@ def rows_of(look: Look, *, step: int, name: str, numbers: Mapping[str, int]) -> 
         columns |= _sides(change, getattr(look, change))
     values = {column: [None] * len(look.pairs) if v is None else v.tolist() for column, v in columns.items()}
     return [
-        {"step": step, "set": name, "id": pair.pair.id, "row": numbers.get(pair.pair.id)}
+        {"step": step, "set": name, "id": pair.pair.id, "row": numbers.get(pair.pair.id, pair.pair.row)}
         | {column: listed[k] for column, listed in values.items()}
         | {"outcome": None if outcomes is None else str(outcomes[k])}
         for k, pair in enumerate(look.pairs)

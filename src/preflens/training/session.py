@@ -33,7 +33,6 @@ class Session:
         looker: looks at pairs.
         held_out: the part of the fixed pairs that this process looks at.
         coefficients: of held-out pairs.
-        share: of this process's loss in the step: 1 over the number of processes.
         mitigated: whether the step is another one than the loss asks for, so that what the loss sends back to a
             response says nothing about it.
     """
@@ -42,7 +41,6 @@ class Session:
     looker: Looker
     held_out: tuple[TokenizedPair, ...]
     coefficients: HeldOutCoefficients
-    share: float = 1.0
     mitigated: bool = False
     _watch: Watch | None = field(default=None, init=False)
     _trusted: bool | None = field(default=None, init=False)
@@ -84,7 +82,7 @@ class Session:
         seen = [m for m in self._watch.micro_batches if m.complete]
         parts = [(m.pairs(), self._if_trusted(m)) for m in seen]
         pairs = [pair for part, _ in parts for pair in part]
-        coefficients = None if self.mitigated else step_coefficients(seen, self.share)
+        coefficients = None if self.mitigated else step_coefficients(seen, len(self._watch.micro_batches))
         if not self._watch.micro_batches:
             raise UnsupportedModelError(
                 "No batch of this step went through the model where the probe looks: TRL's fused head was not used."
@@ -147,19 +145,18 @@ class Session:
         self._looks, self._kept, self._old = {}, [], {}
 
 
-def step_coefficients(micro_batches: Sequence[MicroBatch], share: float) -> PairCoefficients | None:
+def step_coefficients(micro_batches: Sequence[MicroBatch], accumulated: int) -> PairCoefficients | None:
     """Put together what the loss of a step sends to its pairs.
 
     Args:
         micro_batches: in order.
-        share: of this process in the step.
+        accumulated: how many micro-batches share the step.
 
     Returns:
-        d_w and d_l of all pairs; None where the loss does not treat the tokens of a response alike.
+        d_w and d_l of each pair's own loss; None where the loss does not treat the tokens of a response alike.
     """
-    found = [micro_batch.coefficients() for micro_batch in micro_batches]
+    found = [micro_batch.coefficients(accumulated) for micro_batch in micro_batches]
     known = [c for c in found if c is not None]
     if len(known) < len(found) or not known:
         return None
-    chosen, rejected = torch.cat([c.chosen for c in known]), torch.cat([c.rejected for c in known])
-    return PairCoefficients(share * chosen, share * rejected)
+    return PairCoefficients(torch.cat([c.chosen for c in known]), torch.cat([c.rejected for c in known]))

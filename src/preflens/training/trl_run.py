@@ -1,6 +1,5 @@
 """A run of TRL's DPOTrainer as the probe sees it."""
 
-from itertools import islice
 from typing import Any
 
 from transformers import Trainer
@@ -12,6 +11,7 @@ from preflens.training.held_out import tokenized_row
 from preflens.training.held_out_loss import HeldOutLoss
 from preflens.training.looking import Looker
 from preflens.training.session import Session
+from preflens.training.source_rows import source_rows
 
 # Rows of training data that are numbered, so that a pair of a batch can be found again.
 _NUMBERED = 50_000
@@ -22,7 +22,6 @@ def make_session(
     held_out: tuple[TokenizedPair, ...],
     *,
     memory: float | None,
-    share: float,
     fresh: bool,
 ) -> Session:
     """Look into a trainer for what the probe needs.
@@ -31,7 +30,6 @@ def make_session(
         trainer: about to train.
         held_out: pairs that this process watches.
         memory: bytes for activations of a pass and for kept gradients, each; None for half of what is free.
-        share: of this process's loss in a step.
         fresh: whether the policy has not been trained since the trainer was made.
 
     Returns:
@@ -46,7 +44,7 @@ def make_session(
     loss = HeldOutLoss(trainer, looker, held_out, fresh=fresh)
     looker.limit = None  # found while gradients and optimizer state took no memory yet
     mitigated = getattr(trainer, "_mitigating", None) is not None
-    return Session(model, looker, held_out, loss, share, mitigated)
+    return Session(model, looker, held_out, loss, mitigated)
 
 
 def refuse_what_cannot_be_watched(trainer: Any) -> None:  # noqa: ANN401  # as above
@@ -90,9 +88,13 @@ def number_rows(trainer: Any) -> dict[str, int]:  # noqa: ANN401  # as above
         trainer: with tokenised data.
 
     Returns:
-        Row numbers; empty for data of unknown or great length.
+        Row numbers in the user's data; empty where they are not known, or data are many. Of equal rows the first.
     """
     data, max_length = trainer.train_dataset, getattr(trainer.args, "max_length", None)
-    if not hasattr(data, "__len__") or len(data) > _NUMBERED:
+    numbers = source_rows(data)
+    if numbers is None or len(numbers) > _NUMBERED:
         return {}
-    return {tokenized_row(row, max_length).pair.id: number for number, row in enumerate(islice(iter(data), _NUMBERED))}
+    found: dict[str, int] = {}
+    for number, row in zip(numbers, iter(data), strict=True):
+        found.setdefault(tokenized_row(row, max_length).pair.id, number)
+    return found

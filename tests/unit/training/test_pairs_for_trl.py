@@ -15,8 +15,11 @@ def data(tmp_path, *flags):
     return training_data(read_configuration(["--output_dir", str(tmp_path), "--data", str(file), *flags]))
 
 
-def test_rows_keep_texts_and_ids():
-    assert rows_for_trl(pairs_in_memory(TEXT_ROWS).pairs).to_list() == TEXT_ROWS
+NUMBERED = [row | {"source_row": number} for number, row in enumerate(TEXT_ROWS)]
+
+
+def test_rows_keep_texts_ids_and_their_number_in_the_data():
+    assert rows_for_trl(pairs_in_memory(TEXT_ROWS).pairs).to_list() == NUMBERED
 
 
 def test_rows_keep_messages_tools_and_arguments_of_the_template():
@@ -44,6 +47,7 @@ def test_a_share_is_held_out_by_seed_and_nothing_is_lost(tmp_path):
     train, held_out = data(tmp_path, "--eval_fraction", "0.3", "--seed", "5")
     assert len(held_out) == 2
     assert sorted([*train["id"], *held_out["id"]]) == sorted(row["id"] for row in TEXT_ROWS)
+    assert all(TEXT_ROWS[row["source_row"]]["chosen"] == row["chosen"] for row in [*train, *held_out])
     assert data(tmp_path, "--eval_fraction", "0.3", "--seed", "5")[1].to_list() == held_out.to_list()
 
 
@@ -56,7 +60,7 @@ def test_samples_and_a_file_of_held_out_pairs(tmp_path):
 
 def test_everything_is_trained_on_unless_told_otherwise(tmp_path):
     train, held_out = data(tmp_path)
-    assert (train.to_list(), held_out) == (TEXT_ROWS, None)
+    assert (train.to_list(), held_out) == (NUMBERED, None)
 
 
 def test_rows_that_are_left_out_are_counted(tmp_path, caplog):
