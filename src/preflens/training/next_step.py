@@ -23,7 +23,7 @@ _BY_ENTRY = (torch.optim.AdamW, torch.optim.Adam, torch.optim.SGD)
 # Entries that vector units work on together, at most.
 _VECTOR = 64
 # Integers as wide as a number, to add up bits.
-_BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+_BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 class NextStep:
@@ -103,7 +103,7 @@ class NextStep:
         moved.grad = gradient.contiguous() if type(self._optimizer) in _BY_ENTRY else gradient.clone()
         self._twin(group, parameter, moved, rows).step()
         place = None if isinstance(rows, EllipsisType) else (rows.start, rows.stop)
-        self._expected.setdefault(parameter, {})[place] = _bits(moved)
+        self._expected.setdefault(parameter, {})[place] = bit_sum(moved)
         return moved.detach().sub_(old)
 
     def _twin(self, group: dict[str, Any], parameter: nn.Parameter, moved: Tensor, rows: Rows) -> torch.optim.Optimizer:
@@ -151,13 +151,20 @@ class NextStep:
             Whether they all are.
         """
         return all(
-            _bits(p.detach()[... if place is None else slice(*place)]) == expected
+            bit_sum(p.detach()[... if place is None else slice(*place)]) == expected
             for p, parts in self._expected.items()
             for place, expected in parts.items()
         )
 
 
-def _bits(values: Tensor) -> int:
-    """Add up the bits, as integers that may overflow; in whatever order, the sum is the same."""
+def bit_sum(values: Tensor) -> int:
+    """Add up the bits of numbers, as integers that may overflow; in whatever order, the sum is the same.
+
+    Args:
+        values: of any type.
+
+    Returns:
+        The sum; equal for equal bits.
+    """
     integers = values.detach().view(_BITS[values.element_size()])
     return int(integers.sum(dtype=torch.promote_types(integers.dtype, torch.int32)))
