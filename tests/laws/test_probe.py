@@ -11,10 +11,10 @@ from preflens.language_models.batch import PairBatch
 from preflens.language_models.logps import response_logps
 from preflens.training.alerts import Alerts
 from preflens.training.observed import pair_id
-from preflens.training.probe import PreflensCallback, _calling_trainer
+from preflens.training.probe import PreflensCallback
 from preflens.training.rows import Rows
 from preflens.training.trainer import PreferenceTrainer
-from preflens.training.trl_run import refuse_what_cannot_be_watched
+from preflens.training.trl_run import calling_trainer, refuse_what_cannot_be_watched
 from tests.cases.language_models import tiny_tokenizer
 from tests.cases.training import final_state, make_trainer, policy_and_reference, rows
 
@@ -276,7 +276,7 @@ def test_bad_arguments_and_trainers_are_refused_by_name(tmp_path):
         PreflensCallback(every=0)
     callback = PreflensCallback()
     with pytest.raises(InputError, match="attach"):
-        _calling_trainer(callback)
+        calling_trainer(callback)
     trainer = make_trainer(tmp_path)
     trainer.is_fsdp_enabled = True
     with pytest.raises(UnsupportedModelError, match="fsdp"):

@@ -36,7 +36,7 @@ def looking_on(module: nn.Module) -> "Iterator[Bystander]":
     kept = KeptGradients(module, owners, equal_inputs=True, pin=False, later=True)
     collector = Collector(owners, kept)
     bystander = Bystander(kept, collector)
-    with taps(owners.keep_outputs(), bystander.receive, force=False) as state:
+    with taps(owners.keep_outputs(), bystander.receive, force=False, mishap=bystander.give_up) as state:
         collector.state = bystander.state = state
         yield bystander
         bystander.close()
@@ -93,8 +93,16 @@ class Bystander:
         try:
             self._collector.receive(call)
         except Exception as error:  # inside the backward pass of a run that must not notice
-            self.failed = True
-            LOGGER.debug("not read off the backward pass: %s", error)
+            self.give_up(error)
+
+    def give_up(self, error: Exception) -> None:
+        """Look away for the rest of the pass.
+
+        Args:
+            error: why.
+        """
+        self.failed = True
+        LOGGER.debug("not read off the backward pass: %s", error)
 
     def _over(self) -> None:
         assert self.state is not None

@@ -60,7 +60,7 @@ class TapState:
     @property
     def idle(self) -> bool:
         """Whether taps let everything pass."""
-        return self._idle or (self.closed and torch._C._current_graph_task_id() == -1)
+        return self._idle or (self.closed and not _in_backward())
 
     def retire(self) -> None:
         """Let everything pass from now on."""
@@ -77,7 +77,13 @@ class TapState:
 
 
 @contextmanager
-def taps(modules: Mapping[nn.Module, bool], sink: Callable[[Call], None], *, force: bool) -> Iterator[TapState]:
+def taps(
+    modules: Mapping[nn.Module, bool],
+    sink: Callable[[Call], None],
+    *,
+    force: bool,
+    mishap: Callable[[Exception], None] | None = None,
+) -> Iterator[TapState]:
     """Tap modules for a while.
 
     Taps are idle where gradients are disabled, as in reference passes.
@@ -87,28 +93,51 @@ def taps(modules: Mapping[nn.Module, bool], sink: Callable[[Call], None], *, for
         sink: called in the backward pass, with gradients disabled, for every tapped call that it reaches.
         force: make tapped outputs require a gradient even if no parameter does, so that a pass whose parameters are
             frozen is still walked backwards.
+        mishap: told of exceptions in place of the pass, which then goes on without that tap; for passes that are
+            somebody else's. None to raise them.
 
     Yields:
         Counts of the calls, and a switch.
     """
     state = TapState(torch.zeros((), requires_grad=True) if force else None)
 
+    untapped: set[nn.Module] = set()
+
+    def harmed(error: Exception) -> None:
+        if mishap is None:
+            raise error
+        mishap(error)
+
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object) -> object:
-        if state.idle:
+        if state.idle or module in untapped:
             return None
         if not torch.is_grad_enabled():
             state.skipped[module] += 1
             return None
         state.recorded[module] += 1
-        if isinstance(module, nn.Embedding) and state.rows is not None and isinstance(output, Tensor):
-            args, output = _for_each_row(args, output, state.rows)
-        return _tapped(module, args, kwargs, output, sink=sink, anchor=state.anchor, keep=modules[module])
+        try:
+            if isinstance(module, nn.Embedding) and state.rows is not None and isinstance(output, Tensor):
+                args, output = _for_each_row(args, output, state.rows)
+            return _tapped(
+                module, args, kwargs, output, sink=sink, harmed=harmed, anchor=state.anchor, keep=modules[module]
+            )
+        except Exception as error:
+            if _in_backward():
+                raise  # checkpoints end their recomputation by an exception, out of what a tap saves
+            # The other taps stay: gradient checkpointing wants to meet again what it met in the forward pass.
+            untapped.add(module)
+            harmed(error)
+            return None
 
     with ExitStack() as stack:
         for module in modules:
             handle = module.register_forward_hook(hook, with_kwargs=True)
             stack.callback(handle.remove)
         yield state
+
+
+def _in_backward() -> bool:
+    return bool(torch._C._current_graph_task_id() != -1)
 
 
 def _for_each_row(args: tuple[Any, ...], output: Tensor, rows: int) -> tuple[tuple[Any, ...], Tensor]:
@@ -124,17 +153,22 @@ class _Frame:
 
     module: nn.Module
     sink: Callable[[Call], None]
+    harmed: Callable[[Exception], None]
     leaves: list[Any]  # Any: whatever modules take; None where a tensor belongs
     places: list[int]
     structure: pytree.TreeSpec | None  # None for a single tensor, the common case: trees cost more than they look
 
     def receive(self, saved: tuple[Tensor, ...], gradients: tuple[Tensor | None, ...]) -> None:
         """Fill in the tensors and hand the call over."""
-        filled = list(self.leaves)
-        for place, tensor in zip(self.places, saved[: len(self.places)], strict=True):
-            filled[place] = tensor
-        args, kwargs = ((filled[0],), {}) if self.structure is None else pytree.tree_unflatten(filled, self.structure)
-        self.sink(Call(self.module, args, kwargs, saved[len(self.places) :], gradients))
+        try:
+            filled = list(self.leaves)
+            for place, tensor in zip(self.places, saved[: len(self.places)], strict=True):
+                filled[place] = tensor
+            tree = self.structure
+            args, kwargs = ((filled[0],), {}) if tree is None else pytree.tree_unflatten(filled, tree)
+            self.sink(Call(self.module, args, kwargs, saved[len(self.places) :], gradients))
+        except Exception as error:
+            self.harmed(error)
 
 
 def _tapped(
@@ -144,6 +178,7 @@ def _tapped(
     output: object,
     *,
     sink: Callable[[Call], None],
+    harmed: Callable[[Exception], None],
     anchor: Tensor | None,
     keep: bool,
 ) -> object:
@@ -158,7 +193,7 @@ def _tapped(
             f"A `{type(module).__name__}` owns trainable parameters and returns no floating-point tensor that could "
             "be followed backwards. Freeze its parameters, or use `exact_pair_gram`."
         )
-    frame = _Frame(module, sink, bare, places, structure)
+    frame = _Frame(module, sink, harmed, bare, places, structure)
     outputs = [out_leaves[i] for i in out_places]
     tapped: tuple[Tensor, ...] = _Tap.apply(  # type: ignore[no-untyped-call]  # torch does not annotate it
         frame, anchor, keep, len(outputs), *outputs, *inputs

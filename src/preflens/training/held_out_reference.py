@@ -1,7 +1,7 @@
 """Log-probs of held-out pairs under the reference model, which may move during a run."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from typing import Any
 
@@ -67,7 +67,11 @@ class HeldOutReference:
         """Score pairs as the trainer does, one at a time."""
         trainer = self._trainer
         model = trainer.model if trainer.ref_model is None else trainer.ref_model
-        with evaluating(model), same_random_state(), _same_choice_of_parameters(model):
+        with ExitStack() as stack:
+            stack.enter_context(evaluating(model))
+            stack.enter_context(same_random_state())
+            stack.enter_context(_same_choice_of_parameters(model))
+            stack.enter_context(_without_checkpoints(trainer.model))
             for pair in pairs:
                 batch = collate([pair], pad_token_id=self._pad_token_id, device=trainer.accelerator.device)
                 inputs = {field.name: getattr(batch, field.name).long() for field in fields(batch)}
@@ -96,3 +100,16 @@ def _same_choice_of_parameters(model: LanguageModel | nn.Module) -> Iterator[Non
     finally:
         for p, trained in before.items():
             p.requires_grad_(trained)
+
+
+@contextmanager
+def _without_checkpoints(model: LanguageModel | nn.Module) -> Iterator[None]:
+    """TRL does it by transformers' switch, which leaves another hook on the embeddings every time."""
+    switched = [module for module in model.modules() if getattr(module, "gradient_checkpointing", None) is True]
+    try:
+        for module in switched:
+            module.gradient_checkpointing = False
+        yield
+    finally:
+        for module in switched:
+            module.gradient_checkpointing = True

@@ -1,26 +1,32 @@
 """The probe: one callback that forecasts what each step does to chosen and rejected log-probs, and checks it."""
 
 import logging
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 from weakref import WeakSet
 
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from preflens.errors import InputError, PreflensError
-from preflens.training.alerts import Alerts
+from preflens.errors import InputError, UnsupportedModelError
+from preflens.training.alerts import Alert, Alerts
+from preflens.training.harmless import Trouble
 from preflens.training.held_out import DEFAULT_COUNT, ProbePairs, held_out_pairs
-from preflens.training.looks import Look
 from preflens.training.pace import Pace
-from preflens.training.processes import Processes
+from preflens.training.processes import Processes, merged_looks, packed
 from preflens.training.recorder import Recorder
 from preflens.training.session import Session
 from preflens.training.tell import tell
-from preflens.training.trl_run import make_session, number_rows, refuse_what_cannot_be_watched
+from preflens.training.trl_run import (
+    calling_trainer,
+    make_session,
+    number_rows,
+    refuse_what_cannot_be_watched,
+    tokenizer_of,
+)
 
 LOGGER = logging.getLogger("preflens")
+
+T = TypeVar("T")
 
 
 class PreflensCallback(TrainerCallback):
@@ -40,6 +46,8 @@ class PreflensCallback(TrainerCallback):
         alerts: what to watch for; None for nothing.
         stop_on_alert: end training at the first alert.
         memory: bytes for the activations of a pass, and for kept gradients; None for half of what is free.
+        strict: raise where a run cannot be watched, before its first step; otherwise it is trained without the probe,
+            after a warning. What goes wrong later is a warning in any case.
 
     Example:
         >>> callback = PreflensCallback(every=20, probe_pairs=16)  # then: DPOTrainer(..., callbacks=[callback])
@@ -55,15 +63,18 @@ class PreflensCallback(TrainerCallback):
         alerts: Alerts | None = Alerts(),  # noqa: B008  # copied at the start of a run
         stop_on_alert: bool = False,
         memory: float | None = None,
+        strict: bool = False,
     ) -> None:
         if every < 1 or (max_overhead is not None and max_overhead <= 0):
             raise InputError(
                 f"`every` should be 1 or more, and `max_overhead` above 0. Found {every} and {max_overhead}."
             )
         self._every, self._wanted, self._max_overhead, self._memory = every, probe_pairs, max_overhead, memory
-        self._window, self._alerts, self._stop = window, alerts, stop_on_alert
+        self._window, self._alerts, self._stop, self._strict = window, alerts, stop_on_alert, strict
         self._trainer: Any = None  # a DPOTrainer; trl is not annotated
         self._session: Session | None = None
+        self._processes = Processes()
+        self._trouble, self._probing = Trouble(), False
         self._trained: WeakSet[Trainer] = WeakSet()
 
     def attach(self, trainer: Trainer) -> "PreflensCallback":
@@ -88,14 +99,19 @@ class PreflensCallback(TrainerCallback):
     ) -> None:
         """Set up the run."""
         self._forget()
-        trainer: Any = _calling_trainer(self)  # a DPOTrainer; trl is not annotated
-        self._trainer = trainer
+        self._trouble, self._processes = Trouble(), Processes()
+        self._trouble.attempt(lambda: self._begin(state))
+        if self._off_everywhere() and self._strict:
+            raise self._trouble.error or UnsupportedModelError(str(self._trouble))
+
+    def _begin(self, state: TrainerState) -> None:
+        trainer: Any = calling_trainer(self)  # a DPOTrainer; trl is not annotated
+        self._trainer, self._processes = trainer, Processes(trainer.accelerator)
         fresh = trainer not in self._trained
         self._trained.add(trainer)
         refuse_what_cannot_be_watched(trainer)
-        self._processes = Processes(trainer.accelerator)
         fixed = held_out_pairs(
-            self._wanted, trainer.eval_dataset, trainer.processing_class, max_length=self._trainer.args.max_length
+            self._wanted, trainer.eval_dataset, tokenizer_of(trainer), max_length=trainer.args.max_length
         )
         self._pace = Pace(every=self._every, max_overhead=self._max_overhead, probe_pairs=len(fixed))
         self._pace.begin(state.global_step)
@@ -115,8 +131,8 @@ class PreflensCallback(TrainerCallback):
     ) -> None:
         """Begin to watch a step that is to be probed."""
         if self._session is not None and self._pace.due(state.global_step + 1):
-            self._before = self._pace.spent
-            self._session.watch()
+            self._probing, self._before = True, self._pace.spent
+            self._attempt(self._session.watch)
 
     def on_substep_end(
         self,
@@ -126,9 +142,8 @@ class PreflensCallback(TrainerCallback):
         **kwargs: object,
     ) -> None:
         """Go on to the next micro-batch of a step."""
-        if self._session is not None and self._session.watching:
-            with self._pace.timed():
-                self._session.next_micro_batch()
+        if self._session is not None and self._probing:
+            self._attempt(self._session.next_micro_batch)
 
     def on_pre_optimizer_step(
         self,
@@ -138,10 +153,9 @@ class PreflensCallback(TrainerCallback):
         **kwargs: object,
     ) -> None:
         """Forecast."""
-        if self._session is not None and self._session.watching:
-            held_out = self._processes.share_of(self._pace.pairs)
-            with self._pace.timed(), self._guarded():
-                self._session.before(self._trainer.optimizer, held_out=held_out)
+        if self._session is not None and self._probing:
+            held_out, session = self._processes.share_of(self._pace.pairs), self._session
+            self._attempt(lambda: session.before(self._trainer.optimizer, held_out=held_out))
 
     def on_optimizer_step(
         self,
@@ -151,24 +165,30 @@ class PreflensCallback(TrainerCallback):
         **kwargs: object,
     ) -> None:
         """Measure, compare and log."""
-        if self._session is None or not self._session.watching:
+        if self._session is None or not self._probing:
             return
-        step, alerts = state.global_step + 1, []
-        looks: dict[str, Look] = {}
+        self._probing, session = False, self._session
+        mine = self._attempt(lambda: packed(session.after()))
+        # All processes come here, those where something went wrong too, so that none waits for another.
+        if self._off_everywhere():
+            return
         with self._pace.timed():
-            with self._guarded():
-                looks = {} if self._failed else self._session.after()
-            if self._processes.any(self._failed):
-                self._forget()
-                return
-            looks = self._processes.merge(looks)
-            if self._processes.first and not self._trainer.accelerator.optimizer_step_was_skipped:
-                alerts = self._recorder.record(step, looks, overhead=self._pace.overhead)
-                tell(alerts, step=step, trackers=args.report_to or ())
-        self._pace.probed(step, self._pace.spent - self._before)
-        self._pace.next, self._pace.pairs = self._processes.from_first((self._pace.next, self._pace.pairs))
-        if self._stop and self._processes.from_first(bool(alerts)):
+            everything = self._processes.collected(mine)
+        alerts = self._attempt(lambda: self._record(state.global_step + 1, everything, args))
+        self._pace.probed(state.global_step + 1, self._pace.spent - self._before)
+        of_first = self._processes.from_first((bool(self._trouble), bool(alerts), self._pace.next, self._pace.pairs))
+        off, alarmed, self._pace.next, self._pace.pairs = of_first
+        if off:
+            self._switch_off()
+        if self._stop and alarmed:
             control.should_training_stop = True
+
+    def _record(self, step: int, everything: Sequence[bytes], args: TrainingArguments) -> list[Alert]:
+        if not self._processes.first or self._trainer.accelerator.optimizer_step_was_skipped:
+            return []
+        alerts = self._recorder.record(step, merged_looks(everything), overhead=self._pace.overhead)
+        tell(alerts, step=step, trackers=args.report_to or ())
+        return alerts
 
     def on_train_end(
         self,
@@ -180,37 +200,29 @@ class PreflensCallback(TrainerCallback):
         """Let go of the run."""
         self._forget()
 
-    def _forget(self) -> None:
+    def _attempt(self, part: Callable[[], T]) -> T | None:
+        """Run a part of a probed step; where it fails, what the step holds goes at once."""
+        with self._pace.timed():
+            found = self._trouble.attempt(part)
+            if self._trouble:
+                self._let_go()
+        return found
+
+    def _off_everywhere(self) -> bool:
+        """Switch the probe off if any process cannot go on; all must call this at the same step."""
+        off = self._processes.any(bool(self._trouble))
+        if off:
+            self._switch_off()
+        return off
+
+    def _switch_off(self) -> None:
+        LOGGER.warning("The probe is off for the rest of this run, which goes on unchanged. %s", self._trouble)
+        self._forget()
+
+    def _let_go(self) -> None:
         if self._session is not None:
-            self._session.forget()
-        self._session, self._failed = None, False
+            Trouble().attempt(self._session.forget)
 
-    @contextmanager
-    def _guarded(self) -> Iterator[None]:
-        """Give the probe up rather than the run, where a step is of a kind that it does not know."""
-        try:
-            yield
-        except PreflensError as error:
-            self._failed = True
-            LOGGER.warning("The probe is off for the rest of this run. %s", error)
-
-
-def _calling_trainer(callback: TrainerCallback) -> Trainer:
-    """Find the trainer that calls: transformers hands callbacks everything but the trainer itself.
-
-    Args:
-        callback: that is being called.
-
-    Returns:
-        The trainer.
-
-    Raises:
-        InputError: nobody up the stack is one that has this callback.
-    """
-    frame = sys._getframe(1)
-    while frame is not None:
-        found = frame.f_locals.get("self")
-        if isinstance(found, Trainer) and callback in found.callback_handler.callbacks:
-            return found
-        frame = frame.f_back  # type: ignore[assignment]  # None ends the loop
-    raise InputError("The probe found no trainer. Attach it by `PreflensCallback(...).attach(trainer)`.")
+    def _forget(self) -> None:
+        self._let_go()
+        self._session, self._probing = None, False

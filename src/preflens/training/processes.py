@@ -1,5 +1,6 @@
 """Several processes that train together: each looks at its own pairs, the first one records."""
 
+import pickle
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
@@ -14,12 +15,16 @@ T = TypeVar("T")
 class Processes:
     """The processes of a run.
 
+    Whoever calls a method of which all must call it has to reach the call whatever went wrong before, or the others
+    wait for ever: so what may fail in one process (packing, recording) stands in methods of its own.
+
     Args:
-        accelerator: of the trainer.
+        accelerator: of the trainer; None for a process that is alone.
     """
 
-    def __init__(self, accelerator: Accelerator) -> None:
-        self.count, self._number = accelerator.num_processes, accelerator.process_index
+    def __init__(self, accelerator: Accelerator | None = None) -> None:
+        self.count: int = 1 if accelerator is None else accelerator.num_processes
+        self._number: int = 0 if accelerator is None else accelerator.process_index
 
     @property
     def first(self) -> bool:
@@ -48,20 +53,17 @@ class Processes:
         """
         return len(range(self._number, total, self.count))
 
-    def merge(self, looks: Mapping[str, Look]) -> dict[str, Look]:
-        """Put the looks of all processes together; all must call this at the same step.
+    def collected(self, mine: bytes | None) -> list[bytes]:
+        """Bring what all processes have packed together; all must call this at the same step.
 
         Args:
-            looks: of this process, by name.
+            mine: of this process.
 
         Returns:
-            Of all processes.
+            Of all processes, in order.
         """
-        if self.count == 1:
-            return dict(looks)
-        gathered: list[dict[str, Look]] = gather_object([dict(looks)])
-        names = dict.fromkeys(name for each in gathered for name in each)
-        return {name: merged([each[name] for each in gathered if name in each]) for name in names}
+        found: list[bytes | None] = [mine] if self.count == 1 else gather_object([mine])
+        return [each for each in found if each is not None]
 
     def any(self, here: bool) -> bool:
         """Tell whether something is so in any process; all must call this.
@@ -88,3 +90,29 @@ class Processes:
         values = [value]
         broadcast_object_list(values)
         return values[0]
+
+
+def packed(looks: Mapping[str, Look]) -> bytes:
+    """Make looks ready to travel.
+
+    Args:
+        looks: of this process, by name.
+
+    Returns:
+        The same in bytes.
+    """
+    return pickle.dumps(dict(looks))
+
+
+def merged_looks(everything: Sequence[bytes]) -> dict[str, Look]:
+    """Put the looks of all processes together.
+
+    Args:
+        everything: packed, of each process.
+
+    Returns:
+        By name.
+    """
+    found: list[dict[str, Look]] = [pickle.loads(each) for each in everything]  # our own processes made it
+    names = dict.fromkeys(name for each in found for name in each)
+    return {name: merged([each[name] for each in found if name in each]) for name in names}

@@ -15,6 +15,7 @@ from preflens.training.looking import Looker
 from preflens.training.looks import Look, change_of, joined
 from preflens.training.next_step import NextStep
 from preflens.training.observed import MicroBatch
+from preflens.training.rehearsal import can_be_tapped
 from preflens.training.watch import Watch
 from preflens.types import LogpChange, PairCoefficients
 
@@ -43,6 +44,7 @@ class Session:
     coefficients: HeldOutCoefficients
     mitigated: bool = False
     _watch: Watch | None = field(default=None, init=False)
+    _tappable: bool | None = field(default=None, init=False)
     _trusted: bool | None = field(default=None, init=False)
     _step: NextStep | None = field(default=None, init=False)
     _looks: dict[str, Look] = field(default_factory=dict, init=False)
@@ -53,6 +55,10 @@ class Session:
         """Begin to note the batches of a step."""
         self.forget()
         head = None if self._trusted is False or self.mitigated else self.looker.scorer.head
+        if head is not None and self._tappable is None:
+            self._tappable = can_be_tapped(self.model, self.looker.autocast)
+        if not self._tappable:
+            head = None
         self._watch = Watch(self.model, head, memory=self.looker.budget())
 
     def next_micro_batch(self) -> None:
@@ -139,10 +145,10 @@ class Session:
 
     def forget(self) -> None:
         """Let go of the step in progress."""
-        if self._watch is not None:
-            self._watch.abandon()
-        self._watch, self._step = None, None
+        watch, self._watch, self._step = self._watch, None, None
         self._looks, self._kept, self._old = {}, [], {}
+        if watch is not None:
+            watch.abandon()
 
 
 def step_coefficients(micro_batches: Sequence[MicroBatch], accumulated: int) -> PairCoefficients | None:

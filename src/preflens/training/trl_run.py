@@ -1,11 +1,12 @@
 """A run of TRL's DPOTrainer as the probe sees it."""
 
+import sys
 from typing import Any
 
-from transformers import Trainer
+from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback
 
 from preflens.analysis.passes import Scorer
-from preflens.errors import UnsupportedModelError
+from preflens.errors import InputError, UnsupportedModelError
 from preflens.language_models.tokenizing import TokenizedPair
 from preflens.training.held_out import tokenized_row
 from preflens.training.held_out_loss import HeldOutLoss
@@ -39,12 +40,25 @@ def make_session(
         UnsupportedModelError: the trainer is not one that can be watched, or its parameters are spread over devices.
     """
     model = trainer.accelerator.unwrap_model(trainer.model)
-    scorer = Scorer.of(model, trainer.processing_class)
+    scorer = Scorer.of(model, tokenizer_of(trainer))
     looker = Looker(scorer, trainer.accelerator.autocast, memory)
     loss = HeldOutLoss(trainer, looker, held_out, fresh=fresh)
     looker.limit = None  # found while gradients and optimizer state took no memory yet
     mitigated = getattr(trainer, "_mitigating", None) is not None
     return Session(model, looker, held_out, loss, mitigated)
+
+
+def tokenizer_of(trainer: Any) -> PreTrainedTokenizerBase:  # noqa: ANN401  # as above
+    """Return the tokenizer of a run.
+
+    Args:
+        trainer: of vision-language models too, whose `processing_class` is a processor with a tokenizer inside.
+
+    Returns:
+        The tokenizer.
+    """
+    found: PreTrainedTokenizerBase = getattr(trainer, "_tokenizer", trainer.processing_class)
+    return found
 
 
 def refuse_what_cannot_be_watched(trainer: Any) -> None:  # noqa: ANN401  # as above
@@ -98,3 +112,24 @@ def number_rows(trainer: Any) -> dict[str, int]:  # noqa: ANN401  # as above
     for number, row in zip(numbers, iter(data), strict=True):
         found.setdefault(tokenized_row(row, max_length).pair.id, number)
     return found
+
+
+def calling_trainer(callback: TrainerCallback) -> Trainer:
+    """Find the trainer that calls: transformers hands callbacks everything but the trainer itself.
+
+    Args:
+        callback: that is being called.
+
+    Returns:
+        The trainer.
+
+    Raises:
+        InputError: nobody up the stack is one that has this callback.
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        found = frame.f_locals.get("self")
+        if isinstance(found, Trainer) and callback in found.callback_handler.callbacks:
+            return found
+        frame = frame.f_back  # type: ignore[assignment]  # None ends the loop
+    raise InputError("The probe found no trainer. Attach it by `PreflensCallback(...).attach(trainer)`.")

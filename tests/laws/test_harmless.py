@@ -1,0 +1,329 @@
+"""Whatever goes wrong in the probe, the run is the run without it, to the last bit, and is told of it."""
+
+import random
+from importlib import import_module
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, TrainerCallback
+from transformers.models.llama.modeling_llama import LlamaMLP
+
+from preflens.errors import UnsupportedModelError
+from preflens.training.alerts import Alerts
+from preflens.training.harmless import Trouble
+from preflens.training.probe import PreflensCallback
+from tests.cases.language_models import tiny_model
+from tests.cases.training import final_state, make_trainer, policy_and_reference
+
+OFF = "The probe is off for the rest of this run"
+
+
+class Noting(TrainerCallback):
+    """Notes what a run consists of at every event after the probe has heard of it."""
+
+    def __init__(self):
+        self.seen = []
+
+    def note(self, *_, **given):
+        model = given["model"]
+        parameters = list(model.parameters())
+        grads = [None if p.grad is None else float(p.grad.double().sum()) for p in parameters]
+        modes = [m.training for m in model.modules()]
+        # Not those of Python: the checks of annotations in tests draw from them.
+        draws = torch.get_rng_state().sum().item(), np.random.get_state()[1].sum()
+        self.seen.append((grads, modes, [p.requires_grad for p in parameters], draws))
+
+    on_step_begin = on_substep_end = on_pre_optimizer_step = on_optimizer_step = on_step_end = note
+
+
+def hooks(model):
+    places = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return sum(len(getattr(m, place)) for m in model.modules() for place in places)
+
+
+def run(folder, probe=None, **changes):
+    noting = Noting()
+    settings = {"gradient_accumulation_steps": 2, "per_device_train_batch_size": 1, "max_steps": 3} | changes
+    trainer = make_trainer(folder, callbacks=[*([probe] if probe else []), noting], **settings)
+    trainer.train()
+    assert trainer.state.global_step == settings["max_steps"]
+    tensors, losses = final_state(trainer)
+    return SimpleNamespace(
+        tensors=tensors, losses=losses, seen=noting.seen, hooks=hooks(trainer.model), trainer=trainer
+    )
+
+
+def assert_same(found, expected):
+    assert found.losses == expected.losses
+    assert all(torch.equal(a, b) for a, b in zip(found.tensors, expected.tensors, strict=True))
+    assert found.seen == expected.seen
+    assert found.hooks == expected.hooks
+
+
+def probe(**changes):
+    return PreflensCallback(**({"every": 1, "max_overhead": None, "probe_pairs": 3, "alerts": Alerts()} | changes))
+
+
+def broken(monkeypatch, place, error, *, call=1, when=lambda *_: True):
+    """Let a function or method of the package raise at one of its calls."""
+    where, _, name = place.rpartition(".")
+    try:
+        owner = import_module(where)
+    except ModuleNotFoundError:
+        module, _, kind = where.rpartition(".")
+        owner = getattr(import_module(module), kind)
+    original, calls = getattr(owner, name), []
+
+    def raising(*args, **kwargs):
+        if when(*args):
+            calls.append(place)
+            if len(calls) == call:
+                raise error
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, raising)
+    return calls
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("plain"))
+
+
+# Every stage of the probe, and at which of its calls it fails.
+STAGES = {
+    "start: the trainer": ("preflens.training.probe.refuse_what_cannot_be_watched", 1),
+    "start: held-out pairs": ("preflens.training.probe.held_out_pairs", 1),
+    "start: the model's head": ("preflens.analysis.passes.plain_head", 1),
+    "start: memory": ("preflens.training.looking.limit_for", 1),
+    "start: the reference": ("preflens.training.held_out_reference.collate", 2),
+    "start: rows": ("preflens.training.probe.number_rows", 1),
+    "start: the file": ("preflens.training.rows.Rows.drop_after", 1),
+    "watch": ("preflens.training.session.Session.watch", 2),
+    "watch: rehearsal": ("preflens.training.rehearsal.find_owners", 1),
+    "watch: hooks": ("preflens.training.watch.looking_on", 1),
+    "watch: the second micro-batch": ("preflens.training.watch.looking_on", 2),
+    "watch: owners": ("preflens.gram.bystander.find_owners", 3),
+    "forward: the batch": ("preflens.training.watch.MicroBatch", 1),
+    "forward: the second batch": ("preflens.training.watch.MicroBatch", 2),
+    "forward: rows": ("preflens.gram.bystander.Bystander.expect", 1),
+    "forward: the head": ("preflens.training.watch.Watch._head_input", 3),
+    "forward: the bystander": ("preflens.gram.bystander.Bystander.begin", 1),
+    "backward: arrival": ("preflens.gram.bystander.Bystander.arrive", 2),
+    "backward: what the loss sends": ("preflens.training.observed.MicroBatch.response_coefficients", 1),
+    "after the backward pass": ("preflens.gram.kept.KeptGradients.head_with", 2),
+    "before: the optimizer": ("preflens.training.session.NextStep", 1),
+    "before: the update, midway": ("preflens.training.next_step.NextStep._moved", 5),
+    "before: a comparison": ("preflens.training.looking.Looker.confirms", 1),
+    "before: passes": ("preflens.training.looking.keep_gradients", 1),
+    "before: a rule, midway": ("preflens.gram.passes.claims_of", 9),
+    "before: the audit": ("preflens.gram.engine.audit", 1),
+    "before: products": ("preflens.training.looking.changes_along", 2),
+    "before: coefficients": ("preflens.training.session.step_coefficients", 1),
+    "before: held-out coefficients": ("preflens.training.held_out_loss.HeldOutLoss.__call__", 2),
+    "after: what was made": ("preflens.training.next_step.NextStep.was_made", 1),
+    "after: a score": ("preflens.training.looking.softmax_rows", 3),
+    "record: packing": ("preflens.training.probe.packed", 1),
+    "record: unpacking": ("preflens.training.probe.merged_looks", 1),
+    "record: metrics": ("preflens.training.recorder.look_metrics", 2),
+    "record: a full disk": ("preflens.training.rows.write_atomically", 2),
+    "record: alerts": ("preflens.training.alerts.Alerts.look", 1),
+    "record: telling": ("preflens.training.probe.tell", 1),
+    "the pace": ("preflens.training.recorder.calibration_metrics", 1),
+}  # fmt: skip
+ERRORS = (
+    MemoryError(),
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."),
+    RuntimeError("in the model's own code\nand a second line"),
+    OSError(28, "No space left on device"),
+    KeyError("nothing of that name"),
+    UnsupportedModelError("A model of a kind that nobody knows."),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_failure_at_any_stage_costs_the_probe_and_not_a_bit_of_the_run(stage, plain, monkeypatch, tmp_path, caplog):
+    place, call = STAGES[stage]
+    error = ERRORS[list(STAGES).index(stage) % len(ERRORS)]
+    # A rule that fails in the step's own backward pass is no reason to give up.
+    ours = lambda *args: "a rule" not in stage or not args[0].module.training  # noqa: E731
+    calls = broken(monkeypatch, place, error, call=call, when=ours)
+    assert_same(run(tmp_path, probe()), plain)
+    assert len(calls) >= call
+    if stage == "watch: rehearsal":  # then the probe makes passes of its own
+        assert OFF not in caplog.text
+    else:
+        assert caplog.text.count(OFF) == 1
+
+
+@pytest.mark.parametrize("grad", [True, False])
+@pytest.mark.parametrize("call", [1, 2, 7])
+def test_a_failure_of_the_model_inside_a_pass_of_ours_costs_no_bit_of_the_run(
+    grad, call, plain, monkeypatch, tmp_path, caplog
+):
+    """The model fails in evaluation mode, which only the probe uses here, with and without gradients."""
+    place = "transformers.models.llama.modeling_llama.LlamaMLP.forward"
+    ours = lambda module, *_: not module.training and torch.is_grad_enabled() == grad  # noqa: E731
+    calls = broken(monkeypatch, place, torch.OutOfMemoryError("out of memory"), call=call, when=ours)
+    assert_same(run(tmp_path, probe()), plain)
+    assert len(calls) >= call
+    assert caplog.text.count(OFF) == 1
+    assert "Memory was not enough" in caplog.text
+
+
+@pytest.mark.parametrize("place", ["preflens.gram.tap._tapped", "preflens.gram.tap._flat"])
+@pytest.mark.parametrize("call", [1, 9])
+def test_a_tap_that_fails_in_the_forward_pass_of_a_step_is_left_out(place, call, monkeypatch, tmp_path):
+    changes = {"gradient_checkpointing": False}
+    expected = run(tmp_path / "b", **changes)
+    in_training = lambda *args: not isinstance(args[0], torch.nn.Module) or args[0].training  # noqa: E731
+    calls = broken(monkeypatch, place, MemoryError(), call=call + 30, when=in_training)  # thirty in the rehearsal
+    assert_same(run(tmp_path / "a", probe(), **changes), expected)
+    assert len(calls) >= call
+
+
+@pytest.mark.parametrize("place", ["preflens.gram.passes.Collector.receive", "preflens.gram.kept.KeptGradients.take"])
+def test_what_the_bystander_cannot_follow_in_a_backward_pass_gets_a_pass_of_its_own(
+    place, plain, monkeypatch, tmp_path, caplog
+):
+    calls = broken(monkeypatch, place, MemoryError(), call=3)
+    found = run(tmp_path, probe())
+    assert_same(found, plain)
+    assert len(calls) >= 3
+    assert OFF not in caplog.text
+    assert sum("preflens/fact_chosen" in log for log in found.trainer.state.log_history) == 3
+
+
+def test_random_numbers_that_the_probe_draws_are_not_missed():
+    def draw():
+        return torch.rand(3).tolist(), random.random(), np.random.rand(2).tolist()
+
+    def drawing():
+        draw()
+        raise ValueError
+
+    states = torch.get_rng_state(), random.getstate(), np.random.get_state()
+    expected = draw()
+    for part in (draw, drawing):
+        torch.set_rng_state(states[0]), random.setstate(states[1]), np.random.set_state(states[2])
+        Trouble().attempt(part)
+        assert draw() == expected
+
+
+def test_the_user_may_still_interrupt(monkeypatch, tmp_path):
+    broken(monkeypatch, "preflens.training.looking.Looker.before", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, probe())
+
+
+def test_a_failure_keeps_no_tensor_alive():
+    from weakref import ref
+
+    trouble, held = Trouble(), []
+
+    def failing():
+        activations = torch.ones(3)
+        held.append(ref(activations))
+        raise MemoryError
+
+    assert trouble.attempt(failing) is None
+    assert held[0]() is None
+    assert trouble.attempt(lambda: 1 / 0) is None  # nothing runs any more
+    assert str(trouble) == "Memory was not enough (MemoryError)."
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (UnsupportedModelError("One sentence."), "One sentence."),
+        (RuntimeError("one\ntwo"), "RuntimeError: one."),
+        (ValueError(), "ValueError."),
+        (torch.OutOfMemoryError("20 MiB"), "Memory was not enough (OutOfMemoryError: 20 MiB)."),
+    ],
+)
+def test_the_warning_names_the_cause_in_one_line(error, said):
+    trouble = Trouble()
+    trouble.note(error)
+    assert str(trouble) == said
+
+
+class InPlace(LlamaMLP):
+    """Changes what the norm before it returned, which autograd allows to a model that nobody taps."""
+
+    def forward(self, x):
+        return super().forward(x.mul_(1.5))
+
+
+@pytest.mark.parametrize("checkpointing", [True, False])
+def test_a_model_that_changes_its_activations_in_place_trains_as_without_the_probe(checkpointing, tmp_path):
+    found = []
+    for callback in (probe(), None):
+        model, reference = policy_and_reference()
+        for layer in (*model.model.layers, *reference.model.layers):
+            layer.mlp.__class__ = InPlace
+        changes = {"model": model, "reference": reference, "gradient_checkpointing": checkpointing}
+        found.append(run(tmp_path / str(callback is None), callback, **changes))
+    assert_same(*found)
+
+
+ODD = {
+    "falcon": {"num_hidden_layers": 2, "parallel_attn": True, "bias": False},
+    "jetmoe": {"num_hidden_layers": 2, "num_key_value_heads": 2, "kv_channels": 8, "intermediate_size": 24,
+               "num_local_experts": 3, "num_experts_per_tok": 2},
+    "recurrent_gemma": {"num_hidden_layers": 3, "num_key_value_heads": 1, "intermediate_size": 48, "lru_width": 16,
+                        "attention_window_size": 64},
+}  # fmt: skip
+
+
+def odd_model(kind):
+    shape = {"hidden_size": 16, "num_attention_heads": 2, "vocab_size": 320, "pad_token_id": 0} | ODD[kind]
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **shape))
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_odd_families_train_as_without_the_probe(kind, tmp_path):
+    found = []
+    for callback in (probe(), None):
+        changes = {"model": odd_model(kind), "reference": odd_model(kind), "gradient_checkpointing": False}
+        found.append(run(tmp_path / str(callback is None), callback, **changes))
+    assert_same(*found)
+
+
+def test_half_precision_weights_under_autocast_train_as_without_the_probe(tmp_path):
+    found = []
+    for callback in (probe(), None):
+        model, reference = (tiny_model("llama", dtype=torch.float16) for _ in range(2))
+        changes = {"model": model, "reference": reference, "bf16": True, "learning_rate": 1e-5}
+        found.append(run(tmp_path / str(callback is None), callback, **changes))
+    assert_same(*found)
+
+
+def test_a_processor_without_a_padding_token_has_a_tokenizer_that_has_one(tmp_path):
+    trainer = make_trainer(tmp_path, callbacks=[probe()], max_steps=1)
+    trainer.processing_class = SimpleNamespace(tokenizer=trainer.processing_class)
+    trainer.train()
+    assert "preflens/probe_fact_chosen" in trainer.state.log_history[0]
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_run_that_cannot_be_watched_is_trained_unless_asked_otherwise(strict, plain, tmp_path, caplog):
+    callback = probe(probe_pairs=[{"prompt": "a row without responses"}], strict=strict)
+    if strict:
+        with pytest.raises(Exception, match="column `chosen`"):
+            run(tmp_path, callback)
+    else:
+        assert_same(run(tmp_path, callback), plain)
+        assert OFF in caplog.text
+        assert "column `chosen`" in caplog.text
+
+
+def test_a_probe_that_was_off_watches_the_next_run(monkeypatch, tmp_path):
+    callback = probe()
+    with monkeypatch.context() as patch:
+        broken(patch, "preflens.training.looking.Looker.before", ValueError())
+        run(tmp_path / "a", callback)
+    found = run(tmp_path / "b", callback)
+    assert "preflens/fact_chosen" in found.trainer.state.log_history[0]
