@@ -76,3 +76,12 @@ def final_state(trainer):
         *(v for s in optimizer.values() for v in s.values() if torch.is_tensor(v)),
     ]
     return [*tensors, torch.get_rng_state()], losses
+
+
+def in_the_old_layout(trainer):
+    """All pairs as one batch of TRL's trainers with `concatenated_forward`."""
+    batch = next(iter(trainer.get_train_dataloader()))
+    labels = batch["input_ids"].masked_fill(batch["completion_mask"] == 0, -100)
+    parts = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"], "labels": labels}
+    return {f"{side}_{key}": half for key, part in parts.items() for side, half in
+            zip(("chosen", "rejected"), part.chunk(2), strict=True)}  # fmt: skip

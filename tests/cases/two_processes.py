@@ -1,20 +1,49 @@
-"""Run by two processes at once: trains with the probe, and says what it logged."""
+"""Run by two processes at once: trains with the probe, and says what it logged. The probe may fail in one of them."""
 
 import json
+import logging
+import os
 import sys
 from pathlib import Path
 
 import torch
 
+from preflens.training import probe, trl_run
+from preflens.training.looking import Looker
 from preflens.training.probe import PreflensCallback
+from preflens.training.recorder import Recorder
 from preflens.training.rows import Rows
+from preflens.training.session import Session
 from preflens.training.trainer import PreferenceTrainer
+from preflens.training.watch import Watch
 from tests.cases.training import make_trainer
+
+# Where the probe fails, by the name of the failure.
+PLACES = {
+    "begin": (trl_run.Scorer, "of"),
+    "watch": (Session, "watch"),
+    "hook": (Watch, "_head_input"),
+    "before": (Looker, "before"),
+    "after": (Looker, "after"),
+    "pack": (probe, "packed"),
+    "record": (Recorder, "record"),
+    "tell": (probe, "tell"),
+}
+
+
+def failing(*_, **__):
+    raise MemoryError("in this process")
 
 
 def main(folder, size, how):
+    """`how` is `alone`, `probed`, `mitigated`, or `before 1`: a place and the process in which the probe fails."""
     torch.set_num_threads(1)
-    callbacks = [PreflensCallback(every=1, max_overhead=None, probe_pairs=3)] if how == "probed" else []
+    logging.basicConfig(stream=sys.stdout, format="SAID %(message)s")
+    place, _, number = how.partition(" ")
+    if place in PLACES and os.environ["RANK"] == number:
+        setattr(*PLACES[place], failing)
+    probed = how == "probed" or place in PLACES
+    callbacks = [PreflensCallback(every=1, max_overhead=None, probe_pairs=3)] if probed else []
     trainer = make_trainer(
         folder,
         trainer=PreferenceTrainer,

@@ -30,9 +30,9 @@ def run(folder, *, processes, how="probed"):
     environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(
-        next(line for line in done.stdout.splitlines() if line.startswith("FOUND ")).removeprefix("FOUND ")
-    )
+    said = done.stdout.splitlines()
+    found = json.loads(next(line for line in said if line.startswith("FOUND ")).removeprefix("FOUND "))
+    return found | {"said": [line for line in said if line.startswith("SAID ")]}
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +67,19 @@ def test_logs_agree_too(found):
     for one, two in zip(found["one"]["logs"], found["two"]["logs"], strict=True):
         for name in ("loss", "preflens/fact_chosen", "preflens/probe_fact_chosen", "preflens/probe_optimizer_rejected"):
             assert float(one[name]) == pytest.approx(float(two[name]), rel=2e-3, abs=1e-5), name
+
+
+PLACES = ["begin 1", "watch 1", "hook 0", "before 1", "after 0", "pack 1", "record 0"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_where_one_process_fails_all_switch_the_probe_off_and_train_on(place, found, tmp_path):
+    """Within a time limit: no process waits for another one."""
+    failed = run(tmp_path, processes=2, how=place)
+    assert failed["weights"] == found["two, not probed"]["weights"]
+    assert failed["rows"] == []
+    causes = sorted("MemoryError: in this process" in said for said in failed["said"] if "The probe is off" in said)
+    assert causes == [False, True]
 
 
 def test_mitigated_steps_of_two_processes_are_those_of_one(tmp_path):

@@ -7,15 +7,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from transformers import AutoConfig, AutoModelForCausalLM, TrainerCallback
 from transformers.models.llama.modeling_llama import LlamaMLP
 
 from preflens.errors import UnsupportedModelError
+from preflens.training import PreferenceTrainer
 from preflens.training.alerts import Alerts
 from preflens.training.harmless import Trouble
 from preflens.training.probe import PreflensCallback
-from tests.cases.language_models import tiny_model
-from tests.cases.training import final_state, make_trainer, policy_and_reference
+from tests.cases.language_models import tiny_model, tiny_tokenizer
+from tests.cases.training import final_state, in_the_old_layout, make_trainer, policy_and_reference, rows
 
 OFF = "The probe is off for the rest of this run"
 
@@ -327,3 +329,61 @@ def test_a_probe_that_was_off_watches_the_next_run(monkeypatch, tmp_path):
         run(tmp_path / "a", callback)
     found = run(tmp_path / "b", callback)
     assert "preflens/fact_chosen" in found.trainer.state.log_history[0]
+
+
+@pytest.fixture(scope="module")
+def experimental():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRL_EXPERIMENTAL_SILENCE", "1")
+        from trl.experimental.cpo import CPOConfig, CPOTrainer
+        from trl.experimental.orpo import ORPOConfig, ORPOTrainer
+    return {"CPO": (CPOTrainer, CPOConfig), "ORPO": (ORPOTrainer, ORPOConfig)}
+
+
+OTHERS = {
+    "simpo": ("CPO", {"loss_type": "simpo", "beta": 2.5, "simpo_gamma": 1.0, "cpo_alpha": 0.5},
+              "simpo:beta=2.5,gamma=1+0.5*sft"),
+    "alphapo": ("CPO", {"loss_type": "simpo", "beta": 2, "alpha": 0.25, "cpo_alpha": 0},
+                "alphapo:beta=2,gamma=0.5,alpha=0.25"),
+    "cpo": ("CPO", {"beta": 0.3}, "cpo:beta=0.3,lam=0+1*sft"),
+    "orpo": ("ORPO", {"beta": 0.2}, "orpo:lam=0.2"),
+    "ipo": ("CPO", {"loss_type": "ipo"}, "…"),
+}  # fmt: skip
+
+
+def other_trainer(folder, experimental, name, **own):
+    kind, fields, _ = OTHERS[name]
+    trainer, config = experimental[kind]
+    settings = {"use_cpu": True, "bf16": False, "report_to": "none", "disable_tqdm": True, "save_strategy": "no"}
+    return trainer(
+        model=policy_and_reference()[0], processing_class=tiny_tokenizer(), train_dataset=Dataset.from_list(rows()),
+        args=config(output_dir=str(folder), max_steps=2, learning_rate=1e-3, **settings, **fields), **own,
+    )  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:`gradient_checkpointing` is deprecated:FutureWarning")
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_trainers_of_trl_train_on_and_hear_of_ours(name, experimental, tmp_path, caplog):
+    text = OTHERS[name][2]
+    watched = other_trainer(tmp_path / "a", experimental, name, callbacks=[probe()])
+    alone = other_trainer(tmp_path / "b", experimental, name)
+    for trainer in (watched, alone):
+        trainer.train()
+    weights = (list(trainer.model.parameters()) for trainer in (watched, alone))
+    assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
+    assert caplog.text.count(OFF) == 1
+    assert f"PreferenceTrainer(objective={text})" in caplog.text.replace("'", "")
+    with pytest.raises(UnsupportedModelError, match="PreferenceTrainer"):
+        other_trainer(tmp_path / "c", experimental, name, callbacks=[probe(strict=True)]).train()
+
+
+@pytest.mark.filterwarnings("ignore:`gradient_checkpointing` is deprecated:FutureWarning")
+@pytest.mark.parametrize("name", ["simpo", "alphapo", "cpo"])
+def test_the_objective_that_another_trainer_hears_of_has_its_loss(name, experimental, tmp_path):
+    theirs = other_trainer(tmp_path / "a", experimental, name)
+    ours = make_trainer(
+        tmp_path / "b", trainer=PreferenceTrainer, objective=OTHERS[name][2], per_device_train_batch_size=8, max_steps=1
+    )
+    loss, _ = theirs.get_batch_loss_metrics(theirs.model, in_the_old_layout(ours))
+    ours.train()
+    assert float(ours.state.log_history[0]["loss"]) == pytest.approx(loss.item(), rel=2e-5)

@@ -11,7 +11,7 @@ from preflens.objectives.trl import TrlSettings
 from preflens.training import PreferenceTrainer
 from preflens.training.rewards import as_logged, rewards_need_reference
 from tests.cases.language_models import tiny_model, tiny_tokenizer
-from tests.cases.training import make_trainer, policy_and_reference, rows
+from tests.cases.training import in_the_old_layout, make_trainer, policy_and_reference, rows
 
 NAMES = (
     "rewards/chosen",
@@ -91,15 +91,6 @@ def experimental():
         from trl.experimental.cpo import CPOConfig, CPOTrainer
         from trl.experimental.orpo import ORPOConfig, ORPOTrainer
     return {"CPO": (CPOTrainer, CPOConfig), "ORPO": (ORPOTrainer, ORPOConfig)}
-
-
-def in_the_old_layout(trainer):
-    """All pairs as one batch of TRL's trainers with `concatenated_forward`."""
-    batch = next(iter(trainer.get_train_dataloader()))
-    labels = batch["input_ids"].masked_fill(batch["completion_mask"] == 0, -100)
-    parts = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"], "labels": labels}
-    return {f"{side}_{key}": half for key, part in parts.items() for side, half in
-            zip(("chosen", "rejected"), part.chunk(2), strict=True)}  # fmt: skip
 
 
 @pytest.mark.filterwarnings("ignore:`gradient_checkpointing` is deprecated:FutureWarning")

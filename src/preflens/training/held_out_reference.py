@@ -105,7 +105,9 @@ def _same_choice_of_parameters(model: LanguageModel | nn.Module) -> Iterator[Non
 @contextmanager
 def _without_checkpoints(model: LanguageModel | nn.Module) -> Iterator[None]:
     """TRL does it by transformers' switch, which leaves another hook on the embeddings every time."""
-    switched = [module for module in model.modules() if getattr(module, "gradient_checkpointing", None) is True]
+    switched: list[Any] = [
+        module for module in model.modules() if getattr(module, "gradient_checkpointing", None) is True
+    ]
     try:
         for module in switched:
             module.gradient_checkpointing = False

@@ -11,6 +11,7 @@ from preflens.language_models.tokenizing import TokenizedPair
 from preflens.training.held_out import tokenized_row
 from preflens.training.held_out_loss import HeldOutLoss
 from preflens.training.looking import Looker
+from preflens.training.other_trainers import same_loss
 from preflens.training.session import Session
 from preflens.training.source_rows import source_rows
 
@@ -72,7 +73,8 @@ def refuse_what_cannot_be_watched(trainer: Any) -> None:  # noqa: ANN401  # as a
     """
     if not isinstance(trainer, Trainer) or not hasattr(trainer, "_metrics") or not hasattr(trainer, "loss_types"):
         raise UnsupportedModelError(
-            f"The probe watches TRL's `DPOTrainer`, from version 1.15 on. Found a `{type(trainer).__name__}`."
+            f"The probe watches TRL's `DPOTrainer`, from version 1.15 on. Found a `{type(trainer).__name__}`. "
+            f"{_instead(trainer)}"
         )
     model = trainer.accelerator.unwrap_model(trainer.model)
     for trouble, found in {
@@ -93,6 +95,13 @@ def refuse_what_cannot_be_watched(trainer: Any) -> None:  # noqa: ANN401  # as a
                 f"Under {name} no process holds whole parameters and gradients, so the probe cannot follow a step. Use "
                 "one device or DDP, or train without the probe."
             )
+
+
+def _instead(trainer: Any) -> str:  # noqa: ANN401  # as above
+    loss = same_loss(trainer)
+    if loss is None:
+        return "`PreferenceTrainer(objective=…)` is one, with any objective of `preflens objectives`."
+    return f"`PreferenceTrainer(objective={loss!r})` is one, and trains this loss."
 
 
 def number_rows(trainer: Any) -> dict[str, int]:  # noqa: ANN401  # as above

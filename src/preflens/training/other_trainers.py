@@ -1,0 +1,29 @@
+"""Trainers of TRL that the probe cannot watch, and how to train the same loss with one that it can."""
+
+from typing import Any
+
+
+def same_loss(trainer: Any) -> str | None:  # noqa: ANN401  # whatever somebody attached the probe to
+    """Say which objective has the loss of a trainer.
+
+    Args:
+        trainer: of TRL's experimental CPO (with SimPO and AlphaPO) or ORPO, or another one.
+
+    Returns:
+        The text of an objective for `PreferenceTrainer`, or None. The likelihood in TRL's ORPO is a mean over all
+        chosen tokens of a batch, here within each response.
+    """
+    kinds = {kind.__name__ for kind in type(trainer).__mro__}
+    beta = getattr(trainer, "beta", 0.1)
+    if "ORPOTrainer" in kinds:
+        return f"orpo:lam={beta:g}"
+    if "CPOTrainer" not in kinds:
+        return None
+    alpha, gamma, likelihood = (float(getattr(trainer, name, 0)) for name in ("alpha", "simpo_gamma", "cpo_alpha"))
+    both = f"beta={beta:g},gamma={gamma:g}"
+    simpo = f"alphapo:{both},alpha={alpha:g}" if alpha else f"simpo:{both}"
+    margins = {"simpo": simpo, "sigmoid": f"cpo:beta={beta:g},lam=0"}
+    margin = margins.get(getattr(trainer, "loss_type", ""))
+    if margin is None or float(getattr(trainer, "label_smoothing", 0)):
+        return None
+    return f"{margin}+{likelihood:g}*sft" if likelihood else margin
