@@ -127,6 +127,7 @@ STAGES = {
     "before: held-out coefficients": ("preflens.training.held_out_loss.HeldOutLoss.__call__", 2),
     "after: what was made": ("preflens.training.next_step.NextStep.was_made", 1),
     "after: a score": ("preflens.training.looking.softmax_rows", 3),
+    "after: rounding": ("torch.Tensor.bernoulli_", 1),
     "record: packing": ("preflens.training.probe.packed", 1),
     "record: unpacking": ("preflens.training.probe.merged_looks", 1),
     "record: metrics": ("preflens.training.recorder.look_metrics", 2),
@@ -173,6 +174,19 @@ def test_a_failure_of_the_model_inside_a_pass_of_ours_costs_no_bit_of_the_run(
     assert len(calls) >= call
     assert caplog.text.count(OFF) == 1
     assert "Memory was not enough" in caplog.text
+
+
+def test_a_failure_of_a_pass_in_full_precision_leaves_the_run_its_autocast(monkeypatch, tmp_path, caplog):
+    expected = run(tmp_path / "b", bf16=True)
+    monkeypatch.setattr("preflens.analysis.passes.plain_head", lambda _: None)  # so that `forward` itself is changed
+    place = "transformers.models.llama.modeling_llama.LlamaMLP.forward"
+    finely = lambda module, *_: not module.training and not torch.is_autocast_enabled("cpu")  # noqa: E731
+    calls = broken(monkeypatch, place, MemoryError(), call=4, when=finely)
+    found = run(tmp_path / "a", probe(), bf16=True)
+    assert_same(found, expected)
+    assert len(calls) >= 4
+    assert caplog.text.count(OFF) == 1
+    assert vars(found.trainer.model)["forward"] is not vars(found.trainer.model)["_original_forward"]
 
 
 @pytest.mark.parametrize("place", ["preflens.gram.tap._tapped", "preflens.gram.tap._flat"])

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from preflens.training.calibration import Calibration
-from preflens.training.looks import Look
+from preflens.training.looks import SIDES, Look
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,8 @@ class Alerts:
 
     def _both_fall(self, look: Look) -> Alert | None:
         assert look.fact is not None
+        if not all(look.tells(side) for side in SIDES):
+            return None  # neither the next fall nor the end of falling
         falls = float(look.fact.chosen.mean()) < 0 and float(look.fact.rejected.mean()) < 0
         self._falls = self._falls + 1 if falls else 0
         return self._once(
@@ -67,7 +69,7 @@ class Alerts:
             return None
         lost = start - float((look.chosen_logp + look.fact.chosen).mean())
         return self._once(
-            lost > self.chosen_below,
+            lost - look.mean_floor("chosen") > self.chosen_below,
             "held-out chosen answers became less likely",
             f"The mean log-prob of held-out chosen answers is {lost:.3g} nats below where it began.",
         )

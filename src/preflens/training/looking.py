@@ -1,8 +1,8 @@
 """Looking at pairs before and after an optimizer's step."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float64
@@ -20,12 +20,20 @@ from preflens.language_models.model import evaluating
 from preflens.language_models.tokenizing import TokenizedPair
 from preflens.training.looks import Look, change_of, joined
 from preflens.training.next_step import NextStep
+from preflens.training.precision import (
+    can_be_finer,
+    full_precision,
+    input_embeddings,
+    rounding_per_token,
+    shaken,
+)
 from preflens.types import HeadInput, LogpChange, PairGram
 
 Part = tuple[Sequence[TokenizedPair], KeptGradients | None]
 # How much inner products of two passes over the same pairs may differ, as a share of the product of norms.
 _SAME, _SAME_HALF = 1e-3, 0.1
 _COMPARED = 2  # pairs
+_SHAKEN = 4  # pairs by which rounding is estimated: within a quarter or so
 
 
 @dataclass
@@ -43,6 +51,7 @@ class Looker:
     autocast: Callable[[], AbstractContextManager[None]]
     memory: float | None = None
     limit: PassLimit | None = field(default=None, init=False)
+    _can_be_finer: bool | None = field(default=None, init=False)
 
     def before(self, given: Sequence[Part], step: NextStep) -> tuple[Look, list[KeptGradients]]:
         """Look at pairs before the optimizer's step.
@@ -74,6 +83,20 @@ class Looker:
         )  # fmt: skip
         return look, [] if step.foretold else waiting
 
+    def sharpened(self, look: Look) -> Look:
+        """Measure log-probs before the optimizer's step as finely as they will be measured after it.
+
+        Args:
+            look: from before the step, with log-probs as the model computes them in training.
+
+        Returns:
+            The same, or with log-probs of a pass of its own where weights are finer than training is.
+        """
+        if not self._finer():
+            return look
+        chosen, rejected = self.measured(look.pairs).chunk(2)
+        return replace(look, chosen_logp=chosen, rejected_logp=rejected)
+
     def after(self, look: Look, attribution: LogpChange | None) -> Look:
         """Look at pairs after the optimizer's step.
 
@@ -84,8 +107,27 @@ class Looker:
         Returns:
             The complete look.
         """
-        chosen, rejected = self.logps(look.pairs).chunk(2)
+        chosen, rejected = self.measured(look.pairs).chunk(2)
         return look.after(chosen, rejected, attribution)
+
+    def rounding(self, look: Look) -> float | None:
+        """Estimate what rounding does to the facts of a look, on its first pairs.
+
+        Args:
+            look: complete.
+
+        Returns:
+            Standard deviation of the error of a fact of one token, nats; None for a model without embeddings to shake.
+        """
+        embeddings = input_embeddings(self.scorer.model)
+        if embeddings is None:
+            return None
+        assert look.fact is not None
+        some = look.pairs[:_SHAKEN]
+        now = look.chosen_logp + look.fact.chosen, look.rejected_logp + look.fact.rejected
+        with shaken(embeddings):
+            again = self.measured(some)
+        return rounding_per_token(torch.cat([logp[: len(some)] for logp in now]), again, some)
 
     def confirms(self, pairs: Sequence[TokenizedPair], kept: KeptGradients) -> bool:
         """Tell whether a pass of its own over the first pairs finds what was read off a training step's backward pass.
@@ -120,11 +162,27 @@ class Looker:
         with self._looking(), torch.no_grad():
             return joined([_logps(forward()) for forward in self._passes(pairs).gram_forwards()])
 
+    def measured(self, pairs: Sequence[TokenizedPair]) -> Float64[Tensor, " response"]:
+        """Score pairs as finely as the weights allow.
+
+        Args:
+            pairs: at least one.
+
+        Returns:
+            Log-probs, nats; all chosen responses first.
+        """
+        with self._looking(finely=self._finer()), torch.no_grad():
+            return joined([_logps(forward()) for forward in self._passes(pairs).gram_forwards()])
+
+    def _finer(self) -> bool:
+        if self._can_be_finer is None:
+            self._can_be_finer = can_be_finer(self.scorer.model, self.autocast)
+        return self._can_be_finer
+
     @contextmanager
-    def _looking(self) -> Iterator[None]:
-        with ExitStack() as stack:
-            stack.enter_context(evaluating(self.scorer.model))
-            stack.enter_context(self.autocast())
+    def _looking(self, *, finely: bool = False) -> Iterator[None]:
+        model = self.scorer.model
+        with evaluating(model), full_precision(model) if finely else self.autocast():
             yield
 
     def _passes(self, pairs: Sequence[TokenizedPair]) -> Passes:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import chain
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float64
@@ -13,6 +13,11 @@ from preflens.dynamics import cancellation_tolerance, classify, predict_change
 from preflens.language_models.tokenizing import TokenizedPair
 from preflens.records.outcome import Outcome
 from preflens.types import LogpChange, PairCoefficients, PairGram
+
+Side = Literal["chosen", "rejected"]
+SIDES: tuple[Side, Side] = ("chosen", "rejected")
+# Standard deviations of rounding within which a fact says nothing.
+_SURE = 3.0
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class Look:
         optimizer: forecast of the update that the optimizer was about to make; None where it could not be foretold.
         attribution: ⟨g_i, Δθ⟩ of the update that was made; None before it, and where it was not followed.
         fact: the change that was measured; None before the step.
+        floor: three standard deviations of what rounding does to each fact; None where that is not known.
     """
 
     pairs: tuple[TokenizedPair, ...]
@@ -41,6 +47,7 @@ class Look:
     optimizer: LogpChange | None
     attribution: LogpChange | None = None
     fact: LogpChange | None = None
+    floor: LogpChange | None = None
 
     def after(self, chosen_logp: Tensor, rejected_logp: Tensor, attribution: LogpChange | None) -> "Look":
         """Add what the step did.
@@ -55,6 +62,32 @@ class Look:
         """
         fact = LogpChange(chosen_logp - self.chosen_logp, rejected_logp - self.rejected_logp)
         return replace(self, attribution=attribution, fact=fact)
+
+    def above(self, rounding: float | None) -> "Look":
+        """Add how coarse the facts are.
+
+        Args:
+            rounding: standard deviation of the error of a fact of one token, nats; or None.
+
+        Returns:
+            The look with its floor: errors of tokens are independent.
+        """
+        if rounding is None:
+            return self
+        tokens = torch.tensor([pair.scored_tokens for pair in self.pairs], dtype=torch.float64).T
+        return replace(self, floor=LogpChange(*(_SURE * rounding * tokens.clamp(min=0).sqrt())))
+
+    def mean_floor(self, side: Side) -> float:
+        """Return below which size the mean fact of a side is rounding, nats."""
+        if self.floor is None:
+            return 0.0
+        floors: Tensor = getattr(self.floor, side)
+        return float(floors.norm()) / len(floors)
+
+    def tells(self, side: Side) -> bool:
+        """Whether the mean fact of a side is more than rounding."""
+        assert self.fact is not None
+        return abs(float(getattr(self.fact, side).mean())) > self.mean_floor(side)
 
     def part(self, here: slice) -> "Look":
         """Take some of the pairs.

@@ -8,7 +8,7 @@ import torch
 
 from preflens.records.outcome import Outcome
 from preflens.training.calibration import Agreement, Calibration
-from preflens.training.looks import Look
+from preflens.training.looks import SIDES, Look
 from preflens.types import LogpChange, PairGram
 
 PREFIX = "preflens/"
@@ -30,6 +30,8 @@ def look_metrics(look: Look, *, prefix: str) -> dict[str, float]:
     found |= _shares(look.outcomes())
     for name in ("plain", "optimizer", "fact", "attribution", "curvature"):
         found |= change_metrics(name, getattr(look, name))
+    if look.floor is not None:
+        found |= {f"fact_floor_{side}": look.mean_floor(side) for side in SIDES}
     return {prefix + name: value for name, value in found.items()}
 
 

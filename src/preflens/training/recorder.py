@@ -7,7 +7,7 @@ from typing import Any
 
 from preflens.training.alerts import Alert, Alerts
 from preflens.training.calibration import Calibration
-from preflens.training.looks import Look
+from preflens.training.looks import SIDES, Look
 from preflens.training.metrics import calibration_metrics, finite, look_metrics
 from preflens.training.rows import Rows, rows_of
 
@@ -67,7 +67,9 @@ class Recorder:
 
 def _add(calibration: Calibration, look: Look) -> None:
     assert look.fact is not None
-    for side in ("chosen", "rejected"):
+    for side in SIDES:
+        if not look.tells(side):
+            continue
         forecasts = {"plain": float(getattr(look.plain, side).mean())}
         if look.optimizer is not None:
             forecasts["optimizer"] = float(getattr(look.optimizer, side).mean())

@@ -16,6 +16,7 @@ _NUMBERS = (
     "chosen_logp", "rejected_logp", "chosen_sq_norm", "rejected_sq_norm", "inner_product", "chosen_coefficient",
     "rejected_coefficient", "plain_chosen", "plain_rejected", "optimizer_chosen", "optimizer_rejected",
     "attribution_chosen", "attribution_rejected", "fact_chosen", "fact_rejected",
+    "floor_chosen", "floor_rejected",
 )  # fmt: skip
 SCHEMA = pa.schema(
     [("step", pa.int64()), ("set", pa.string()), ("id", pa.string()), ("row", pa.int64())]
@@ -95,7 +96,7 @@ def rows_of(look: Look, *, step: int, name: str, numbers: Mapping[str, int]) -> 
         "chosen_coefficient": None if look.coefficients is None else look.coefficients.chosen,
         "rejected_coefficient": None if look.coefficients is None else look.coefficients.rejected,
     }
-    for change in ("plain", "optimizer", "attribution", "fact"):
+    for change in ("plain", "optimizer", "attribution", "fact", "floor"):
         columns |= _sides(change, getattr(look, change))
     values = {column: [None] * len(look.pairs) if v is None else v.tolist() for column, v in columns.items()}
     return [

@@ -21,6 +21,8 @@ from preflens.types import LogpChange, PairCoefficients
 
 LOGGER = logging.getLogger("preflens")
 
+# Probed steps after which rounding is estimated anew: it changes as slowly as the model does.
+_ROUNDING_EVERY = 10
 # Of held-out pairs, from their log-probs before the step; None where the loss cannot tell.
 HeldOutCoefficients = Callable[[Sequence[TokenizedPair], Tensor, Tensor], PairCoefficients | None]
 
@@ -46,6 +48,8 @@ class Session:
     _watch: Watch | None = field(default=None, init=False)
     _tappable: bool | None = field(default=None, init=False)
     _trusted: bool | None = field(default=None, init=False)
+    _looked: int = field(default=0, init=False)
+    _rounding: float | None = field(default=None, init=False)
     _step: NextStep | None = field(default=None, init=False)
     _looks: dict[str, Look] = field(default_factory=dict, init=False)
     _kept: list[KeptGradients] = field(default_factory=list, init=False)
@@ -104,6 +108,8 @@ class Session:
         if fixed and not self.mitigated:
             look = self._looks["probe"]
             self._know("probe", self.coefficients(fixed, look.chosen_logp, look.rejected_logp))
+        # Not earlier: what the loss sends depends on log-probs as the run itself computes them.
+        self._looks = {name: self.looker.sharpened(look) for name, look in self._looks.items()}
         if not step.foretold:
             self._old = {p: p.detach().clone() for p in self.model.parameters() if p.requires_grad}
 
@@ -125,8 +131,11 @@ class Session:
             followed = None if changes is None else changes.part(slice(start, end))
             complete[name] = self.looker.after(look, look.optimizer if made else followed)
             start = end
+        if complete and self._looked % _ROUNDING_EVERY == 0:
+            self._rounding = self.looker.rounding(max(complete.values(), key=lambda look: len(look.pairs)))
+        self._looked += bool(complete)
         self.forget()
-        return complete
+        return {name: look.above(self._rounding) for name, look in complete.items()}
 
     def _if_trusted(self, micro_batch: MicroBatch) -> KeptGradients | None:
         """What was read off the backward pass; the first time it is compared with a pass of our own."""

@@ -8,13 +8,14 @@ from preflens.training.looks import Look
 from preflens.types import LogpChange, PairGram
 
 
-def look(chosen, rejected, *, logp=-10.0):
+def look(chosen, rejected, *, logp=-10.0, floor=None):
     def one(value):
         return torch.tensor([value], dtype=torch.float64)
 
     change = LogpChange(one(chosen), one(rejected))
     gram = PairGram(one(1.0), one(1.0), one(0.5))
-    return Look((), one(logp), one(-12.0), gram, None, change, change, change, change)
+    floors = None if floor is None else LogpChange(one(floor), one(floor))
+    return Look((), one(logp), one(-12.0), gram, None, change, change, change, change, floors)
 
 
 def titles(alerts, looks, *, start=None, calibration=None):
@@ -26,6 +27,19 @@ def test_both_falling_is_told_once_after_so_many_steps_and_again_after_a_recover
     falls, rises = look(-0.1, -0.2), look(0.1, -0.2)
     told = titles(Alerts(both_falling=2), [falls, falls, falls, rises, falls, falls])
     assert [bool(t) for t in told] == [False, True, False, False, False, True]
+
+
+def test_facts_within_rounding_are_no_falls_and_no_end_of_falls():
+    falls, noise = look(-0.1, -0.2), look(-0.1, -0.2, floor=0.15)
+    assert titles(Alerts(both_falling=1), [noise, look(0.1, 0.2, floor=0.15)]) == [[], []]
+    told = titles(Alerts(both_falling=2), [falls, noise, look(0.1, 0.1, floor=0.15), falls])
+    assert [bool(t) for t in told] == [False, False, False, True]
+
+
+def test_held_out_answers_have_to_be_less_likely_by_more_than_rounding():
+    alerts = Alerts(both_falling=None, chosen_below=2.0)
+    assert titles(alerts, [look(-0.5, 0.1, logp=-12.0, floor=0.6)], start=-10.0) == [[]]
+    assert titles(alerts, [look(-0.5, 0.1, logp=-12.0, floor=0.4)], start=-10.0) != [[]]
 
 
 def test_a_rising_margin_with_a_rising_chosen_is_no_trouble():
