@@ -1,6 +1,7 @@
 """Whatever goes wrong in the probe, the run is the run without it, to the last bit, and is told of it."""
 
 import random
+from contextlib import nullcontext
 from importlib import import_module
 from types import SimpleNamespace
 
@@ -11,10 +12,12 @@ from datasets import Dataset
 from transformers import AutoConfig, AutoModelForCausalLM, TrainerCallback
 from transformers.models.llama.modeling_llama import LlamaMLP
 
+from preflens.analysis.passes import Scorer
 from preflens.errors import UnsupportedModelError
 from preflens.training import PreferenceTrainer
 from preflens.training.alerts import Alerts
 from preflens.training.harmless import Trouble
+from preflens.training.looking import Looker
 from preflens.training.probe import PreflensCallback
 from tests.cases.language_models import tiny_model, tiny_tokenizer
 from tests.cases.training import final_state, in_the_old_layout, make_trainer, policy_and_reference, rows
@@ -187,6 +190,34 @@ def test_a_failure_of_a_pass_in_full_precision_leaves_the_run_its_autocast(monke
     assert len(calls) >= 4
     assert caplog.text.count(OFF) == 1
     assert vars(found.trainer.model)["forward"] is not vars(found.trainer.model)["_original_forward"]
+
+
+@pytest.mark.parametrize("memory", [1.0, 10_000.0])
+def test_what_memory_does_not_allow_to_keep_beside_a_step_gets_a_pass_of_its_own(memory, plain, tmp_path):
+    kept = []
+
+    class Window(PreflensCallback):
+        def on_pre_optimizer_step(self, *args, **kwargs):
+            watch = self._session._watch
+            watch.next()
+            kept.extend(seen.kept for seen in watch.micro_batches)
+            super().on_pre_optimizer_step(*args, **kwargs)
+
+    found = run(tmp_path, Window(every=1, max_overhead=None, probe_pairs=3, memory=memory))
+    assert_same(found, plain)
+    assert kept == [None] * 6
+    assert sum("preflens/fact_chosen" in log for log in found.trainer.state.log_history) == 3
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_on_a_gpu_nothing_is_kept_beside_a_step_before_it_is_known_what_steps_need(trained, monkeypatch):
+    model = tiny_model("llama")
+    monkeypatch.setattr(type(model), "device", torch.device("cuda"))
+    looker = Looker(Scorer(model, None, 0), autocast=nullcontext)
+    monkeypatch.setattr("preflens.training.looking.memory_budget", lambda _: 50.0)  # half of what is free
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _: 90)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 30)
+    assert looker.beside_training(trained=trained) == (20.0 if trained else 0.0)
 
 
 @pytest.mark.parametrize("place", ["preflens.gram.tap._tapped", "preflens.gram.tap._flat"])

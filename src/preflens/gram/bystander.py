@@ -5,6 +5,7 @@ computed beside, because the step computes it without saying.
 """
 
 import logging
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -23,11 +24,12 @@ LOGGER = logging.getLogger("preflens")
 
 
 @contextmanager
-def looking_on(module: nn.Module) -> "Iterator[Bystander]":
+def looking_on(module: nn.Module, *, memory: float = math.inf) -> "Iterator[Bystander]":
     """Look on while somebody runs one forward and one backward pass of a module without dropout.
 
     Args:
         module: the model; its parameters with `requires_grad` are those the gradients are over.
+        memory: bytes that their parts may take; the bystander looks away rather than take more from the pass.
 
     Yields:
         The bystander. Tell it of the rows, of what the head got, and of what the loss sends back.
@@ -35,7 +37,7 @@ def looking_on(module: nn.Module) -> "Iterator[Bystander]":
     owners = find_owners(module, dropout=True)  # whoever calls has seen to it that nothing drops
     kept = KeptGradients(module, owners, equal_inputs=True, pin=False, later=True)
     collector = Collector(owners, kept)
-    bystander = Bystander(kept, collector)
+    bystander = Bystander(kept, collector, memory=memory)
     with taps(owners.keep_outputs(), bystander.receive, force=False, mishap=bystander.give_up) as state:
         collector.state = bystander.state = state
         yield bystander
@@ -48,6 +50,7 @@ class Bystander:
     Args:
         kept: takes the gradients.
         collector: turns calls into claims.
+        memory: bytes that kept parts may take.
 
     Attributes:
         kept: the gradients, to be used if `usable`.
@@ -55,8 +58,8 @@ class Bystander:
         state: of the taps.
     """
 
-    def __init__(self, kept: KeptGradients, collector: Collector) -> None:
-        self.kept, self._collector = kept, collector
+    def __init__(self, kept: KeptGradients, collector: Collector, *, memory: float) -> None:
+        self.kept, self._collector, self._memory = kept, collector, memory
         self.failed = False
         self.state: TapState | None = None
 
@@ -92,6 +95,8 @@ class Bystander:
             return
         try:
             self._collector.receive(call)
+            if self.kept.taken > self._memory:
+                raise MemoryError(f"what is kept takes more than {self._memory:.3g} bytes")
         except Exception as error:  # inside the backward pass of a run that must not notice
             self.give_up(error)
 
@@ -102,6 +107,8 @@ class Bystander:
             error: why.
         """
         self.failed = True
+        self.kept.factors.clear()
+        self.kept.open.clear()
         LOGGER.debug("not read off the backward pass: %s", error)
 
     def _over(self) -> None:

@@ -65,6 +65,7 @@ class KeptGradients:
         factors: of each parameter (or weight and bias together), the parts of its gradient; a head's apart.
         head_parameters: weight and bias of the head where they are differentiated.
         open: gradients whose products within pairs are still to be found.
+        taken: bytes of the factors, as they come.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class KeptGradients:
         self._scores: Float[Tensor, "scored_token vocab"] | None = None
         self.streamed = Streamed(owners, PairMode, equal_inputs=equal_inputs)
         self.factors: dict[Key, list[Factor]] = {}
+        self.taken = 0.0
 
     @property
     def logps(self) -> Float64[Tensor, " response"]:
@@ -124,7 +126,9 @@ class KeptGradients:
             key = tuple(own[name] for name in claim.parameters)
             factor = compact(claim.factor, self._layout)
             formed = self._pin and isinstance(factor, PerResponse)
-            self.factors.setdefault(key, []).append(Flat(factor.dense()) if formed else factor)
+            kept = Flat(factor.dense()) if formed else factor
+            self.factors.setdefault(key, []).append(kept)
+            self.taken += bytes_of(kept)
             alone = uses[claim.parameters] == 1 and self._owners.single.issuperset(key)
             if self._later and alone and isinstance(factor, Outer):
                 self.open[key] = factor

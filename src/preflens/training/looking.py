@@ -195,6 +195,23 @@ class Looker:
         passes = self._passes(pairs) if pairs else None
         return [] if passes is None else [keep_gradients(self.scorer.model, f, pin=pin) for f in passes.gram_forwards()]
 
+    def beside_training(self, *, trained: bool) -> float:
+        """Return how many bytes may be kept while a training step runs.
+
+        Args:
+            trained: whether steps have been made, so that it is known what they need.
+
+        Returns:
+            Half of what is free at the peak of a step; on a GPU nothing before the first step.
+        """
+        device = self.scorer.model.device
+        if self.memory is not None or device.type != "cuda":
+            return self.budget()
+        if not trained:
+            return 0.0
+        peak = torch.cuda.max_memory_allocated(device) - torch.cuda.memory_allocated(device)
+        return max(0.0, self.budget() - peak / 2)
+
     def budget(self) -> float:
         """Return how many bytes the activations of a pass may take, and kept gradients too."""
         return memory_budget(self.scorer.model.device) if self.memory is None else self.memory

@@ -74,7 +74,7 @@ class PreflensCallback(TrainerCallback):
         self._trainer: Any = None  # a DPOTrainer; trl is not annotated
         self._session: Session | None = None
         self._processes = Processes()
-        self._trouble, self._probing = Trouble(), False
+        self._trouble, self._probing, self._trained_a_step = Trouble(), False, False
         self._trained: WeakSet[Trainer] = WeakSet()
 
     def attach(self, trainer: Trainer) -> "PreflensCallback":
@@ -132,7 +132,8 @@ class PreflensCallback(TrainerCallback):
         """Begin to watch a step that is to be probed."""
         if self._session is not None and self._pace.due(state.global_step + 1):
             self._probing, self._before = True, self._pace.spent
-            self._attempt(self._session.watch)
+            session, trained = self._session, self._trained_a_step
+            self._attempt(lambda: session.watch(trained=trained))
 
     def on_substep_end(
         self,
@@ -165,6 +166,7 @@ class PreflensCallback(TrainerCallback):
         **kwargs: object,
     ) -> None:
         """Measure, compare and log."""
+        self._trained_a_step = True
         if self._session is None or not self._probing:
             return
         self._probing, session = False, self._session
@@ -225,4 +227,4 @@ class PreflensCallback(TrainerCallback):
 
     def _forget(self) -> None:
         self._let_go()
-        self._session, self._probing = None, False
+        self._session, self._probing, self._trained_a_step = None, False, False

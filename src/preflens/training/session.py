@@ -55,15 +55,19 @@ class Session:
     _kept: list[KeptGradients] = field(default_factory=list, init=False)
     _old: dict[nn.Parameter, Tensor] = field(default_factory=dict, init=False)
 
-    def watch(self) -> None:
-        """Begin to note the batches of a step."""
+    def watch(self, *, trained: bool) -> None:
+        """Begin to note the batches of a step.
+
+        Args:
+            trained: whether the run has made steps before it.
+        """
         self.forget()
         head = None if self._trusted is False or self.mitigated else self.looker.scorer.head
         if head is not None and self._tappable is None:
             self._tappable = can_be_tapped(self.model, self.looker.autocast)
         if not self._tappable:
             head = None
-        self._watch = Watch(self.model, head, memory=self.looker.budget())
+        self._watch = Watch(self.model, head, memory=self.looker.beside_training(trained=trained))
 
     def next_micro_batch(self) -> None:
         """Hear that a micro-batch is over and another one of the same step begins."""

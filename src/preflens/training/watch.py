@@ -81,7 +81,7 @@ class Watch:
         self._say_what_went_wrong()
         used = sum(m.kept.bytes for m in self.micro_batches if m.kept is not None)
         if self._head is not None and used < self._memory:
-            self._bystander = self._pass.enter_context(looking_on(self._model))
+            self._bystander = self._pass.enter_context(looking_on(self._model, memory=self._memory - used))
 
     def close(self) -> None:
         """Stop watching.
