@@ -361,6 +361,7 @@ def test_a_run_that_cannot_be_watched_is_trained_unless_asked_otherwise(strict, 
     if strict:
         with pytest.raises(Exception, match="column `chosen`"):
             run(tmp_path, callback)
+        assert OFF not in caplog.text
     else:
         assert_same(run(tmp_path, callback), plain)
         assert OFF in caplog.text

@@ -101,7 +101,7 @@ class PreflensCallback(TrainerCallback):
         self._forget()
         self._trouble, self._processes = Trouble(), Processes()
         self._trouble.attempt(lambda: self._begin(state))
-        if self._off_everywhere() and self._strict:
+        if self._off_everywhere(quietly=self._strict) and self._strict:
             raise self._trouble.error or UnsupportedModelError(str(self._trouble))
 
     def _begin(self, state: TrainerState) -> None:
@@ -210,15 +210,16 @@ class PreflensCallback(TrainerCallback):
                 self._let_go()
         return found
 
-    def _off_everywhere(self) -> bool:
+    def _off_everywhere(self, *, quietly: bool = False) -> bool:
         """Switch the probe off if any process cannot go on; all must call this at the same step."""
         off = self._processes.any(bool(self._trouble))
         if off:
-            self._switch_off()
+            self._switch_off(quietly=quietly)
         return off
 
-    def _switch_off(self) -> None:
-        LOGGER.warning("The probe is off for the rest of this run, which goes on unchanged. %s", self._trouble)
+    def _switch_off(self, *, quietly: bool = False) -> None:
+        if not quietly:
+            LOGGER.warning("The probe is off for the rest of this run, which goes on unchanged. %s", self._trouble)
         self._forget()
 
     def _let_go(self) -> None:
