@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from preflens.gram.passes import same_random_state
 from preflens.language_models.batch import collate
-from preflens.language_models.model import LanguageModel, evaluating
+from preflens.language_models.model import LanguageModel, evaluating, flags_kept
 from preflens.language_models.tokenizing import TokenizedPair
 from preflens.training.looking import Looker
 from preflens.training.next_step import bit_sum
@@ -70,7 +70,7 @@ class HeldOutReference:
         with ExitStack() as stack:
             stack.enter_context(evaluating(model))
             stack.enter_context(same_random_state())
-            stack.enter_context(_same_choice_of_parameters(model))
+            stack.enter_context(flags_kept(model))
             stack.enter_context(_without_checkpoints(trainer.model))
             for pair in pairs:
                 batch = collate([pair], pad_token_id=self._pad_token_id, device=trainer.accelerator.device)
@@ -89,17 +89,6 @@ class HeldOutReference:
         if trainer.ref_model is not None:
             return [bit_sum(p) for p in trainer.ref_model.parameters()]
         return [bit_sum(p) for p in trainer.model.parameters() if not p.requires_grad]
-
-
-@contextmanager
-def _same_choice_of_parameters(model: LanguageModel | nn.Module) -> Iterator[None]:
-    """PEFT makes every weight of an adapter trainable when the adapter is switched on again."""
-    before = {p: p.requires_grad for p in model.parameters()}
-    try:
-        yield
-    finally:
-        for p, trained in before.items():
-            p.requires_grad_(trained)
 
 
 @contextmanager
