@@ -11,7 +11,12 @@ from preflens.records.facts import Estimate
 from tests.cases.language_models import tiny_model, tiny_tokenizer
 from tests.cases.pairs import TEXT_ROWS
 
-HOSTILE = "<script>alert(1)</script>\"'<img src=x onerror=alert(2)> {{ 7*7 }} </style> [red] \u2028 &amp;"
+# What nobody sees: bidirectional controls, an escape and a control of terminals, and a space of no width.
+HIDDEN = "\u202e\u2066\x1b[31m\x9b\u200b\u202c"
+HOSTILE = (
+    "<script>alert(1)</script>\"'<img src=x onerror=alert(2)> {{ 7*7 }} </style> [red] :x: \u2028 &amp; "
+    f"{HIDDEN} שלום"
+)
 
 
 @cache

@@ -5,11 +5,12 @@ from html.parser import HTMLParser
 
 import pytest
 
+from preflens.records.visible import right_to_left, visible
 from preflens.report.comparison import comparison_html
 from preflens.report.comparison_panels import COMPARISON_PANELS
 from preflens.report.panels import PANELS
 from preflens.report.render import report_html
-from tests.cases.analyses import ANALYSES, HOSTILE
+from tests.cases.analyses import ANALYSES, HIDDEN, HOSTILE
 from tests.cases.comparisons import COMPARISONS
 
 every_analysis = pytest.mark.parametrize("name", ANALYSES)
@@ -19,26 +20,33 @@ every_page = pytest.mark.parametrize(
     + [lambda make=make: (comparison_html, COMPARISON_PANELS, make()) for make in COMPARISONS.values()],
     ids=[*ANALYSES, *(f"comparison, {name}" for name in COMPARISONS)],
 )
+hostile = pytest.mark.parametrize(("make", "cases"), [(report_html, ANALYSES), (comparison_html, COMPARISONS)])
 
 
 class Page(HTMLParser):
-    """Collects tags with their attributes, and text outside of scripts and styles."""
+    """Collects tags with their attributes, and text outside of scripts and styles with the tags it is within."""
 
     def __init__(self, html):
         super().__init__()
-        self.tags, self.text, self._inside = [], [], None
+        self.tags, self.within, self._open = [], [], []
         self.feed(html)
+
+    @property
+    def text(self):
+        return [text for _, text in self.within]
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
-        self._inside = tag if tag in {"script", "style"} else None
+        if tag not in {"meta", "img", "br", "hr"}:
+            self._open.append(tag)
 
-    def handle_endtag(self, tag):  # noqa: ARG002  # the name is given
-        self._inside = None
+    def handle_endtag(self, tag):
+        while self._open and self._open.pop() != tag:
+            pass
 
     def handle_data(self, data):
-        if self._inside is None:
-            self.text.append(data)
+        if not {"script", "style"} & set(self._open):
+            self.within.append((tuple(self._open), data))
 
 
 @every_page
@@ -65,7 +73,7 @@ def test_a_page_asks_for_nothing_from_outside(make):
     assert "http" not in policy
 
 
-@pytest.mark.parametrize(("make", "cases"), [(report_html, ANALYSES), (comparison_html, COMPARISONS)])
+@hostile
 def test_texts_of_data_and_model_cannot_leave_their_place(make, cases):
     html = make(cases["hostile"]())
     page = Page(html)
@@ -77,6 +85,25 @@ def test_texts_of_data_and_model_cannot_leave_their_place(make, cases):
     assert HOSTILE.split()[0] in shown
     assert "{{ 7*7 }}" in shown
     assert "49" not in re.findall(r"alert\(2\)> (\S+) ", shown)
+
+
+@hostile
+def test_hidden_characters_of_data_and_model_are_spelt_out_everywhere(make, cases):
+    html = make(cases["hostile"]())
+    ours = html.split("<title>")[1].split("</title>")[0] + html.split("<body>")[1]
+    for character in {*HIDDEN, "\u2028"} - set("[31m"):
+        assert character not in ours
+        assert f"\\u{ord(character):04x}" not in ours.lower()  # as scripts spell it
+        assert visible(character).replace("<", "&lt;").replace(">", "&gt;") in ours
+
+
+@hostile
+def test_texts_from_right_to_left_are_isolated_from_what_is_around_them(make, cases):
+    page = Page(make(cases["hostile"]()))
+    shown = [(tags, text) for tags, text in page.within if right_to_left(text)]
+    assert len(shown) > 10
+    assert [(tags, text) for tags, text in shown if not {"bdi", "title"} & set(tags)] == []
+    assert not any("<bdi>" in text for text in page.text)
 
 
 def test_hover_labels_are_escaped_for_plotly_too():

@@ -7,7 +7,7 @@ from typing import Annotated
 from typer import Option
 
 from preflens.cli import options
-from preflens.cli.console import ERRORS, OUTPUT
+from preflens.cli.console import ERRORS, OUTPUT, shown
 from preflens.cli.verdict import print_verdicts
 from preflens.records.storage import output_folder
 
@@ -81,5 +81,5 @@ def analyze(
     result.save(out)
     page = render_report(result, out / "report.html")
     print_verdicts(result)
-    OUTPUT.print(f"Report: {page}", soft_wrap=True, highlight=False)
+    OUTPUT.print(f"Report: {shown(page)}", soft_wrap=True, highlight=False)
     ERRORS.print("Tables: pairs.parquet, objectives.parquet and analysis.json beside it.", style="dim")

@@ -9,7 +9,7 @@ from typer import Option
 
 from preflens.cli import options
 from preflens.cli.comparison import print_comparison
-from preflens.cli.console import ERRORS, OUTPUT
+from preflens.cli.console import ERRORS, OUTPUT, shown
 from preflens.errors import InputError
 from preflens.records.comparison import Comparison
 from preflens.records.storage import output_folder
@@ -167,7 +167,7 @@ def _save_and_say(result: Comparison, out: Path) -> None:
     result.save(out)
     page = render_comparison(result, out / "compare.html")
     print_comparison(result)
-    OUTPUT.print(f"Report: {page}", soft_wrap=True, highlight=False)
+    OUTPUT.print(f"Report: {shown(page)}", soft_wrap=True, highlight=False)
     ERRORS.print("Tables: compare.parquet, compare_pairs.parquet and compare.json beside it.", style="dim")
 
 

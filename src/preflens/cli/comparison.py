@@ -1,11 +1,10 @@
 """A comparison in a table and a few lines of the terminal."""
 
 from rich import box
-from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-from preflens.cli.console import OUTPUT
+from preflens.cli.console import OUTPUT, shown
 from preflens.cli.verdict import print_reference
 from preflens.records.comparison import Comparison
 from preflens.records.comparison_facts import ObjectiveComparison
@@ -22,17 +21,18 @@ def print_comparison(comparison: Comparison) -> None:
         comparison: what was found.
     """
     found = verdict(comparison.facts)
-    lines = [f"[bold]{escape(found.headline)}[/]"]
-    lines += [f"[{_COLOURS[way]}]●[/] {escape(sentence)}" for way, sentence in found.parts]
-    OUTPUT.print(Panel("\n".join([*lines, *map(escape, found.detail)]), title="compare", title_align="left"))
+    lines = [f"[bold]{shown(found.headline)}[/]"]
+    lines += [f"[{_COLOURS[way]}]●[/] {shown(sentence)}" for way, sentence in found.parts]
+    OUTPUT.print(Panel("\n".join([*lines, *map(shown, found.detail)]), title="compare", title_align="left"))
     OUTPUT.print(_table(groups(comparison.facts)))
     data, probe = comparison.facts.data, comparison.facts.probe
-    OUTPUT.print(f"{data.pairs} training pairs, {probe.pairs} held out ({escape(probe.source)}).", highlight=False)
+    OUTPUT.print(f"{data.pairs} training pairs, {probe.pairs} held out ({shown(probe.source)}).", highlight=False)
     print_reference(comparison.facts.model)
     for what in ("dropped", "noted"):
         for kind, facts in (("training", data), ("held out", probe)):
             for reason, count in getattr(facts, what).items():
-                OUTPUT.print(f"{what} ({kind}): {count} × {escape(reason)}", style="yellow", highlight=False)
+                text = f"{what} ({kind}): {count} × {shown(reason)}"
+                OUTPUT.print(text, style="yellow", highlight=False, soft_wrap=True)
 
 
 def _table(found: tuple[Group, ...]) -> Table:
@@ -55,7 +55,7 @@ def _row(objective: ObjectiveComparison, group: Group, *, first: bool) -> list[s
     training = signed(scaled(objective.train.chosen, objective.margin_scale).value)
     chosen, rejected = signed(group.chosen.value), signed(group.rejected.value)
     return [
-        ("" if first else "=") + escape(objective.label),
+        ("" if first else "=") + shown(objective.label),
         f"{100 * objective.outcomes['intended']:.0f} %",
         *((training, f"[{colour}]{chosen}[/]", rejected) if first else "···"),
         signed(None if end is None else end[0]),

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Option
 
-from preflens.cli.console import OUTPUT
+from preflens.cli.console import OUTPUT, shown
 from preflens.records.storage import output_folder
 
 
@@ -32,4 +32,4 @@ def demo(
     reports = save_demo(runs, out)
     print_story(runs, setup)
     for when, page in zip(("before", "after"), reports, strict=True):
-        OUTPUT.print(f"Report, long suffix, {when} tuning: {page}", soft_wrap=True, highlight=False)
+        OUTPUT.print(f"Report, long suffix, {when} tuning: {shown(page)}", soft_wrap=True, highlight=False)

@@ -15,6 +15,7 @@ from preflens.cli.report import report
 from preflens.cli.train import train
 from preflens.cli.train_help import TrainCommand
 from preflens.errors import PreflensError
+from preflens.records.visible import visible
 from preflens.version import __version__
 
 app = typer.Typer(
@@ -55,5 +56,6 @@ def main() -> None:
     try:
         app(prog_name="preflens")
     except PreflensError as error:
-        ERRORS.print(f"[bold red]error:[/] {escape(' '.join(str(error).split()))}", soft_wrap=True, highlight=False)
+        message = " ".join(visible(str(error)).split())
+        ERRORS.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True, highlight=False)
         sys.exit(2)

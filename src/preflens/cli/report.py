@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from preflens.cli.console import OUTPUT
+from preflens.cli.console import OUTPUT, shown
 
 
 def report(
@@ -21,7 +21,7 @@ def report(
     compared, analysed = ((folder / name).is_file() for name in ("compare.json", "analysis.json"))
     if compared and not (analysed and out is not None):
         page = render_comparison(Comparison.load(folder), out or folder / "compare.html")
-        OUTPUT.print(f"Report: {page}", soft_wrap=True, highlight=False)
+        OUTPUT.print(f"Report: {shown(page)}", soft_wrap=True, highlight=False)
     if analysed or not compared:
         page = render_report(Analysis.load(folder), out or folder / "report.html")
-        OUTPUT.print(f"Report: {page}", soft_wrap=True, highlight=False)
+        OUTPUT.print(f"Report: {shown(page)}", soft_wrap=True, highlight=False)

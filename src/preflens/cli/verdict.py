@@ -1,11 +1,10 @@
 """An analysis in a few lines of the terminal."""
 
 from rich import box
-from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-from preflens.cli.console import OUTPUT
+from preflens.cli.console import OUTPUT, shown
 from preflens.records.analysis import Analysis
 from preflens.records.facts import ModelFacts
 from preflens.records.outcome import Outcome
@@ -21,8 +20,8 @@ def print_verdicts(analysis: Analysis) -> None:
         analysis: what was found.
     """
     for found in verdicts(analysis.facts):
-        text = f"[bold]{escape(found.headline)}[/]\n" + escape("\n".join(found.detail))
-        title = escape(" · ".join(found.labels))
+        text = f"[bold]{shown(found.headline)}[/]\n" + shown("\n".join(found.detail))
+        title = shown(" · ".join(found.labels))
         OUTPUT.print(Panel(text, title=title, title_align="left", border_style=_COLOURS[found.direction]))
     OUTPUT.print(_outcomes(analysis))
     data, geometry = analysis.facts.data, analysis.facts.geometry
@@ -30,11 +29,11 @@ def print_verdicts(analysis: Analysis) -> None:
     print_reference(analysis.facts.model)
     for what, counts in (("dropped", data.dropped), ("noted", data.noted)):
         for reason, count in counts.items():
-            OUTPUT.print(f"{what}: {count} × {escape(reason)}", style="yellow", highlight=False)
+            OUTPUT.print(f"{what}: {count} × {shown(reason)}", style="yellow", highlight=False, soft_wrap=True)
     for check in analysis.facts.verification:
         steps = "one real step" if check.batches == 1 else f"{check.batches} real steps"
         OUTPUT.print(
-            f"forecast against {steps} of {escape(check.objective)}: slope {_number(check.slope)}, "
+            f"forecast against {steps} of {shown(check.objective)}: slope {_number(check.slope)}, "
             f"correlation {_number(check.correlation)}, signs right {_number(check.signs_right)}, "
             f"rounding floor {check.rounding_floor:.1g} nats",
             highlight=False,
@@ -56,7 +55,7 @@ def _outcomes(analysis: Analysis) -> Table:
     for outcome in Outcome:
         table.add_column(outcome.replace("_", " "), justify="right")
     for objective in analysis.facts.objectives:
-        table.add_row(escape(objective.label), *(share(objective.outcomes[o]) for o in Outcome))
+        table.add_row(shown(objective.label), *(share(objective.outcomes[o]) for o in Outcome))
     return table
 
 

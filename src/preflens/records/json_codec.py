@@ -1,11 +1,14 @@
 """Frozen dataclasses to JSON and back, exactly."""
 
 import json
+import re
 import types
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
+
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 def to_json(record: object) -> str:
@@ -15,9 +18,11 @@ def to_json(record: object) -> str:
         record: a dataclass of dataclasses, tuples, dicts with string keys, and plain values.
 
     Returns:
-        The text.
+        The text; halves of surrogate pairs, as in names of files that are not UTF-8, are escaped, so that it can be
+        written.
     """
-    return json.dumps(_plain(record), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(_plain(record), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return _HALF.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def from_json(kind: type[T], text: str) -> T:

@@ -6,6 +6,8 @@ import plotly.graph_objects as go
 import plotly.io as pio
 from markupsafe import Markup
 
+from preflens.records.visible import visible
+
 # Okabe and Ito's colours, told apart with any colour vision.
 CHOSEN, REJECTED = "#0072B2", "#D55E00"
 OUTCOME_COLOURS = {
@@ -62,9 +64,9 @@ def hover_text(text: str, *, limit: int = 90) -> str:
         limit: characters to keep.
 
     Returns:
-        One escaped line.
+        One escaped line without hidden characters.
     """
-    line = " ".join(text.split())
+    line = " ".join(visible(text).split())
     return escape(line if len(line) <= limit else line[: limit - 1] + "…", quote=False)
 
 

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
 from preflens.records.analysis import Analysis
 from preflens.records.comparison_facts import ComparisonFacts
 from preflens.records.facts import Facts
 from preflens.records.storage import output_folder, write_atomically
+from preflens.records.visible import right_to_left, visible
 from preflens.records.wording import plain, share, signed, with_interval
 from preflens.report.panels import PANELS
 from preflens.report.section import Section
@@ -57,6 +58,19 @@ def report_html(analysis: Analysis) -> str:
     return page_html(analysis.facts, [s for panel in PANELS.values() if (s := panel(analysis)) is not None])
 
 
+def _shown(value: object) -> object:
+    """What stands in the page for a value: nothing hidden in it, and no letter of it reorders what is around it."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    text = visible(value)
+    return Markup("<bdi>{}</bdi>").format(text) if right_to_left(text) else text
+
+
+def _bare(text: str) -> Markup:
+    """A text without an element around it, for titles and for words of a text that is isolated as a whole."""
+    return escape(visible(text))
+
+
 def page_html(facts: Facts | ComparisonFacts, sections: Sequence[Section]) -> str:
     """Lay sections out on a page.
 
@@ -68,9 +82,11 @@ def page_html(facts: Facts | ComparisonFacts, sections: Sequence[Section]) -> st
         A complete HTML document; all texts are escaped.
     """
     environment = Environment(
-        loader=PackageLoader("preflens.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.filters.update(signed=signed, plain=plain, share=share, with_interval=with_interval)
+        loader=PackageLoader("preflens.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        finalize=_shown,
+    )  # fmt: skip
+    numbers = {"signed": signed, "plain": plain, "share": share, "with_interval": with_interval}
+    environment.filters.update(numbers, visible=visible, bare=_bare)
     return environment.get_template("page.html").render(
         facts=facts,
         sections=sections,

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from preflens.records.storage import output_folder, write_atomically
+from preflens.records.visible import visible
 from preflens.training.samples import Sample
 
 # Marks of a model that may have broken; a few answers vary by less than these without any training having gone wrong.
@@ -133,8 +134,8 @@ def _words(of: Summary) -> Text:
 
 
 def _beginning(text: str) -> Text:
-    return Text(text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …")
+    return Text(visible(text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …"))
 
 
 def _end(text: str) -> Text:
-    return Text(text if len(text) <= _SHOWN else f"… {text[-_SHOWN:]}")
+    return Text(visible(text if len(text) <= _SHOWN else f"… {text[-_SHOWN:]}"))

@@ -20,11 +20,15 @@ class Outer:
     mixed: dict[str, int | str | None]
 
 
-RECORD = Outer("é\u2028", (Inner(0.1 + 0.2), Inner(None)), {"a": Inner(5e-324)}, {"x": 1, "y": "z", "w": None})
+RECORD = Outer("é\u2028\ud83d", (Inner(0.1 + 0.2), Inner(None)), {"a": Inner(5e-324)}, {"x": 1, "y": "z", "w": None})
 
 
 def test_records_survive_exactly():
     assert from_json(Outer, to_json(RECORD)) == RECORD
+
+
+def test_records_can_be_written_as_utf_8():
+    assert '"é\u2028\\ud83d"' in to_json(RECORD).encode().decode()
 
 
 def test_what_json_cannot_hold_is_refused():

@@ -92,8 +92,9 @@ def test_the_file_holds_answers_means_and_warnings(tmp_path):
 
 def test_the_table_shows_answers_as_they_are():
     page = Console(file=StringIO(), width=120)
-    BeforeAfter([sample("[bold]no markup[/nonsense]")], [sample("x" * 900)], 64).show(page)
+    BeforeAfter([sample("[bold]no markup[/nonsense] \u202e\x1b[2J")], [sample("x" * 900)], 64).show(page)
     text = page.file.getvalue()
+    assert "<U+202E>␛[2J" in text
     assert "[bold]no markup[/nonsense]" in text
     assert text.count("x") < 700
     assert "10.0 tokens, 0% repeated, 100% ended" in text
