@@ -1,8 +1,46 @@
 """The exceptions preflens raises, each also the built-in error that it refines."""
 
+import re
+from collections.abc import Mapping, Sequence
+
 
 class PreflensError(Exception):
-    """Base of every error that a user of preflens can cause and mend; its message is one clear line."""
+    """Base of every error that a user of preflens can cause and mend; its message is one clear line.
+
+    Args:
+        message: it speaks of arguments by the names that they have in Python: `limit`, or `on_bad_row="drop"`.
+        arguments: those names, so that a command can call them by its flags. Other words in backticks are data.
+
+    Attributes:
+        arguments: the same.
+
+    Example:
+        >>> InputError("`limit` should be at least 1.", arguments=["limit"]).with_flags({"limit": "--limit"})
+        '`--limit` should be at least 1.'
+    """
+
+    def __init__(self, message: str = "", *, arguments: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.arguments = tuple(arguments)
+
+    def with_flags(self, flags: Mapping[str, str]) -> str:
+        """Say the message to someone at a command line.
+
+        Args:
+            flags: by the names of arguments; a name that is not among them stays as it is.
+
+        Returns:
+            The message, with `--on-bad-row drop` for `on_bad_row="drop"`.
+        """
+        known = [re.escape(name) for name in self.arguments if name in flags]
+        if not known:
+            return str(self)
+        named = re.compile(rf"`({'|'.join(known)})(?:=([^`]*))?`")
+        return named.sub(lambda found: f"`{' '.join([flags[found[1]], *_unquoted(found[2])])}`", str(self))
+
+
+def _unquoted(value: str | None) -> list[str]:
+    return [] if value is None else [value.strip("'\"")]
 
 
 class InputError(PreflensError, ValueError):

@@ -237,5 +237,6 @@ def _check_finite(name: str, values: Tensor) -> None:
         place = tuple(torch.isfinite(values).logical_not().nonzero()[0].tolist())
         raise NumericalError(
             f"The gradient Gram is not finite: `{name}` is {values[place].item()} at index {place}. "
-            "Gradients overflowed; compute in float32 (`--dtype float32`)."
+            'Gradients overflowed; compute in float32 (`dtype="float32"`).',
+            arguments=["dtype"],
         )

@@ -34,7 +34,7 @@ def test_every_panel_file_is_in_the_table():
 def test_every_command_file_is_a_command():
     from preflens.cli.main import app
 
-    helpers = {"main", "comparison", "console", "loaded", "options", "quiet", "story", "train_help", "verdict"}
+    helpers = {"main", "comparison", "console", "flags", "loaded", "options", "quiet", "story", "train_help", "verdict"}
     assert modules_in("cli", apart_from=helpers) == {c.callback.__name__ for c in app.registered_commands}
 
 

@@ -175,6 +175,7 @@ def _scores(model: LanguageModel, batch: PairBatch, pairs: Sequence[TokenizedPai
         side = "chosen" if row < len(pairs) else "rejected"
         raise NumericalError(
             f"The log-prob of the {side} response of pair `{pairs[row % len(pairs)].pair.id}` is {logps[row].item()}. "
-            "The model's weights or scores are not finite, or overflow in this type; try `--dtype float32`."
+            'The model\'s weights or scores are not finite, or overflow in this type; try `dtype="float32"`.',
+            arguments=["dtype"],
         )
     return logps

@@ -10,6 +10,7 @@ from preflens.cli.analyze import analyze
 from preflens.cli.compare import compare
 from preflens.cli.console import ERRORS
 from preflens.cli.demo import demo
+from preflens.cli.flags import flags_of
 from preflens.cli.objectives import objectives
 from preflens.cli.report import report
 from preflens.cli.train import train
@@ -56,6 +57,7 @@ def main() -> None:
     try:
         app(prog_name="preflens")
     except PreflensError as error:
-        message = " ".join(visible(str(error)).split())
+        command = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
+        message = " ".join(visible(error.with_flags(flags_of(command))).split())
         ERRORS.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True, highlight=False)
         sys.exit(2)

@@ -46,7 +46,7 @@ def print_reference(model: ModelFacts) -> None:
     Args:
         model: as it stands in the record.
     """
-    OUTPUT.print(f"Reference: {escape(reference_in_full(model.reference))}.", highlight=False, soft_wrap=True)
+    OUTPUT.print(f"Reference: {shown(reference_in_full(model.reference))}.", highlight=False, soft_wrap=True)
 
 
 def _outcomes(analysis: Analysis) -> Table:

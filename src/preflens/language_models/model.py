@@ -93,7 +93,7 @@ def resolve_device(device: str) -> torch.device:
         chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"`--device {device}` cannot be used: {first_line(error)}.") from None
+        raise InputError(f"`device={device}` cannot be used: {first_line(error)}.", arguments=["device"]) from None
     return chosen
 
 

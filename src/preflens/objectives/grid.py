@@ -52,7 +52,9 @@ def expand_grid(grid: Iterable[str]) -> dict[str, Objective]:
     for text in grid:
         name, parameter, values = _axis(text)
         if parameter in axes.setdefault(name, {}):
-            raise ObjectiveError(f"`--grid` names `{name}.{parameter}` twice; give all its values at once.")
+            raise ObjectiveError(
+                f"`grid` names `{name}.{parameter}` twice; give all its values at once.", arguments=["grid"]
+            )
         axes[name][parameter] = values
     points = [point for name, own in axes.items() for point in _points(name, own)]
     return {objective_label(point): point for point in points}
@@ -62,17 +64,23 @@ def _axis(text: str) -> tuple[str, str, list[str]]:
     left, equals, right = text.partition("=")
     name, dot, parameter = (part.strip() for part in left.partition("."))
     if not (equals and dot and name and parameter):
-        raise ObjectiveError(f"`--grid` should read OBJECTIVE.PARAMETER=VALUE,VALUE. Found `{text}`.")
+        raise ObjectiveError(f"`grid` should read OBJECTIVE.PARAMETER=VALUE,VALUE. Found `{text}`.", arguments=["grid"])
     parse_objective(name)  # names near matches
     if name not in OBJECTIVES:
-        raise ObjectiveError(f"`--grid {text}` should vary an entry of the table, without modifiers or sums.")
+        raise ObjectiveError(
+            f"`grid={text}` should vary an entry of the table, without modifiers or sums.", arguments=["grid"]
+        )
     known = default_parameters(name)
     if parameter not in known:
-        raise ObjectiveError(f"`--grid {text}`: objective `{name}` has no parameter `{parameter}`. Known: "
-                             f"{', '.join(known)}.")  # fmt: skip
+        raise ObjectiveError(
+            f"`grid={text}`: objective `{name}` has no parameter `{parameter}`. Known: {', '.join(known)}.",
+            arguments=["grid"],
+        )
     values = [value.strip() for value in right.split(",") if value.strip()]
     if not values:
-        raise ObjectiveError(f"`--grid {text}` is empty: give one value or more for `{name}.{parameter}`.")
+        raise ObjectiveError(
+            f"`grid={text}` is empty: give one value or more for `{name}.{parameter}`.", arguments=["grid"]
+        )
     return name, parameter, values
 
 

@@ -201,7 +201,7 @@ def test_a_model_in_a_pickle_is_not_loaded(tmp_path):
 
 def test_devices_that_are_not_there_are_named():
     assert resolve_device("auto").type in {"cpu", "cuda"}
-    with pytest.raises(ValueError, match="`--device quantum` cannot be used"):
+    with pytest.raises(ValueError, match="`device=quantum` cannot be used"):
         resolve_device("quantum")
 
 

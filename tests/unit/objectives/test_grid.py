@@ -25,7 +25,7 @@ def test_no_grid_is_no_point():
         ("dpo.beta=-1", "Parameter `beta` of objective `dpo` should be above 0. Found -1"),
         ("dpo.beta=0.1,nan", "should be above 0. Found nan"),
         ("dpo.beta=big", "should be a number. Found `big`"),
-        ("dpo.beta=", "`--grid dpo.beta=` is empty"),
+        ("dpo.beta=", "`grid=dpo.beta=` is empty"),
         ("dpo.beta=, ,", "is empty"),
         ("dpo.beta", "should read OBJECTIVE.PARAMETER=VALUE,VALUE. Found `dpo.beta`"),
         ("beta=1", "should read OBJECTIVE.PARAMETER"),
