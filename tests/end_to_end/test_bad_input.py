@@ -135,14 +135,13 @@ def test_conversations_without_a_template(refused, place, tmp_path):
     (tmp_path / "model" / "chat_template.jinja").unlink()
     tiny_tokenizer(chat=False).save_pretrained(tmp_path / "model")
     data = write_rows(tmp_path / "x.jsonl", chat_rows())
-    refused("the tokenizer has no chat template", "--chat-template FILE", model=tmp_path / "model", data=data)
+    refused("the tokenizer has no chat template", "`--chat-template`", model=tmp_path / "model", data=data)
 
 
 def test_a_broken_template_is_named(refused, place, tmp_path):
     (tmp_path / "t.jinja").write_text("{% for m in messages %}{{ m['content'] }}")
-    refused(
-        "The chat template fails on pair `sky`", "endfor", data=place / "chat.jsonl", chat_template=tmp_path / "t.jinja"
-    )
+    changed = {"data": place / "chat.jsonl", "chat_template": tmp_path / "t.jinja"}
+    refused("The chat template is none", "endfor", "`--chat-template`", **changed)
 
 
 def test_impossible_numbers(refused):
@@ -150,6 +149,69 @@ def test_impossible_numbers(refused):
     refused("`--max-length` should be at least 2", max_length=1)
     refused("`--update-batch-size` should be at least 1", update_batch_size=0)
     refused("`--learning-rate` should be above 0", learning_rate=-1)
+    refused("`--learning-rate` should be above 0 and at most 1e+100", "Found 1e+300", learning_rate=1e300)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--learning-rate", "1e300"], "`--learning-rate` should be above 0 and at most 1e+100"),
+        (["--probe-fraction", 1], "`--probe-fraction` should be above 0 and below 1"),
+        (["--margin-gain", "inf"], "`--margin-gain` should be above 0"),
+        (["--grid", "dpo.bet=1"], "`--grid dpo.bet=1`: objective `dpo` has no parameter `bet`"),
+        (["--objectives", "simpo", "--verify", "dpo"], "`--verify dpo` is none of the compared objectives"),
+        (["--parameters", "xyz"], "`--parameters xyz` chooses no parameter"),
+    ],
+)
+def test_compare_speaks_of_its_options(more, said, preflens, place, tmp_path):
+    needed = ["--model", place / "model", "--data", place / "pairs.jsonl", "--out", tmp_path, "--no-progress"]
+    code, _, err = preflens("compare", *needed, "--objectives", "dpo", *more)
+    assert (code, err.count("\n")) == (2, 1), err
+    assert said in err
+
+
+IN_VAIN = {
+    "images": {"images": ["dog.png"]},
+    "question": {"question": "why?", "prompt": ...},
+    "prompt": {"prompt": []},
+    "chosen": {"chosen": "\ud800"},
+}
+
+
+@pytest.mark.parametrize(("name", "change"), IN_VAIN.items(), ids=IN_VAIN)
+def test_a_row_that_would_be_read_in_part_or_not_at_all_is_refused_or_dropped(
+    name, change, refused, preflens, place, tmp_path
+):
+    row = {key: value for key, value in (TEXT_ROWS[0] | change).items() if value is not ...}
+    data = write_rows(tmp_path / "x.jsonl", [*TEXT_ROWS, row])
+    refused("x.jsonl`, line 7: ", f"`{name}`", "`--on-bad-row drop`", data=data)
+    arguments = ["--model", place / "model", "--data", data, "--out", tmp_path / "out", "--no-progress"]
+    code, told, err = preflens("analyze", *arguments, "--on-bad-row", "drop")
+    assert code == 0, err
+    assert "dropped: 1 × bad row, the first is `" in told
+    assert "x.jsonl`, line 7: " in told
+
+
+def test_a_row_that_the_template_refuses_is_refused_or_dropped(refused, preflens, place, tmp_path):
+    (tmp_path / "t.jinja").write_text(
+        "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system here') }}{% endif %}"
+        "{{ m.content }}{% endfor %}"
+    )
+    rows = chat_rows()
+    rows[2] = rows[2] | {"prompt": [{"role": "system", "content": "be brief"}]}
+    data = write_rows(tmp_path / "x.jsonl", rows)
+    said = "x.jsonl`, line 3: the chat template fails on it: no system here."
+    refused(said, "`--on-bad-row drop`", data=data, chat_template=tmp_path / "t.jinja")
+    more = ["--data", data, "--chat-template", tmp_path / "t.jinja", "--on-bad-row", "drop", "--no-progress"]
+    code, told, err = preflens("analyze", "--model", place / "model", "--out", tmp_path / "out", *more)
+    assert code == 0, err
+    assert "5 pairs" in told
+    assert said.rstrip(".") in told
+
+
+def test_one_object_over_several_lines(refused, tmp_path):
+    (tmp_path / "x.json").write_text(json.dumps(TEXT_ROWS[0], indent=1))
+    refused("x.json`, line 1: a JSON object over several lines. Expected an array, or", data=tmp_path / "x.json")
 
 
 def test_reference_that_is_needed_or_missing(refused):

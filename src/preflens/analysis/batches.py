@@ -75,6 +75,8 @@ def sample_pairs(
     """
     count = len(source.pairs)
     order = range(count) if limit is None or limit >= count else sampling_order(count, seed=seed)
-    tokenized = tokenize_pairs((source.pairs[i] for i in order), tokenizer, max_length=max_length, limit=limit)
+    tokenized = tokenize_pairs(
+        (source.pairs[i] for i in order), tokenizer, max_length=max_length, limit=limit, on_bad_row=source.on_bad_row
+    )
     position = {pair.id: i for i, pair in enumerate(source.pairs)}
     return tokenized, sorted(tokenized.pairs, key=lambda p: position[p.pair.id])

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from preflens.analysis.geometry import BatchGeometry
 from preflens.dynamics import band, cancellation_tolerance, classify, condition, predict_change
-from preflens.language_models.pairs import Text, render
+from preflens.language_models.messages import Text, render
 from preflens.language_models.tokenizing import TokenizedPair
 from preflens.objectives.base import Objective
 from preflens.records.tables import OBJECTIVES_SCHEMA, PAIRS_SCHEMA, TEXT_LIMIT

@@ -1,10 +1,13 @@
 """Data sets that the `datasets` library reads: folders it saved, and the hub."""
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from preflens.errors import InputError
 from preflens.language_models.names import first_line
+
+_MEDIA = re.compile(r"\b(Image|Audio|Video|Pdf)\(")  # features of `datasets`
 
 
 def load_data_set(name: str, *, split: str | None, config: str | None) -> Iterator[Mapping[str, object]]:
@@ -19,7 +22,7 @@ def load_data_set(name: str, *, split: str | None, config: str | None) -> Iterat
         The rows.
 
     Raises:
-        InputError: it is not there, cannot be reached or read, or has no such split.
+        InputError: it is not there, cannot be reached or read, has no such split, or holds more than texts.
     """
     import datasets  # takes a second, and files do not need it
 
@@ -36,7 +39,18 @@ def load_data_set(name: str, *, split: str | None, config: str | None) -> Iterat
         found = found[_choose_split(name, list(found), split)]
     elif split not in {None, "train"}:
         raise InputError(f"`{name}` was saved without splits; it has no `{split}`.")
+    _refuse_media(name, found.features or {})
     return iter(found)
+
+
+def _refuse_media(name: str, features: Mapping[str, object]) -> None:
+    """Before a row is asked for, which would decode them."""
+    for column, kind in features.items():
+        if _MEDIA.search(str(kind)):
+            raise InputError(
+                f"`{name}`: column `{column}` is `{kind}`, which makes these pairs about more than text, and only text "
+                "is read. Remove the column if the texts stand by themselves."
+            )
 
 
 def _choose_split(name: str, splits: list[str], split: str | None) -> str:
@@ -45,5 +59,8 @@ def _choose_split(name: str, splits: list[str], split: str | None) -> str:
     if split is not None:
         return split
     if "train" not in splits and len(splits) > 1:
-        raise InputError(f"`{name}` has the splits {', '.join(f'`{s}`' for s in splits)}; choose one with `--split`.")
+        raise InputError(
+            f"`{name}` has the splits {', '.join(f'`{s}`' for s in splits)}; choose one as `split`.",
+            arguments=["split"],
+        )
     return "train" if "train" in splits else splits[0]

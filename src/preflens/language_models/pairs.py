@@ -1,15 +1,18 @@
 """Preference pairs in TRL's formats: explicit or implicit prompt, texts or messages."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from preflens.errors import InputError
+from preflens.language_models.columns import refuse_media, refuse_unread_context
+from preflens.language_models.messages import Message, Text, is_message, other_part, says_something, text_of
 
-Message = dict[str, Any]  # Any: chat templates may use more than role and content
-Text = str | list[Message]
 T = TypeVar("T", str, list[Message])
+
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class PreferencePair:
         rejected: the other response.
         template_arguments: passed to the chat template: `tools`, and what the row's `chat_template_kwargs` holds.
         row: number of its row in the data that it came from, from 0; None where it came from none.
+        place: file and line it stands in, for messages; two pairs are equal wherever they stand.
     """
 
     id: str
@@ -31,11 +35,17 @@ class PreferencePair:
     rejected: Text
     template_arguments: Mapping[str, Any] = field(default_factory=dict)  # Any: whatever a template takes
     row: int | None = field(default=None, compare=False)
+    place: str = field(default="", compare=False)
 
     @property
     def conversational(self) -> bool:
         """Whether the pair consists of messages."""
         return isinstance(self.chosen, list)
+
+    @property
+    def where(self) -> str:
+        """File and line, or else the id, for messages."""
+        return self.place or f"Pair `{self.id}`"
 
 
 def preference_pair(row: Mapping[str, object], *, number: int, place: str) -> PreferencePair:
@@ -50,11 +60,12 @@ def preference_pair(row: Mapping[str, object], *, number: int, place: str) -> Pr
         The pair.
 
     Raises:
-        InputError: a column is missing, a cell is not a text or a list of messages, or a response is empty.
+        InputError: a column is missing, a cell is not a text or a list of messages, a response is empty, or a column
+            that is not read would change what the pair is about.
 
     Note:
-        A text prompt beside conversational responses is taken to be a copy of their first turns, as TRL's
-        `maybe_extract_prompt` does.
+        A text prompt beside conversational responses has to be a copy of their first turns, which are then the prompt,
+        as in TRL's `maybe_extract_prompt`. TRL 1.16 itself stops at such a row.
     """
     missing = [c for c in ("chosen", "rejected") if c not in row]
     if missing:
@@ -62,26 +73,20 @@ def preference_pair(row: Mapping[str, object], *, number: int, place: str) -> Pr
             f"{place}: column {_names(missing)} is missing. Expected `chosen`, `rejected` and, unless it is the common "
             f"beginning of both, `prompt`. Found {_names(sorted(row))}."
         )
-    chosen = _text(row["chosen"], place, "chosen")
-    rejected = _text(row["rejected"], place, "rejected")
-    prompt: Text | None = _text(row["prompt"], place, "prompt", may_be_empty=True) if "prompt" in row else None
-    if isinstance(chosen, str) and isinstance(rejected, str):
-        if isinstance(prompt, list):
-            raise InputError(f"{place}: `prompt` is a list of messages while `chosen` is a text; both should be alike.")
-        parts: tuple[Text, Text, Text] = (
-            (prompt, chosen, rejected) if prompt is not None else split_prompt(chosen, rejected)
-        )
-    elif isinstance(chosen, list) and isinstance(rejected, list):
-        parts = (prompt, chosen, rejected) if isinstance(prompt, list) else split_prompt(chosen, rejected)
-    else:
+    refuse_media(row, place)
+    chosen, rejected = (_response(row[side], place, side) for side in ("chosen", "rejected"))
+    if isinstance(chosen, list) != isinstance(rejected, list):
         raise InputError(f"{place}: one of `chosen` and `rejected` is a text and the other a list of messages.")
-    identifier = row.get("id")
-    return PreferencePair(
-        str(number if identifier is None else identifier),
-        *parts,
-        template_arguments=_template_arguments(row, place),
-        row=number,
-    )
+    if "prompt" in row:
+        parts = _with_prompt(_prompt(row["prompt"], place), chosen, rejected, place)
+    else:
+        refuse_unread_context(row, chosen, rejected, place)
+        parts = _without_prompt(chosen, rejected, place)
+    identifier, arguments = row.get("id"), _template_arguments(row, place)
+    name = str(number if identifier is None else identifier)
+    read = {"id": name, "prompt": parts[0], "chosen": parts[1], "rejected": parts[2], "tools": arguments}
+    _refuse_half_characters(read, place)
+    return PreferencePair(name, *parts, template_arguments=arguments, row=number, place=place)
 
 
 def split_prompt(chosen: T, rejected: T) -> tuple[T, T, T]:
@@ -112,37 +117,81 @@ def split_prompt(chosen: T, rejected: T) -> tuple[T, T, T]:
     return chosen[:cut], chosen[cut:], rejected[cut:]
 
 
-def render(text: Text) -> str:
-    """Return a text as it is, and messages as `role: content` lines, for people to read.
-
-    Args:
-        text: either form.
-
-    Returns:
-        One string.
-    """
-    if isinstance(text, str):
-        return text
-    return "\n".join(f"{m['role']}: {m['content']}" for m in text)
+def _response(cell: object, place: str, column: str) -> Text:
+    text = _text(cell, place, column)
+    if not (text.strip() if isinstance(text, str) else text and says_something(text[-1])):
+        raise InputError(f"{place}: `{column}` is empty. Every response needs at least one token.")
+    return text
 
 
-def _text(cell: object, place: str, column: str, *, may_be_empty: bool = False) -> Text:
+def _prompt(cell: object, place: str) -> Text:
+    text = _text(cell, place, "prompt")
+    if text == []:
+        raise InputError(
+            f"{place}: `prompt` is an empty list. Where the prompt is the common beginning of `chosen` and `rejected`, "
+            "leave the column `prompt` out."
+        )
+    return text
+
+
+def _text(cell: object, place: str, column: str) -> Text:
     if isinstance(cell, str):
-        if not may_be_empty and not cell.strip():
-            raise InputError(f"{place}: `{column}` is empty. Every response needs at least one token.")
         return cell
-    if isinstance(cell, list) and all(_is_message(m) for m in cell):
-        if not cell or not (may_be_empty or str(cell[-1]["content"]).strip()):
-            raise InputError(f"{place}: `{column}` is empty. Every response needs at least one token.")
-        return [dict(m) for m in cell]
+    if isinstance(cell, list) and all(map(is_message, cell)):
+        for message in cell:
+            if (kind := other_part(message)) is not None:
+                raise InputError(
+                    f"{place}: `{column}` has a message with a part of type `{kind}`. Content is a text, or a list of "
+                    "parts of type `text`."
+                )
+        return [dict(message) for message in cell]
     found = "null" if cell is None else f"{type(cell).__name__} {json.dumps(cell, default=str)[:60]}"
     raise InputError(
-        f"{place}: `{column}` should be a text, or a list of messages with `role` and `content` texts. Found {found}."
+        f"{place}: `{column}` should be a text, or a list of messages with `role` and `content` (or `tool_calls`). "
+        f"Found {found}."
     )
 
 
-def _is_message(value: object) -> bool:
-    return isinstance(value, Mapping) and isinstance(value.get("role"), str) and isinstance(value.get("content"), str)
+def _with_prompt(prompt: Text, chosen: Text, rejected: Text, place: str) -> tuple[Text, Text, Text]:
+    if isinstance(prompt, str) == isinstance(chosen, str):
+        return prompt, chosen, rejected
+    if isinstance(prompt, list):
+        raise InputError(f"{place}: `prompt` is a list of messages while `chosen` is a text; both should be alike.")
+    assert isinstance(chosen, list)
+    assert isinstance(rejected, list)
+    turns, *sides = split_prompt(chosen, rejected)
+    if not turns or (prompt.strip() and not any(_repeats(prompt, turn) for turn in turns)):
+        raise InputError(
+            f"{place}: `prompt` is a text, `chosen` and `rejected` are messages, and those do not begin with it as a "
+            "user's turn. Make `prompt` a list of messages too."
+        )
+    return turns, sides[0], sides[1]
+
+
+def _repeats(prompt: str, turn: Message) -> bool:
+    return bool(turn["role"] == "user" and text_of(turn).split() == prompt.split())
+
+
+def _without_prompt(chosen: Text, rejected: Text, place: str) -> tuple[Text, Text, Text]:
+    if isinstance(chosen, str) and isinstance(rejected, str):
+        return split_prompt(chosen, rejected)
+    assert isinstance(chosen, list)
+    assert isinstance(rejected, list)
+    parts = split_prompt(chosen, rejected)
+    if not parts[0]:
+        raise InputError(
+            f"{place}: `chosen` and `rejected` are messages without a first turn in common, so there is no prompt. "
+            "Give the prompt as a list of messages in `prompt`."
+        )
+    return parts
+
+
+def _refuse_half_characters(cells: Mapping[str, object], place: str) -> None:
+    """JSON can spell half of a surrogate pair; no tokenizer takes it, and no table holds it."""
+    for column, cell in cells.items():
+        text = cell if isinstance(cell, str) else json.dumps(cell, ensure_ascii=False, default=str)
+        if (half := _HALF_CHARACTER.search(text)) is not None:
+            raise InputError(f"{place}: `{column}` holds \\u{ord(half[0]):04x} alone, which is half of a character.")
 
 
 def _template_arguments(row: Mapping[str, object], place: str) -> dict[str, Any]:  # Any: whatever a template takes

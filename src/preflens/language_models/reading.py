@@ -4,14 +4,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from preflens.errors import InputError
-from preflens.language_models.files import Row, file_rows
+from preflens.language_models.bad_rows import OnBadRow, bad_rows, refuse_or_note
+from preflens.language_models.columns import unread_context
+from preflens.language_models.files import file_rows
 from preflens.language_models.hub import load_data_set
 from preflens.language_models.pairs import PreferencePair, preference_pair
-
-OnBadRow = Literal["stop", "drop"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,8 @@ class PairSource:
         rows: how many rows there were.
         dropped: rows left out, by reason.
         noted: rows kept in spite of something worth knowing, by what.
+        on_bad_row: how they were read, and so what becomes of a pair that the chat template fails on: `stop` or `drop`;
+            None for stopping where there was no choice.
     """
 
     name: str
@@ -31,6 +32,7 @@ class PairSource:
     rows: int
     dropped: Mapping[str, int]
     noted: Mapping[str, int]
+    on_bad_row: OnBadRow | None = None
 
 
 Pairs = PairSource | Iterable[Mapping[str, object] | PreferencePair]
@@ -56,10 +58,10 @@ def read_pairs(
     check_data(data)
     path = Path(data)
     if path.is_file():
-        return pairs_from_rows(file_rows(path), name=str(data), on_bad_row=on_bad_row)
+        return _checked(file_rows(path), name=str(data), on_bad_row=on_bad_row)
     rows = load_data_set(str(data), split=split, config=config)
     numbered = ((f"`{data}`, row {i}", row) for i, row in enumerate(rows))
-    return pairs_from_rows(numbered, name=str(data), on_bad_row=on_bad_row)
+    return _checked(numbered, name=str(data), on_bad_row=on_bad_row)
 
 
 def check_data(data: str | Path) -> None:
@@ -100,22 +102,24 @@ def pairs_in_memory(rows: Iterable[Mapping[str, object] | PreferencePair], *, na
     Raises:
         InputError: there is no row, or a bad one.
     """
-    pairs = [
-        row if isinstance(row, PreferencePair) else preference_pair(row, number=i, place=f"row {i}")
-        for i, row in enumerate(rows)
-    ]
-    if not pairs:
+    found = [(f"row {i}", row) for i, row in enumerate(rows)]
+    if not found:
         raise InputError("No preference pairs were given.")
-    return _source(name, pairs, rows=len(pairs), dropped={})
+    return _checked(found, name=name, on_bad_row=None)
 
 
-def pairs_from_rows(rows: Iterable[Row], *, name: str, on_bad_row: OnBadRow = "stop") -> PairSource:
+def _checked(
+    rows: Iterable[tuple[str, Mapping[str, object] | PreferencePair | InputError]],
+    *,
+    name: str,
+    on_bad_row: OnBadRow | None,
+) -> PairSource:
     """Check rows and make them pairs.
 
     Args:
-        rows: each with the place it stands in, for messages.
+        rows: each with the place it stands in, for messages; what is a pair already stays as it is.
         name: what to call the source.
-        on_bad_row: `stop` or `drop`.
+        on_bad_row: `stop` or `drop`; None for stopping where there is no such choice.
 
     Returns:
         The pairs.
@@ -124,23 +128,33 @@ def pairs_from_rows(rows: Iterable[Row], *, name: str, on_bad_row: OnBadRow = "s
         InputError: there is no row, no usable row, or (with `stop`) a bad row.
     """
     pairs: list[PreferencePair] = []
-    bad, total, last = 0, 0, ""
+    bad: list[str] = []
+    unread: Counter[str] = Counter()
     for number, (place, row) in enumerate(rows):
-        total += 1
         try:
-            pairs.append(preference_pair(row, number=number, place=place))
+            pairs.append(_pair(row, number, place))
         except InputError as error:
-            if on_bad_row == "stop":
-                raise InputError(f"{error} Mend the row, or leave such rows out with `--on-bad-row drop`.") from None
-            bad, last = bad + 1, str(error)
-    if total == 0:
+            refuse_or_note(error, on_bad_row, bad)
+        else:
+            unread.update(unread_context(row, pairs[-1].prompt) if isinstance(row, Mapping) else ())
+    if not pairs and not bad:
         raise InputError(f"`{name}` is empty: it holds no row.")
     if not pairs:
-        raise InputError(f"`{name}`: all {total} rows were dropped as bad. The last one: {last}")
-    return _source(name, pairs, rows=total, dropped={"bad row": bad} if bad else {})
+        raise InputError(f"`{name}`: all {len(bad)} rows were dropped as bad. The first: {bad[0]}")
+    noted = {f"column `{column}` is not read": count for column, count in unread.items()}
+    unique, repeated = _unique(pairs)
+    if repeated:
+        noted["repeated id"] = repeated
+    return PairSource(name, unique, len(pairs) + len(bad), bad_rows(bad), noted, on_bad_row)
 
 
-def _source(name: str, pairs: Sequence[PreferencePair], *, rows: int, dropped: Mapping[str, int]) -> PairSource:
+def _pair(row: Mapping[str, object] | PreferencePair | InputError, number: int, place: str) -> PreferencePair:
+    if isinstance(row, InputError):
+        raise row
+    return row if isinstance(row, PreferencePair) else preference_pair(row, number=number, place=place)
+
+
+def _unique(pairs: Sequence[PreferencePair]) -> tuple[tuple[PreferencePair, ...], int]:
     """Make ids unique: a repeated id gets the position of its pair, so that tables can be joined on it."""
     counts = Counter(pair.id for pair in pairs)
     unique, repeated = [], 0
@@ -148,7 +162,7 @@ def _source(name: str, pairs: Sequence[PreferencePair], *, rows: int, dropped: M
         again = counts[pair.id] > 1
         unique.append(replace(pair, id=f"{pair.id}#{position}") if again else pair)
         repeated += again
-    return PairSource(name, tuple(unique), rows, dropped, {"repeated id": repeated} if repeated else {})
+    return tuple(unique), repeated
 
 
 def _looks_like_a_file(name: str) -> bool:

@@ -1,15 +1,21 @@
 """Preference pairs to token ids, cut where TRL cuts them."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from typing import Any, NoReturn
 
-from jinja2 import TemplateError
+from jinja2 import TemplateError, TemplateSyntaxError
 from transformers import PreTrainedTokenizerBase
 
 from preflens.errors import InputError
+from preflens.language_models.bad_rows import OnBadRow, bad_rows, refuse_or_note
+from preflens.language_models.names import first_line
 from preflens.language_models.pairs import PreferencePair
+
+# What a template raises by itself, and what Python raises inside of it on a value that it was not written for.
+_TEMPLATE_ERRORS = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 
 
 @dataclass(frozen=True)
@@ -55,8 +61,92 @@ class TokenizedPairs:
     noted: Mapping[str, int]
 
 
+class _RowError(InputError):
+    """A pair that alone is to blame."""
+
+
+class Tokenizing:
+    """Tokenises pairs one by one and keeps count.
+
+    Args:
+        tokenizer: of the model; not changed.
+        max_length: tokens of prompt and response together; None for no limit.
+        on_bad_row: at a pair that the chat template fails on: `stop`, or `drop` and count it; None for stopping where
+            there is no such choice.
+    """
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, *, max_length: int | None, on_bad_row: OnBadRow | None = None
+    ) -> None:
+        self._tokenizer, self._max_length, self._on_bad_row = tokenizer, max_length, on_bad_row
+        self._bad: list[str] = []
+        self._dropped: Counter[str] = Counter()
+        self._noted: Counter[str] = Counter()
+
+    def __call__(self, pairs: Iterable[PreferencePair]) -> Iterator[TokenizedPair]:
+        """Tokenise pairs.
+
+        Args:
+            pairs: in the order wanted.
+
+        Yields:
+            Those that can be used.
+
+        Raises:
+            InputError: the tokenizer lacks what a pair needs, or a pair is bad and is not to be dropped.
+        """
+        for pair in pairs:
+            _check_tokenizer(pair, self._tokenizer)
+            try:
+                prompt, chosen, rejected, boundary_moved = _token_ids(pair, self._tokenizer)
+            except _RowError as error:
+                refuse_or_note(error, self._on_bad_row, self._bad)
+                continue
+            room = None if self._max_length is None else max(self._max_length - len(prompt), 0)
+            done = TokenizedPair(pair, prompt, chosen[:room], rejected[:room])
+            if (reason := _reason_to_drop(done, room)) is not None:
+                self._dropped[reason] += 1
+                continue
+            self._noted["chosen response cut at the maximal length"] += len(chosen) > len(done.chosen_ids)
+            self._noted["rejected response cut at the maximal length"] += len(rejected) > len(done.rejected_ids)
+            self._noted["end of the prompt merged into the responses"] += boundary_moved
+            self._noted["prompt of at most one token"] += len(prompt) <= 1
+            self._noted["identical responses"] += done.chosen_ids == done.rejected_ids
+            yield done
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Pairs left out so far, by reason."""
+        return bad_rows(self._bad) | dict(self._dropped)
+
+    @property
+    def noted(self) -> dict[str, int]:
+        """Pairs kept so far in spite of something worth knowing, by what."""
+        return {what: count for what, count in self._noted.items() if count}
+
+    def refuse_none(self, what: str = "") -> NoReturn:
+        """Refuse a set of pairs of which none was usable.
+
+        Args:
+            what: to call the pairs, or nothing.
+
+        Raises:
+            InputError: always; it says what became of them.
+        """
+        reasons = ", ".join(f"{count} × {reason}" for reason, count in self.dropped.items()) or "there was none"
+        left = f"No usable pair is left{' of the ' if what else ''}{what}: {reasons}."
+        if self._max_length is None:
+            raise InputError(left)
+        raise InputError(f"{left} `max_length` is {self._max_length} tokens.", arguments=["max_length"])
+
+
 def tokenize_pairs(
-    pairs: Iterable[PreferencePair], tokenizer: PreTrainedTokenizerBase, *, max_length: int, limit: int | None = None
+    pairs: Iterable[PreferencePair],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    max_length: int | None,
+    limit: int | None = None,
+    on_bad_row: OnBadRow | None = None,
 ) -> TokenizedPairs:
     """Tokenise pairs as TRL 1.16's DPOTrainer does.
 
@@ -68,37 +158,22 @@ def tokenize_pairs(
     Args:
         pairs: in the order wanted.
         tokenizer: of the model; not changed.
-        max_length: tokens of prompt and response together.
+        max_length: tokens of prompt and response together; None for no limit.
         limit: stop after so many usable pairs.
+        on_bad_row: at a pair that the chat template fails on: `stop`, or `drop` and count it; None for stopping where
+            there is no such choice.
 
     Returns:
         The tokenised pairs with counts.
 
     Raises:
-        InputError: the tokenizer lacks what the pairs need, or no pair is usable.
+        InputError: the tokenizer lacks what the pairs need, no pair is usable, or a pair is bad and not to be dropped.
     """
-    done: list[TokenizedPair] = []
-    dropped: Counter[str] = Counter()
-    noted: Counter[str] = Counter()
-    for pair in pairs:
-        prompt, chosen, rejected, boundary_moved = _token_ids(pair, tokenizer)
-        room = max_length - len(prompt)
-        tokenized = TokenizedPair(pair, prompt, chosen[: max(room, 0)], rejected[: max(room, 0)])
-        reason = _reason_to_drop(tokenized, room)
-        if reason:
-            dropped[reason] += 1
-            continue
-        done.append(tokenized)
-        noted["chosen response cut at the maximal length"] += len(chosen) > room
-        noted["rejected response cut at the maximal length"] += len(rejected) > room
-        noted["end of the prompt merged into the responses"] += boundary_moved
-        noted["identical responses"] += tokenized.chosen_ids == tokenized.rejected_ids
-        if limit is not None and len(done) == limit:
-            break
+    tokenizing = Tokenizing(tokenizer, max_length=max_length, on_bad_row=on_bad_row)
+    done = tuple(islice(tokenizing(pairs), limit))
     if not done:
-        reasons = ", ".join(f"{count} × {reason}" for reason, count in dropped.items()) or "there was none"
-        raise InputError(f"No usable pair is left: {reasons}. `--max-length` is {max_length} tokens.")
-    return TokenizedPairs(tuple(done), dict(dropped), {what: count for what, count in noted.items() if count})
+        tokenizing.refuse_none()
+    return TokenizedPairs(done, tokenizing.dropped, tokenizing.noted)
 
 
 def common_prefix_length(ids: Sequence[int], other_ids: Sequence[int]) -> int:
@@ -129,22 +204,36 @@ def _token_ids(
         prompt = _conversation_ids(turns, pair, tokenizer, add_generation_prompt=True)
         both = [_conversation_ids([*turns, *side], pair, tokenizer) for side in (pair.chosen, pair.rejected)]
     else:
-        prompt = _text_ids(str(pair.prompt), tokenizer)
-        both = [_text_ids(f"{pair.prompt}{_ended(str(s), tokenizer)}", tokenizer) for s in (pair.chosen, pair.rejected)]
+        prompt = _text_ids(str(pair.prompt), pair, tokenizer)
+        whole = [f"{pair.prompt}{_ended(str(side), tokenizer)}" for side in (pair.chosen, pair.rejected)]
+        both = [_text_ids(text, pair, tokenizer) for text in whole]
     cut = min(common_prefix_length(prompt, ids) for ids in both)
     return tuple(prompt[:cut]), tuple(both[0][cut:]), tuple(both[1][cut:]), cut < len(prompt)
 
 
-def _text_ids(text: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    ids: list[int] = tokenizer(text, verbose=False)["input_ids"]
+def _text_ids(text: str, pair: PreferencePair, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    try:
+        ids: list[int] = tokenizer(text, verbose=False)["input_ids"]
+    except TypeError as error:  # of half a surrogate pair
+        raise _RowError(f"{pair.where}: the tokenizer cannot read its text: {first_line(error)}.") from None
     return ids
 
 
 def _ended(response: str, tokenizer: PreTrainedTokenizerBase) -> str:
-    end = tokenizer.eos_token
-    if end is None:
-        raise InputError("The tokenizer has no end-of-sequence token, and text responses must end in one.")
+    end = str(tokenizer.eos_token)
     return response if response.endswith(end) else response + end
+
+
+def _check_tokenizer(pair: PreferencePair, tokenizer: PreTrainedTokenizerBase) -> None:
+    """What every pair of its kind would stumble over is no fault of a row."""
+    if pair.conversational and not tokenizer.chat_template:
+        raise InputError(
+            f"Pair `{pair.id}` consists of messages, and the tokenizer has no chat template. Name a file with one as "
+            "`chat_template`.",
+            arguments=["chat_template"],
+        )
+    if not pair.conversational and tokenizer.eos_token is None:
+        raise InputError("The tokenizer has no end-of-sequence token, and text responses must end in one.")
 
 
 def _conversation_ids(
@@ -154,11 +243,6 @@ def _conversation_ids(
     *,
     add_generation_prompt: bool = False,
 ) -> list[int]:
-    if not tokenizer.chat_template:
-        raise InputError(
-            f"Pair `{pair.id}` consists of messages, and the tokenizer has no chat template. "
-            "Pass one with `--chat-template FILE`."
-        )
     try:
         encoded: Any = tokenizer.apply_chat_template(  # a BatchEncoding, which the annotation does not know of
             messages,
@@ -167,14 +251,19 @@ def _conversation_ids(
             add_generation_prompt=add_generation_prompt,
             **pair.template_arguments,
         )
-    except TemplateError as error:
-        raise InputError(f"The chat template fails on pair `{pair.id}`: {error.message}") from None
+    except TemplateSyntaxError as error:
+        raise InputError(
+            f"The chat template is none: {first_line(error)}. Mend it, or name another file as `chat_template`.",
+            arguments=["chat_template"],
+        ) from None
+    except _TEMPLATE_ERRORS as error:
+        raise _RowError(f"{pair.where}: the chat template fails on it: {first_line(error)}.") from None
     ids: list[int] = encoded["input_ids"]
     return ids
 
 
-def _reason_to_drop(pair: TokenizedPair, room: int) -> str | None:
-    if room <= 0:
+def _reason_to_drop(pair: TokenizedPair, room: int | None) -> str | None:
+    if room == 0:
         return "prompt fills the maximal length"
     if min(pair.scored_tokens) < 1:
         return "a response without a scored token"

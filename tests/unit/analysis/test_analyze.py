@@ -183,7 +183,7 @@ def test_experts_that_are_multiplied_without_float64_are_refused_by_name():
 def test_without_a_reference_objectives_that_need_none_work():
     found = run(reference="none", objectives=["simpo", "slic", "cpo"])
     assert found.pairs["ref_chosen_logp"].null_count == len(TEXT_ROWS)
-    with pytest.raises(ValueError, match="Objective `dpo` compares with a reference model, and `--reference` is none"):
+    with pytest.raises(ValueError, match="Objective `dpo` compares with a reference model, and `reference` is none"):
         run(reference="none", objectives=["simpo", "dpo"])
 
 
@@ -263,13 +263,14 @@ def test_a_log_prob_that_is_not_finite_is_named_with_its_pair():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"update_batch_size": 0}, "`--update-batch-size` should be at least 1. Found 0"),
-        ({"micro_batch": 0}, "`--micro-batch` should be at least 1"),
-        ({"limit": 0}, "`--limit` should be at least 1"),
-        ({"verify": -1}, "`--verify` should be 0 or more"),
-        ({"learning_rate": 0.0}, "`--learning-rate` should be above 0"),
-        ({"learning_rate": math.inf}, "`--learning-rate` should be above 0"),
-        ({"max_length": 1}, "`--max-length` should be at least 2 and at most 96, the model's context. Found 1"),
+        ({"update_batch_size": 0}, "`update_batch_size` should be at least 1. Found 0"),
+        ({"micro_batch": 0}, "`micro_batch` should be at least 1"),
+        ({"limit": 0}, "`limit` should be at least 1"),
+        ({"verify": -1}, "`verify` should be 0 or more"),
+        ({"learning_rate": 0.0}, "`learning_rate` should be above 0"),
+        ({"learning_rate": 1e300}, "`learning_rate` should be above 0 and at most 1e.100.* Found 1e.300"),
+        ({"learning_rate": math.inf}, "`learning_rate` should be above 0"),
+        ({"max_length": 1}, "`max_length` should be at least 2 and at most 96, the model's context. Found 1"),
         ({"max_length": 97}, "at most 96"),
         ({"objectives": []}, "No objective was given"),
         ({"objectives": ["dpo", "dpo:beta=0.1"]}, "Objective `dpo` was given twice"),

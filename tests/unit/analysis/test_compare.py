@@ -24,7 +24,7 @@ def test_prompts_are_held_out_whole():
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0, -0.2, float("nan")])
 def test_a_share_that_is_none_is_refused(fraction):
-    with pytest.raises(InputError, match="`--probe-fraction` should be above 0 and below 1"):
+    with pytest.raises(InputError, match="`probe_fraction` should be above 0 and below 1"):
         run(probe=None, probe_fraction=fraction)
 
 
@@ -43,7 +43,7 @@ def test_held_out_pairs_that_are_training_pairs_are_counted_and_dropped():
 
 
 def test_held_out_pairs_that_are_all_training_pairs_are_refused():
-    with pytest.raises(InputError, match="All 2 pairs of `--probe` are training pairs"):
+    with pytest.raises(InputError, match="All 2 pairs of `probe` are training pairs"):
         run(probe=TEXT_ROWS[:2])
 
 
@@ -106,13 +106,14 @@ def test_an_objective_whose_margin_shrinks_is_named_and_not_rescaled():
         ({"objectives": "dpo"}, ObjectiveError, "should be a list of names"),
         ({"objectives": ("dpo", "dpo")}, ObjectiveError, "given twice"),
         ({"grid": ("dpo.beta=",)}, ObjectiveError, "is empty"),
-        ({"horizon": ()}, InputError, "`--horizon` should hold numbers of steps"),
+        ({"horizon": ()}, InputError, "`horizon` should hold numbers of steps"),
         ({"horizon": (0, 3)}, InputError, "each at least 1. Found"),
-        ({"margin_gain": 0.0}, InputError, "`--margin-gain` should be above 0"),
-        ({"rollout_pairs": 0}, InputError, "`--rollout-pairs` should be at least 1"),
-        ({"small_steps": -1}, InputError, "`--small-steps` should be 0 or more"),
-        ({"verify": ("nosuch",)}, InputError, "`--verify nosuch` is none of the compared objectives"),
-        ({"learning_rate": -1.0}, InputError, "`--learning-rate` should be above 0"),
+        ({"margin_gain": 0.0}, InputError, "`margin_gain` should be above 0"),
+        ({"rollout_pairs": 0}, InputError, "`rollout_pairs` should be at least 1"),
+        ({"small_steps": -1}, InputError, "`small_steps` should be 0 or more"),
+        ({"verify": ("nosuch",)}, InputError, "`verify=nosuch` is none of the compared objectives"),
+        ({"learning_rate": 1e300}, InputError, "`learning_rate` should be above 0 and at most 1e.100"),
+        ({"learning_rate": -1.0}, InputError, "`learning_rate` should be above 0"),
         ({"mitigations": ("nosuch",)}, InputError, "Unknown mitigation `nosuch`"),
         ({"mitigations": ("splitting",)}, InputError, "`splitting` does more than change coefficients"),
         ({"mitigations": ("sparse_mask",)}, InputError, "Train with it"),

@@ -1,13 +1,16 @@
 """Rows to pairs: formats, prompts, and rows that cannot be used."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
-from preflens.language_models.pairs import preference_pair, render, split_prompt
+from preflens.language_models.messages import render
+from preflens.language_models.pairs import preference_pair, split_prompt
 
 GOOD = {"prompt": "p", "chosen": "c", "rejected": "r"}
 MESSAGES = [{"role": "assistant", "content": "yes"}]
+USER = {"role": "user", "content": "hi"}
 
 
 def pair(row):
@@ -37,6 +40,50 @@ def test_text_prompt_beside_conversations_is_taken_from_the_conversations():
     user = {"role": "user", "content": "hi"}
     other = [user, {"role": "assistant", "content": "no"}]
     assert pair({"prompt": "hi", "chosen": [user, *MESSAGES], "rejected": other}).prompt == [user]
+
+
+@pytest.mark.parametrize("turn", ["hi\n", [{"type": "text", "text": "hi"}]])
+def test_a_text_prompt_may_repeat_any_turn_of_the_user(turn):
+    turns = [
+        {"role": "system", "content": "be brief"},
+        {"role": "user", "content": turn},
+        {"role": "assistant", "content": "hello"},
+        {"role": "user", "content": "what now?"},
+    ]
+    sides = {"chosen": [*turns, *MESSAGES], "rejected": [*turns, {"role": "assistant", "content": "no"}]}
+    for prompt in ("hi", "what now?", ""):
+        assert pair(sides | {"prompt": prompt}).prompt == turns
+    with pytest.raises(ValueError, match="those do not begin with it as a user's turn"):
+        pair(sides | {"prompt": "hello"})
+
+
+def test_messages_without_a_turn_in_common_have_no_prompt():
+    with pytest.raises(ValueError, match="messages without a first turn in common"):
+        pair({"chosen": [{"role": "user", "content": "a"}, *MESSAGES], "rejected": [{"role": "user", "content": "b"}]})
+
+
+def test_an_answer_that_only_calls_a_tool_is_an_answer():
+    call = [{"type": "function", "function": {"name": "add", "arguments": {"a": 1}}}]
+    for content in ({"content": None}, {"content": ""}, {}):
+        answer = [{"role": "assistant", **content, "tool_calls": call}]
+        assert pair({"prompt": [USER], "chosen": answer, "rejected": MESSAGES}).chosen == answer
+
+
+def test_a_character_that_is_half_is_refused_wherever_it_stands():
+    half = {"type": "function", "function": {"name": "\ud83d"}}
+    for column, value in {"id": "\udc00", "prompt": "a\ud800", "rejected": "\udfff", "tools": [half]}.items():
+        with pytest.raises(ValueError, match=rf"`{column}` holds \\ud[8-f]\w\w alone"):
+            pair(GOOD | {column: value})
+    with pytest.raises(ValueError, match="`chosen` holds .ud83d alone"):
+        pair({"prompt": [USER], "chosen": [{"role": "assistant", "tool_calls": [half]}], "rejected": MESSAGES})
+    assert pair(GOOD | {"chosen": "\U0001f600"}).chosen == "\U0001f600"
+
+
+def test_pairs_are_equal_wherever_they_stand():
+    elsewhere = preference_pair(GOOD, number=7, place="row 7")
+    assert pair(GOOD) == elsewhere
+    assert (pair(GOOD).where, elsewhere.where) == ("`data.jsonl`, line 8", "row 7")
+    assert replace(elsewhere, place="").where == "Pair `7`"
 
 
 @pytest.mark.parametrize(
@@ -88,6 +135,12 @@ def test_messages_are_rendered_with_their_roles():
         (GOOD | {"chosen": ""}, "`chosen` is empty"),
         (GOOD | {"rejected": "  \n"}, "`rejected` is empty"),
         (GOOD | {"chosen": [], "rejected": []}, "`chosen` is empty"),
+        (GOOD | {"chosen": [{"role": "assistant", "content": ""}], "rejected": MESSAGES}, "`chosen` is empty"),
+        (GOOD | {"chosen": MESSAGES, "rejected": MESSAGES}, "`prompt` is a text.*do not begin with it"),
+        (
+            {"prompt": [], "chosen": [USER, *MESSAGES], "rejected": [USER, *MESSAGES]},
+            "`prompt` is an empty list.*leave the column `prompt` out",
+        ),
         (GOOD | {"rejected": MESSAGES}, "one of `chosen` and `rejected` is a text"),
         (GOOD | {"prompt": MESSAGES}, "`prompt` is a list of messages while"),
         (GOOD | {"chat_template_kwargs": 3}, "`chat_template_kwargs` should be an object"),

@@ -3,11 +3,12 @@
 import csv
 import gzip
 import json
+import re
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from datasets import Dataset, DatasetDict
+from datasets import Dataset, DatasetDict, Features, Image, List, Value
 
 from preflens import read_pairs
 from preflens.language_models.pairs import PreferencePair
@@ -65,8 +66,16 @@ def test_folder_of_save_to_disk_and_its_splits(tmp_path):
 def test_split_must_be_chosen_where_none_is_the_obvious_one(tmp_path):
     whole = Dataset.from_list(TEXT_ROWS)
     DatasetDict(dev=whole, test=whole).save_to_disk(tmp_path / "split")
-    with pytest.raises(ValueError, match="choose one with `--split`"):
+    with pytest.raises(ValueError, match="choose one as `split`"):
         read_pairs(tmp_path / "split")
+
+
+def test_pictures_of_a_data_set_are_refused_by_name_and_not_decoded(tmp_path):
+    kinds = {"prompt": Value("string"), "chosen": Value("string"), "rejected": Value("string"), "views": List(Image())}
+    broken = {"prompt": ["p"], "chosen": ["c"], "rejected": ["r"], "views": [[{"path": None, "bytes": b"no picture"}]]}
+    Dataset.from_dict(broken, features=Features(kinds)).save_to_disk(tmp_path / "seen")
+    with pytest.raises(ValueError, match="seen`: column `views` is `List.Image.*only text is read"):
+        read_pairs(tmp_path / "seen")
 
 
 def test_folder_of_data_files(tmp_path, monkeypatch):
@@ -93,7 +102,56 @@ def test_repeated_ids_are_made_unique_and_counted():
 def test_bad_rows_can_be_dropped_and_are_counted(tmp_path):
     write_jsonl(tmp_path / "x.jsonl", [TEXT_ROWS[0], {"chosen": 3, "rejected": "r"}, TEXT_ROWS[1]])
     source = read_pairs(tmp_path / "x.jsonl", on_bad_row="drop")
-    assert (len(source.pairs), source.rows, dict(source.dropped)) == (2, 3, {"bad row": 1})
+    ((reason, count),) = source.dropped.items()
+    assert (len(source.pairs), source.rows, count) == (2, 3, 1)
+    assert re.match("bad row, the first is .*x.jsonl`, line 2: `chosen` should be a text", reason)
+
+
+BAD_LINES = [
+    b'{"chosen": "a", "rejected": ',
+    b"[1]",
+    b'"text"',
+    b'{"chosen": "\xff", "rejected": "r"}',
+    b'{"chosen": "\\ud800", "rejected": "r"}',
+    b'{"chosen": "c", "rejected": ""}',
+    b'{"chosen": "c", "rejected": "r", "images": ["dog.png"]}',
+    b'{"chosen": "c", "rejected": "r", "question": "why?"}',
+    b"[" * 100_000,
+    b'{"chosen": ' + b"1" * 5000 + b"}",
+]
+
+
+@pytest.mark.parametrize("line", BAD_LINES, ids=range(len(BAD_LINES)))
+def test_every_kind_of_bad_line_is_named_or_dropped_and_the_others_stay(line, tmp_path):
+    good = [json.dumps(row).encode() for row in TEXT_ROWS[:2]]
+    (tmp_path / "x.jsonl").write_bytes(b"\n".join([good[0], line, good[1]]))
+    refuse(tmp_path / "x.jsonl", 'x.jsonl`, line 2.*`on_bad_row="drop"`')
+    source = read_pairs(tmp_path / "x.jsonl", on_bad_row="drop")
+    assert [pair.id for pair in source.pairs] == [row["id"] for row in TEXT_ROWS[:2]]
+    assert (source.rows, list(source.dropped.values())) == (3, [1])
+
+
+def test_rows_of_arrays_and_csv_files_are_dropped_too(tmp_path):
+    (tmp_path / "x.json").write_text(json.dumps([TEXT_ROWS[0], 3]))
+    (tmp_path / "x.csv").write_text("prompt,chosen,rejected\na,b,c,d\na,b,c\n")
+    for name in ("x.json", "x.csv"):
+        source = read_pairs(tmp_path / name, on_bad_row="drop")
+        assert (len(source.pairs), source.rows, source.on_bad_row) == (1, 2, "drop")
+
+
+def test_an_object_over_several_lines_is_told_from_a_broken_line(tmp_path):
+    row = json.dumps(TEXT_ROWS[0], indent=1)
+    for text in (row, f"{json.dumps(TEXT_ROWS[1])}\n{row}\n{row}"):
+        (tmp_path / "x.json").write_text(text)
+        for choice in ("stop", "drop"):
+            refuse(tmp_path / "x.json", "a JSON object over several lines. Expected an array", on_bad_row=choice)
+    (tmp_path / "x.json").write_text(json.dumps({"version": 1, "data": TEXT_ROWS}, indent=1))
+    refuse(tmp_path / "x.json", "line 1: a JSON object over several lines.*Its `data` is an array: save that by itself")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_row(tmp_path):
+    (tmp_path / "x.jsonl").write_bytes(b"\xef\xbb\xbf" + json.dumps(TEXT_ROWS[0]).encode())
+    assert read_pairs(tmp_path / "x.jsonl").pairs[0].id == "sky"
 
 
 def refuse(path, message, **arguments):
@@ -119,7 +177,7 @@ def test_empty_and_fruitless_files_are_named(tmp_path):
 
 def test_bad_rows_are_named_by_line_with_a_way_out(tmp_path):
     write_jsonl(tmp_path / "x.jsonl", [TEXT_ROWS[0], {"chosen": 3, "rejected": "r"}])
-    refuse(tmp_path / "x.jsonl", "x.jsonl`, line 2: `chosen` should be a text.*--on-bad-row drop")
+    refuse(tmp_path / "x.jsonl", 'x.jsonl`, line 2: `chosen` should be a text.*`on_bad_row="drop"`')
 
 
 def test_broken_json_is_named_by_line(tmp_path):

@@ -5,15 +5,22 @@ import torch
 
 from preflens.language_models.batch import collate
 from preflens.language_models.loading import padding_token_id
+from preflens.language_models.pairs import PreferencePair
 from preflens.language_models.reading import pairs_in_memory
 from preflens.language_models.tokenizing import tokenize_pairs
 from tests.cases.language_models import tiny_tokenizer
 from tests.cases.pairs import TEXT_ROWS, chat_rows
 
 
-def tokenized(rows, tokenizer=None, *, max_length=64, limit=None):
-    tokenizer = tokenizer or tiny_tokenizer()
-    return tokenize_pairs(pairs_in_memory(rows).pairs, tokenizer, max_length=max_length, limit=limit)
+def tokenized(rows, tokenizer=None, *, max_length=64, limit=None, on_bad_row=None):
+    tokenizer, pairs = tokenizer or tiny_tokenizer(), pairs_in_memory(rows).pairs
+    return tokenize_pairs(pairs, tokenizer, max_length=max_length, limit=limit, on_bad_row=on_bad_row)
+
+
+def with_template(template):
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = template
+    return tokenizer
 
 
 def test_counts_say_what_was_cut_dropped_and_merged():
@@ -73,8 +80,64 @@ def test_all_rows_dropped_is_an_error_with_the_reasons():
 
 
 def test_conversations_need_a_chat_template():
-    with pytest.raises(ValueError, match="Pair `sky` consists of messages.*--chat-template FILE"):
+    with pytest.raises(ValueError, match="Pair `sky` consists of messages.*`chat_template`"):
         tokenized(chat_rows(), tiny_tokenizer(chat=False))
+
+
+def test_a_template_that_is_none_is_no_fault_of_a_row():
+    for on_bad_row in (None, "stop", "drop"):
+        with pytest.raises(ValueError, match="^The chat template is none: .*endfor"):
+            tokenized(chat_rows(), with_template("{% for m in messages %}"), on_bad_row=on_bad_row)
+
+
+# What a template may stumble over, by itself or because Python does.
+STUMBLES = {
+    "refuses a role": "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}hi",
+    "adds to nothing": "{{ messages[0].missing.more }}hi",
+    "calls what is none": "{% if messages[0].role == 'system' %}{{ messages[0].content() }}{% endif %}hi",
+    "divides by zero": "{% if messages[0].role == 'system' %}{{ 1 / 0 }}{% endif %}hi",
+    "adds unlike kinds": "{% if messages[0].role == 'system' %}{{ 'a' + 1 }}{% endif %}hi",
+}
+
+
+@pytest.mark.parametrize("template", STUMBLES.values(), ids=STUMBLES)
+def test_a_row_that_the_template_fails_on_is_named_or_dropped(template):
+    rows = [
+        row | {"chosen": [{"role": "assistant", "content": "a", "missing": {"more": ""}}]} for row in chat_rows()[:3]
+    ]
+    rows = [row | {"prompt": [{"missing": {"more": ""}, **row["prompt"][0]}]} for row in rows]
+    rows[1] = rows[1] | {"prompt": [{"role": "system", "content": "be brief"}]}
+    tokenizer = with_template(template + "{% for m in messages %}{{ m.content }}{% endfor %}")
+    with pytest.raises(ValueError, match="^row 1: the chat template fails on it: [^.]*.$"):
+        tokenized(rows, tokenizer)
+    with pytest.raises(ValueError, match="^row 1: the chat template fails.* leave such rows out with `on_bad_row="):
+        tokenized(rows, tokenizer, on_bad_row="stop")
+    found = tokenized(rows, tokenizer, on_bad_row="drop")
+    ((reason, count),) = found.dropped.items()
+    assert [p.pair.id for p in found.pairs] == ["sky", "say"]
+    assert count == 1
+    assert reason.startswith("bad row, the first is row 1: the chat template fails on it")
+
+
+def test_arguments_that_the_template_cannot_be_given_are_a_fault_of_the_row():
+    row = chat_rows()[0] | {"chat_template_kwargs": {"add_generation_prompt": True}}
+    with pytest.raises(ValueError, match="row 0: the chat template fails on it: .*multiple values"):
+        tokenized([row])
+
+
+def test_half_of_a_character_in_a_ready_pair_is_a_fault_of_the_pair():
+    pair = PreferencePair("a", "p", "c\ud800", "r")
+    with pytest.raises(ValueError, match="Pair `a`: the tokenizer cannot read its text"):
+        tokenize_pairs([pair], tiny_tokenizer(), max_length=9)
+
+
+def test_prompts_of_one_token_or_none_are_counted():
+    rows = [{"prompt": prompt, "chosen": " ran over", "rejected": " over"} for prompt in ("", "a", "two dogs")]
+    assert tokenized(rows).noted["prompt of at most one token"] == 2
+
+
+def test_without_a_maximal_length_nothing_is_cut():
+    assert tokenized(TEXT_ROWS, max_length=None) == tokenized(TEXT_ROWS, max_length=999)
 
 
 def test_texts_need_an_end_of_sequence_token():

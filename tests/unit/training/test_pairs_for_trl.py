@@ -66,7 +66,7 @@ def test_everything_is_trained_on_unless_told_otherwise(tmp_path):
 def test_rows_that_are_left_out_are_counted(tmp_path, caplog):
     file = write_rows(tmp_path / "bad.jsonl", [*TEXT_ROWS, {"prompt": "a", "chosen": "b"}])
     assert len(data(tmp_path, "--data", str(file), "--on_bad_row", "drop")[0]) == 6
-    assert "1 of 7 rows left out (bad row)" in caplog.text
+    assert "1 of 7 rows left out (bad row, the first is " in caplog.text
 
 
 def test_nothing_left_to_train_on_is_refused(tmp_path):

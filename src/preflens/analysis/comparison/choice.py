@@ -49,7 +49,10 @@ class Choice:
         named = [label for label in self.objectives if label not in self.unnamed and label not in self.gridded]
         targets = named or [label for label in self.objectives if label == "dpo"]
         if maps and not targets:
-            raise InputError("There is no objective to put a mitigation into. Name one: `--objectives dpo`.")
+            raise InputError(
+                'There is no objective to put a mitigation into. Name one of `objectives`, such as "dpo".',
+                arguments=["objectives"],
+            )
         objectives: dict[str, Objective] = {}
         through: dict[str, CoefficientMap] = {}
         for label, objective in self.objectives.items():
@@ -102,7 +105,9 @@ def choose_objectives(objectives: Sequence[str | Objective], grid: Sequence[str]
         ObjectiveError: a name or a value is wrong, or nothing is left.
     """
     if isinstance(objectives, str):
-        raise ObjectiveError(f"`objectives` should be a list of names. Found the text `{objectives}`.")
+        raise ObjectiveError(
+            f"`objectives` should be a list of names. Found the text `{objectives}`.", arguments=["objectives"]
+        )
     left_out: dict[str, str] = {}
     unnamed: list[str] = []
     named: list[str | Objective] = [o for o in objectives if o != "all"]
@@ -124,7 +129,7 @@ def _coefficient_map(mitigation: Mitigation) -> CoefficientMap:
     if not isinstance(mitigation, CoefficientMap):
         raise InputError(
             f"Mitigation `{mitigation.name}` does more than change coefficients, so what it would do cannot be said "
-            "from the geometry. Train with it: `preflens train --mitigation`."
+            "from the geometry. Train with it."
         )
     return mitigation
 
@@ -154,8 +159,9 @@ def choose_verified(verify: Sequence[str], choice: Choice) -> dict[str, Objectiv
     for text in verify:
         if text not in known:
             raise InputError(
-                f"`--verify {text}` is none of the compared objectives whose plain steps can be taken. These are: "
-                f"{', '.join(plain)}."
+                f"`verify={text}` is none of the compared objectives whose plain steps can be taken. These are: "
+                f"{', '.join(plain)}.",
+                arguments=["verify"],
             )
     return {label: objective for label, objective in plain.items() if {label, objective.name, "all"} & set(verify)}
 
@@ -173,7 +179,9 @@ def check_horizon(horizon: Sequence[int]) -> tuple[int, ...]:
         InputError: there is none, or one is below 1.
     """
     if not horizon or min(horizon) < 1:
-        raise InputError(f"`--horizon` should hold numbers of steps, each at least 1. Found {list(horizon)}.")
+        raise InputError(
+            f"`horizon` should hold numbers of steps, each at least 1. Found {list(horizon)}.", arguments=["horizon"]
+        )
     return tuple(sorted(set(horizon)))
 
 
@@ -189,8 +197,8 @@ def check_rollout(*, margin_gain: float, rollout_pairs: int, small_steps: int) -
         InputError: a number is out of range.
     """
     if not (isfinite(margin_gain) and margin_gain > 0):
-        raise InputError(f"`--margin-gain` should be above 0. Found {margin_gain:g}.")
+        raise InputError(f"`margin_gain` should be above 0. Found {margin_gain:g}.", arguments=["margin_gain"])
     if rollout_pairs < 1:
-        raise InputError(f"`--rollout-pairs` should be at least 1. Found {rollout_pairs}.")
+        raise InputError(f"`rollout_pairs` should be at least 1. Found {rollout_pairs}.", arguments=["rollout_pairs"])
     if small_steps < 0:
-        raise InputError(f"`--small-steps` should be 0 or more. Found {small_steps}.")
+        raise InputError(f"`small_steps` should be 0 or more. Found {small_steps}.", arguments=["small_steps"])

@@ -16,7 +16,7 @@ from preflens.gram.softmax_rows import head_logps
 from preflens.language_models.batch import PairBatch
 from preflens.language_models.heads import head_input
 from preflens.language_models.logps import response_logps
-from preflens.language_models.pairs import render
+from preflens.language_models.messages import render
 from preflens.language_models.tokenizing import TokenizedPair
 
 
@@ -37,7 +37,9 @@ def split_pairs(
         InputError: the fraction is not between 0 and 1, or one side is empty.
     """
     if not 0 < fraction < 1:
-        raise InputError(f"`--probe-fraction` should be above 0 and below 1. Found {fraction:g}.")
+        raise InputError(
+            f"`probe_fraction` should be above 0 and below 1. Found {fraction:g}.", arguments=["probe_fraction"]
+        )
     sizes = Counter(_prompt(p) for p in pairs)
     prompts = list(sizes)
     held, used = set(), 0
@@ -49,8 +51,9 @@ def split_pairs(
     training = [p for p in pairs if _prompt(p) not in held]
     if not training or not held:
         raise InputError(
-            f"`--probe-fraction {fraction:g}` of {len(pairs)} pairs with {len(prompts)} different prompts leaves no "
-            "pair on one side. Pass a file of held-out pairs with `--probe`."
+            f"`probe_fraction={fraction:g}` of {len(pairs)} pairs with {len(prompts)} different prompts leaves no "
+            "pair on one side. Pass held-out pairs as `probe`.",
+            arguments=["probe_fraction", "probe"],
         )
     return training, [p for p in pairs if _prompt(p) in held]
 
@@ -75,8 +78,9 @@ def without_training_pairs(
     kept = [p for p in held_out if (p.prompt_ids, p.chosen_ids, p.rejected_ids) not in known]
     if not kept:
         raise InputError(
-            f"All {len(held_out)} pairs of `--probe` are training pairs, so none is held out. Pass other pairs, or "
-            "split the data with `--probe-fraction`."
+            f"All {len(held_out)} pairs of `probe` are training pairs, so none is held out. Pass other pairs, or "
+            "split the data with `probe_fraction`.",
+            arguments=["probe", "probe_fraction"],
         )
     return kept, sum(_prompt(p) in prompts for p in kept)
 
@@ -137,7 +141,8 @@ def directions_that_fit(passes: Passes, *, memory: float) -> int:
     if 2 * size > memory:
         raise InputError(
             f"Two gradients of the {size / 1e9:.3g} GB that step do not fit into the {memory / 1e9:.3g} GB that "
-            "may be kept. Let fewer parameters step (`--parameters`, an expression on their names), or use an adapter."
+            "may be kept. Let fewer parameters step (`parameters`, an expression on their names), or use an adapter.",
+            arguments=["parameters"],
         )
     return int(memory / size)
 
