@@ -35,6 +35,7 @@ class TrainOptions:
     limit: int | None = _option(None, "Train on a random sample of so many pairs.")
     eval_limit: int | None = _option(None, "Hold out a random sample of so many pairs.")
     on_bad_row: str = _option("stop", "At a row that cannot be used: `stop`, or `drop` and count it.")
+    chat_template: str | None = _option(None, "Jinja file that replaces the tokenizer's chat template.")
     as_chat: bool = _option(False, "Make messages of text rows: the prompt the user's turn, the responses the "
         "assistant's.")  # fmt: skip
     objective: str | None = _option(None, "Objective, sum or schedule: `simpo:beta=2,gamma=1`, "

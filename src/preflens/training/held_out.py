@@ -18,7 +18,7 @@ from preflens.training.source_rows import source_rows
 ProbePairs = int | str | Path | PairSource | Sequence[Mapping[str, object] | PreferencePair]
 
 DEFAULT_COUNT = 32
-_TOKENS = ("prompt_ids", "chosen_ids", "rejected_ids")
+TOKENS = ("prompt_ids", "chosen_ids", "rejected_ids")
 
 
 def held_out_pairs(
@@ -44,7 +44,7 @@ def held_out_pairs(
         wanted = read_pairs(str(wanted))
     source = wanted if isinstance(wanted, PairSource) else pairs_in_memory(wanted)
     length = max_length or tokenizer.model_max_length
-    return tokenize_pairs(source.pairs, tokenizer, max_length=length).pairs
+    return tokenize_pairs(source.pairs, tokenizer, max_length=length, on_bad_row=source.on_bad_row).pairs
 
 
 def tokenized_row(row: Mapping[str, Any], max_length: int | None) -> TokenizedPair:
@@ -57,7 +57,7 @@ def tokenized_row(row: Mapping[str, Any], max_length: int | None) -> TokenizedPa
     Returns:
         The pair; its id tells equal pairs by their tokens.
     """
-    prompt, chosen, rejected = (tuple(row[name]) for name in _TOKENS)
+    prompt, chosen, rejected = (tuple(row[name]) for name in TOKENS)
     room = None if max_length is None else max(0, max_length - len(prompt))
     prompt, chosen, rejected = prompt[:max_length], chosen[:room], rejected[:room]
     pair = PreferencePair(pair_id(prompt, chosen, rejected), "", "", "")
@@ -68,7 +68,7 @@ def _tokenized_rows(evaluation: Any, count: int, max_length: int | None) -> tupl
     if isinstance(evaluation, Mapping):
         evaluation = next(iter(evaluation.values()))
     rows, numbers = list(islice(iter(evaluation), count)), source_rows(evaluation)
-    if rows and not set(_TOKENS) <= set(rows[0]):
+    if rows and not set(TOKENS) <= set(rows[0]):
         raise InputError(
             "The trainer's evaluation data are not tokenised pairs, so held-out pairs cannot be taken from them. Pass "
             "`probe_pairs` as rows or a file."

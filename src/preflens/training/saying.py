@@ -1,18 +1,23 @@
 """What a run says to the person who started it; only the first process speaks."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
+from preflens.errors import PreflensError
 from preflens.language_models.adapters import uncopied_layers
+from preflens.records.visible import visible
 from preflens.records.wording import PARTIAL_COPY, reference_in_full
-from preflens.training.configuration import Configuration, machine_defaults
+from preflens.training.configuration import Configuration, machine_defaults, option_names
+from preflens.training.tell import LOGGER
 
 FIRST = int(os.environ.get("RANK", "0")) == 0
-OUTPUT, ERRORS = Console(quiet=not FIRST), Console(stderr=True, quiet=not FIRST)
+# Without emoji: a text of data may hold `:x:`.
+OUTPUT, ERRORS = Console(quiet=not FIRST, emoji=False), Console(stderr=True, quiet=not FIRST, emoji=False)
 
 
 def say_what_this_machine_changes(configuration: Configuration) -> None:
@@ -70,4 +75,29 @@ def say_what_lies_where(out: Path) -> None:
     }
     for what, where in places.items():
         if where.exists():
-            OUTPUT.print(f"{what}: {escape(str(where))}", soft_wrap=True, highlight=False)
+            OUTPUT.print(f"{what}: {escape(visible(str(where)))}", soft_wrap=True, highlight=False)
+
+
+def say_mistake(error: PreflensError) -> None:
+    """Say in one line, with the names of flags, what cannot be done.
+
+    Args:
+        error: about it.
+    """
+    flags = {name.removeprefix("--"): name for name in option_names()}
+    message = " ".join(visible(error.with_flags(flags | {"split": "--data_split"})).split())
+    ERRORS.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True, highlight=False)
+
+
+def say_what_became(name: str, dropped: Mapping[str, int], noted: Mapping[str, int], *, of: int) -> None:
+    """Say which rows were left out, and what is worth knowing of the others.
+
+    Args:
+        name: of the rows.
+        dropped: how many, by reason.
+        noted: how many, by what.
+        of: all rows.
+    """
+    for verb, counts in (("left out", dropped), ("noted", noted)):
+        for why, count in counts.items():
+            LOGGER.warning("%s: %d of %d rows %s (%s)", visible(name), count, of, verb, visible(why))

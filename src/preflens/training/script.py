@@ -7,25 +7,27 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
+from jinja2 import TemplateError
 
 from preflens.errors import InputError, PreflensError
 from preflens.language_models.loading import load_tokenizer
 from preflens.language_models.names import LOADING_ERRORS, first_line
+from preflens.language_models.reading import PairSource
+from preflens.language_models.room import Room
 from preflens.train_options import TrainOptions
 from preflens.training.alerts import Alerts
 from preflens.training.before_after import BeforeAfter
 from preflens.training.checks import check_configuration, model_name, resumed_from
 from preflens.training.configuration import Configuration, read_configuration
 from preflens.training.held_out import tokenized_row
-from preflens.training.pairs_for_trl import training_data
+from preflens.training.pairs_for_trl import check_prepared, run_data
 from preflens.training.probe import PreflensCallback
 from preflens.training.samples import Sample, greedy_samples
 from preflens.training.saying import (
-    ERRORS,
     FIRST,
     OUTPUT,
     say_how_many,
+    say_mistake,
     say_reference,
     say_what_lies_where,
     say_what_this_machine_changes,
@@ -50,7 +52,7 @@ def main(flags: Sequence[str]) -> int:
         check_configuration(configuration)
         train(configuration)
     except PreflensError as error:
-        ERRORS.print(f"[bold red]error:[/] {escape(' '.join(str(error).split()))}", soft_wrap=True, highlight=False)
+        say_mistake(error)
         return 2
     return 0
 
@@ -104,47 +106,49 @@ def make_trainer(configuration: Configuration) -> PreferenceTrainer:
         InputError: something cannot be loaded, or does not go together.
         PreflensError: the same, said by a part.
     """
-    options, run = configuration.options, configuration.run
-    train_dataset, eval_dataset = training_data(configuration)
-    say_how_many(train_dataset, eval_dataset)
-    tokenizer = load_tokenizer(model_name(configuration), revision=configuration.model.model_revision)
+    options, run, name = configuration.options, configuration.run, model_name(configuration)
+    revision = configuration.model.model_revision
+    template = None if options.chat_template is None else Path(options.chat_template)
+    tokenizer = load_tokenizer(name, revision=revision, chat_template=template)
+    room = Room.of(name, revision=revision)
+    data = run_data(configuration, tokenizer, room)
+    say_how_many(data.train, data.held_out)
     try:
         trainer = PreferenceTrainer(
             **starting_point(configuration),
             args=run,
-            train_dataset=train_dataset,
-            eval_dataset=eval_dataset,
+            train_dataset=data.train,
+            eval_dataset=data.held_out,
             processing_class=tokenizer,
             objective=options.objective,
             mitigation=options.mitigation,
-            mitigation_probe=None if options.mitigation_probe is None else _pairs(options.mitigation_probe),
-            probe=_probe(options),
+            mitigation_probe=data.guard,
+            probe=_probe(options, data.probe),
             geometry_every=options.geometry_every,
         )
     except PreflensError:
         raise
-    except (*LOADING_ERRORS, TypeError) as error:
+    except (*LOADING_ERRORS, TypeError, IndexError, TemplateError) as error:
         raise InputError(f"The run cannot be set up: {first_line(error)}.") from error
+    if not options.data:
+        for what, rows in (("training pairs", trainer.train_dataset), ("held-out pairs", trainer.eval_dataset)):
+            check_prepared(rows, room, what=what, max_length=run.max_length)
     say_reference(trainer)
     return trainer
 
 
-def _probe(options: TrainOptions) -> PreflensCallback | None:
+
+def _probe(options: TrainOptions, watched: PairSource | int) -> PreflensCallback | None:
     if not options.probe_every:
         return None
     alerts = Alerts(options.alert_both_falling or None, options.alert_chosen_below, options.alert_forecast_r2)
     return PreflensCallback(
         every=options.probe_every,
-        probe_pairs=_pairs(options.probe_pairs),
+        probe_pairs=watched,
         max_overhead=options.max_overhead or None,
         alerts=alerts,
         stop_on_alert=options.stop_on_alert,
     )
-
-
-def _pairs(text: str) -> int | str:
-    """A number of rows, or where the pairs are."""
-    return int(text) if text.isdecimal() else text
 
 
 def _answers(trainer: Any, options: TrainOptions) -> list[Sample]:  # noqa: ANN401  # trl is not annotated

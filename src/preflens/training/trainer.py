@@ -23,7 +23,7 @@ from preflens.language_models.logps import response_logps
 from preflens.language_models.model import flags_kept, without_adapter_wrapper
 from preflens.mitigations import Mitigation
 from preflens.objectives.base import Objective
-from preflens.training.held_out import ProbePairs
+from preflens.training.held_out import TOKENS, ProbePairs
 from preflens.training.loss import Reference, ScoredRows, pair_logps
 from preflens.training.metrics import GRAM_NAMES, PREFIX, finite, gram_metrics
 from preflens.training.mitigating import Mitigating
@@ -114,6 +114,13 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
             self._replace_head = self.accelerator.device.type == "cpu" and not weighted
         if self._geometry_every is not None and (not self._replace_head or self.aux_loss_enabled):
             raise InputError("`geometry_every` needs `replace_head`, which is off here, and a loss of log-probs alone.")
+
+    def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # TRL's
+        """Leave rows alone that hold token ids and no texts: they were tokenised as for every other command."""
+        columns = set(getattr(dataset, "column_names", None) or ())
+        if set(TOKENS) <= columns and not {"prompt", "chosen", "rejected"} & columns:
+            return dataset
+        return super()._prepare_dataset(dataset, *args, **kwargs)
 
     def _compute_loss(self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool) -> Any:  # noqa: ANN401  # TRL's
         if self.objective is None:
