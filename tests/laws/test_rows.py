@@ -186,6 +186,19 @@ def test_an_argument_of_the_template_that_one_row_has_does_not_reach_the_others(
     assert texts == ["<user>hi</s><assistant>", "<False><user>ho</s><assistant>"]
 
 
+def test_values_that_datasets_turns_into_others_stay_as_they_are_in_the_file(tmp_path):
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = TEMPLATE
+    model = save_model(tmp_path / "model", tokenizer)
+    rows = [row([said("assistant", "", tool_calls=[call("add", a=a)])], "yes", "no") for a in (2, 2.5)]
+    data = write_rows(tmp_path / "rows.jsonl", rows)
+    train, trainer = of_train(model, data, tmp_path / "out")
+    same(train, vars(of_analyze(model, data, max_length=1024)))
+    texts = [tokenizer.decode(ids["prompt_ids"]) for ids in trainer.train_dataset]
+    assert '"arguments": {"a": 2}' in texts[0]
+    assert '"arguments": {"a": 2.0}' in tokenizer.decode(of_trl(trainer, data, tmp_path / "cache")["input_ids"][0])
+
+
 @pytest.mark.filterwarnings("ignore:The `'keep_end'` truncation mode is deprecated:FutureWarning")
 @pytest.mark.parametrize("cut", [[], ["--truncation_mode", "keep_end"]], ids=["start kept", "end kept"])
 def test_train_cuts_and_drops_rows_where_trl_does(cut, tmp_path):
