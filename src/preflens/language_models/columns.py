@@ -31,18 +31,19 @@ def refuse_media(row: Mapping[str, object], place: str) -> None:
             )
 
 
-def unread_context(row: Mapping[str, object], known: Text) -> list[str]:
+def unread_context(row: Mapping[str, object], *read: Text) -> list[str]:
     """Find columns whose texts belong before the responses and reach the model nowhere.
 
     Args:
         row: with any columns.
-        known: the prompt, or a whole response where the prompt is its beginning.
+        *read: prompt and responses.
 
     Returns:
-        Their names; a column that only repeats what is known is not among them.
+        Their names; a column that only repeats what is read is not among them.
     """
-    there = _words(render(known))
-    return [name for name in _CONTEXT if any(_words(text) not in there for text in _texts(row.get(name)))]
+    there = [name for name in _CONTEXT if row.get(name)]
+    known = _words("\n".join(map(render, read))) if there else ""
+    return [name for name in there if any(_words(text) not in known for text in _texts(row[name]))]
 
 
 def refuse_unread_context(row: Mapping[str, object], chosen: Text, rejected: Text, place: str) -> None:
@@ -57,8 +58,7 @@ def refuse_unread_context(row: Mapping[str, object], chosen: Text, rejected: Tex
     Raises:
         InputError: it does.
     """
-    found = {name: None for side in (chosen, rejected) for name in unread_context(row, side)}
-    if found:
+    if found := unread_context(row, chosen, rejected):
         names = ", ".join(f"`{name}`" for name in found)
         raise InputError(
             f"{place}: there is no column `prompt`, so the prompt would be the common beginning of `chosen` and "

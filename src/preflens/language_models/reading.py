@@ -136,7 +136,8 @@ def _checked(
         except InputError as error:
             refuse_or_note(error, on_bad_row, bad)
         else:
-            unread.update(unread_context(row, pairs[-1].prompt) if isinstance(row, Mapping) else ())
+            if isinstance(row, Mapping):
+                unread.update(unread_context(row, pairs[-1].prompt, pairs[-1].chosen, pairs[-1].rejected))
     if not pairs and not bad:
         raise InputError(f"`{name}` is empty: it holds no row.")
     if not pairs:

@@ -40,6 +40,12 @@ def test_beside_a_prompt_it_is_said_what_is_not_read_and_counted():
     assert pairs_in_memory([*rows, TEXTS | {"prompt": "Where?"}]).noted == {"column `system` is not read": 2}
 
 
+def test_a_conversation_that_repeats_prompt_and_answer_is_no_loss():
+    assert pair(TURNS | {"messages": TURNS["chosen"]}).prompt == [USER]
+    answers = {side: turns[1:] for side, turns in TURNS.items()}
+    assert pairs_in_memory([answers | {"prompt": [USER], "messages": TURNS["rejected"]}]).noted == {}
+
+
 def test_messages_under_another_name_are_looked_through():
     conversation = [{"from": "human", "value": "Where is Rome?"}, {"from": "gpt", "value": "Where?"}]
     assert unread_context({"conversations": conversation}, "Where is Rome? Where?") == []
