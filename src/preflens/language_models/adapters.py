@@ -105,7 +105,7 @@ def put_adapter(model: LanguageModel, adapter: str) -> LanguageModel:
     try:
         from peft import PeftModel
     except ImportError:
-        raise MissingExtraError("`--adapter` needs peft: pip install 'preflens[train]'.") from None
+        raise MissingExtraError("`adapter` needs peft: pip install 'preflens[train]'.", arguments=["adapter"]) from None
     check_folder(adapter, ADAPTER_FILE, "an adapter")
     try:
         folder = _folder(adapter)

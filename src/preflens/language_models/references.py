@@ -88,12 +88,16 @@ def adapter_off(model: LanguageModel) -> Iterator[LanguageModel]:
     """
     disable = getattr(model, "disable_adapter", None)
     if disable is None:
-        raise InputError("`--reference adapter-off` needs a model with an adapter; pass `--adapter`.")
+        raise InputError(
+            '`reference="adapter-off"` needs a model with an adapter; name one as `adapter`.',
+            arguments=["reference", "adapter"],
+        )
     configs: dict[str, Any] = getattr(model, "peft_config", {})
     if any(getattr(config, "bias", "none") != "none" for config in configs.values()):
         raise InputError(
-            "`--reference adapter-off` cannot be had: this adapter trains the biases of the model it is on, and these "
-            "are not put back when it is switched off. Name that model: `--reference MODEL`."
+            '`reference="adapter-off"` cannot be had: this adapter trains the biases of the model it is on, and these '
+            "are not put back when it is switched off. Name that model as `reference`.",
+            arguments=["reference"],
         )
     with flags_kept(model) as put_back, disable():
         put_back()
@@ -118,7 +122,10 @@ def adapter_copied(model: LanguageModel) -> Iterator[LanguageModel]:
         InputError: the model carries no adapter.
     """
     if not has_adapter(model):
-        raise InputError("`--reference adapter-copy` needs a model with an adapter; pass `--adapter`.")
+        raise InputError(
+            '`reference="adapter-copy"` needs a model with an adapter; name one as `adapter`.',
+            arguments=["reference", "adapter"],
+        )
     layers = uncopied_layers(model)
     with flags_kept(model) as put_back, ExitStack() as stack:
         for layer in layers:

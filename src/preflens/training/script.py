@@ -137,7 +137,6 @@ def make_trainer(configuration: Configuration) -> PreferenceTrainer:
     return trainer
 
 
-
 def _probe(options: TrainOptions, watched: PairSource | int) -> PreflensCallback | None:
     if not options.probe_every:
         return None

@@ -127,7 +127,7 @@ def test_an_adapter_that_was_off_stays_off():
 
 @pytest.mark.parametrize("word", ["adapter-off", "adapter-copy"])
 def test_references_of_adapters_need_one(word):
-    with pytest.raises(InputError, match=f"`--reference {word}` needs a model with an adapter"):
+    with pytest.raises(InputError, match=f'`reference="{word}"` needs a model with an adapter'):
         analyze(tiny_model(), tiny_tokenizer(), TEXT_ROWS, reference=word, progress=False)
 
 
