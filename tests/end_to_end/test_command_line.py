@@ -61,7 +61,7 @@ def test_conversations_adapter_parameters_and_reference(preflens, place, tmp_pat
     facts = Analysis.load(tmp_path / "out").facts
     assert (facts.model.selection, facts.model.reference) == ("lora", "adapter-copy")
     assert [o.label for o in facts.objectives] == ["simpo:beta=2.5,gamma=0.3", "dpo"]
-    assert facts.update_batches == 2
+    assert facts.update_batches == (3, 3)
     assert "Reference: a frozen copy of the adapter" in out
     assert "a frozen copy of the adapter, as TRL keeps it" in (tmp_path / "out" / "report.html").read_text()
 

@@ -31,7 +31,7 @@ def analyze(preflens, real_data, data, out, *more):
 def check(analysis):
     facts = analysis.facts
     assert facts.data.pairs == analysis.pairs.num_rows == 24
-    assert facts.update_batches == 3
+    assert facts.update_batches == (8, 8, 8)
     assert set(analysis.objectives["outcome"].to_pylist()) <= {"intended", "both_fall", "both_rise", "unchanged"}
     for check in facts.verification:
         assert check.slope == pytest.approx(1, abs=0.1)

@@ -59,6 +59,11 @@ def test_every_panel_renders(make):
     assert [t for t, _ in page.tags].count("section") == len(titles)
 
 
+@pytest.mark.parametrize(("make", "cases"), [(report_html, ANALYSES), (comparison_html, COMPARISONS)])
+def test_a_page_says_the_real_sizes_of_the_update_batches(make, cases):
+    assert "3 update batches of 2 pairs" in " ".join(" ".join(Page(make(cases["typical"]())).text).split())
+
+
 @every_page
 def test_a_page_asks_for_nothing_from_outside(make):
     html, _, found = make()

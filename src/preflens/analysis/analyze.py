@@ -73,7 +73,7 @@ def analyze(
             frozen copy that TRL keeps of an adapter that training goes on from; `adapter-off`: the policy without its
             PEFT adapter; `none`.
         parameters: which parameters a step moves: `trainable`, `all`, `lora`, or a regular expression on names.
-        update_batch_size: pairs that share a step; drawn by `seed`.
+        update_batch_size: pairs that share a step, at most: batches are as equal as can be; drawn by `seed`.
         micro_batch: pairs in a forward pass; bounds memory and changes no number beyond rounding. `auto`: as many as
             keep a pass within a quarter of the memory that is free.
         learning_rate: η of the step that is predicted.
@@ -126,7 +126,7 @@ def analyze(
     }  # fmt: skip
     facts = Facts(
         FORMAT_VERSION, datetime.now(UTC).isoformat(timespec="seconds"), command, versions(), arguments, data, about,
-        len(batches), TEXT_LIMIT, *summaries, verified, seconds,
+        tuple(map(len, batches)), TEXT_LIMIT, *summaries, verified, seconds,
     )  # fmt: skip
     checkpoint.clear()
     return Analysis(*tables, facts)

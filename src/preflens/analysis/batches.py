@@ -27,22 +27,26 @@ def update_batches(count: int, *, size: int, seed: int) -> list[list[int]]:
     """Split pairs into the batches that would share an update, as a shuffled epoch of training does.
 
     Which pairs step together is part of the result (cross-pair terms depend on it), so it is fixed by seed and
-    position before anything is sorted or split to save memory. The last batch holds what is left.
+    position before anything is sorted or split to save memory.
+
+    As few batches as the size allows, and their sizes differ by one at most. A rest of its own would bias every mean
+    over pairs: in a step on the mean loss of n pairs each moves itself by a share of 1/n, so the pairs of a small rest
+    count for more than their number.
 
     Args:
         count: pairs.
-        size: pairs in an update.
+        size: pairs in an update at most.
         seed: of the shuffle.
 
     Returns:
-        Positions of the pairs of each batch.
+        Positions of the pairs of each batch, the larger batches first.
 
     Example:
         >>> [len(batch) for batch in update_batches(10, size=4, seed=0)]
-        [4, 4, 2]
+        [4, 3, 3]
     """
-    order = np.random.default_rng([seed, 1]).permutation(count).tolist()
-    return [order[start : start + size] for start in range(0, count, size)]
+    order = np.random.default_rng([seed, 1]).permutation(count)
+    return [part.tolist() for part in np.array_split(order, -(-count // size))]
 
 
 def longest_first(batches: Sequence[Sequence[int]], pairs: Sequence[TokenizedPair]) -> list[list[int]]:

@@ -90,7 +90,7 @@ def compare(
             frozen copy that TRL keeps of an adapter that training goes on from; `adapter-off`: the policy without its
             PEFT adapter; `none`.
         parameters: which parameters a step moves: `trainable`, `all`, `lora`, or a regular expression on names.
-        update_batch_size: pairs that share a step; drawn by `seed`.
+        update_batch_size: pairs that share a step, at most: batches are as equal as can be; drawn by `seed`.
         micro_batch: pairs in a forward pass; bounds memory and changes no number beyond rounding.
         learning_rate: η of the steps.
         max_length: tokens of prompt and response; default the smaller of 1024 and the model's context.
@@ -152,9 +152,9 @@ def _record(
     tables, summaries = _lay_out(seen, data, batches, wanted)
     facts = ComparisonFacts(
         COMPARISON_FORMAT, datetime.now(UTC).isoformat(timespec="seconds"), command, versions(),
-        wanted.arguments() | arguments, data.facts, data.probe_facts, model, len(batches), seen.ground.counts,
-        TEXT_LIMIT, summaries, dict(seen.choice.left_out), _without_gain(summaries), seen.how, seen.real_steps,
-        seconds,
+        wanted.arguments() | arguments, data.facts, data.probe_facts, model, tuple(map(len, batches)),
+        seen.ground.counts, TEXT_LIMIT, summaries, dict(seen.choice.left_out), _without_gain(summaries), seen.how,
+        seen.real_steps, seconds,
     )  # fmt: skip
     return Comparison(*tables, facts)
 

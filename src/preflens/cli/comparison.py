@@ -9,7 +9,7 @@ from preflens.cli.verdict import print_reference
 from preflens.records.comparison import Comparison
 from preflens.records.comparison_facts import ObjectiveComparison
 from preflens.records.comparison_wording import Group, groups, last_point, rescaled, scaled, verdict
-from preflens.records.wording import signed
+from preflens.records.wording import batches, signed
 
 _COLOURS = {"rises": "green", "falls": "magenta", "unclear": "yellow"}
 
@@ -26,7 +26,10 @@ def print_comparison(comparison: Comparison) -> None:
     OUTPUT.print(Panel("\n".join([*lines, *map(shown, found.detail)]), title="compare", title_align="left"))
     OUTPUT.print(_table(groups(comparison.facts)))
     data, probe = comparison.facts.data, comparison.facts.probe
-    OUTPUT.print(f"{data.pairs} training pairs, {probe.pairs} held out ({shown(probe.source)}).", highlight=False)
+    split = batches(comparison.facts.update_batches)
+    OUTPUT.print(
+        f"{data.pairs} training pairs in {split}, {probe.pairs} held out ({shown(probe.source)}).", highlight=False
+    )
     print_reference(comparison.facts.model)
     for what in ("dropped", "noted"):
         for kind, facts in (("training", data), ("held out", probe)):

@@ -86,7 +86,7 @@ OnBadRow = Annotated[
     BadRow, Option(help="At a row that cannot be used: stop, or drop and count it.", rich_help_panel=DATA)
 ]
 UpdateBatchSize = Annotated[
-    int, Option(help="Pairs that share a step; cross-pair effects depend on it.", rich_help_panel=STEP)
+    int, Option(help="Pairs that share a step, at most: batches are as equal as can be.", rich_help_panel=STEP)
 ]
 LearningRate = Annotated[float, Option(help="Size of the plain gradient step.", rich_help_panel=STEP)]
 Out = Annotated[

@@ -8,7 +8,7 @@ from preflens.cli.console import OUTPUT, shown
 from preflens.records.analysis import Analysis
 from preflens.records.facts import ModelFacts
 from preflens.records.outcome import Outcome
-from preflens.records.wording import reference_in_full, share, verdicts, with_interval
+from preflens.records.wording import batches, reference_in_full, share, verdicts, with_interval
 
 _COLOURS = {"rises": "green", "falls": "magenta", "unclear": "yellow"}
 
@@ -25,7 +25,10 @@ def print_verdicts(analysis: Analysis) -> None:
         OUTPUT.print(Panel(text, title=title, title_align="left", border_style=_COLOURS[found.direction]))
     OUTPUT.print(_outcomes(analysis))
     data, geometry = analysis.facts.data, analysis.facts.geometry
-    OUTPUT.print(f"{data.pairs} pairs, mean gradient cosine {with_interval(geometry.cosine)}.", highlight=False)
+    split = batches(analysis.facts.update_batches)
+    OUTPUT.print(
+        f"{data.pairs} pairs in {split}, mean gradient cosine {with_interval(geometry.cosine)}.", highlight=False
+    )
     print_reference(analysis.facts.model)
     for what, counts in (("dropped", data.dropped), ("noted", data.noted)):
         for reason, count in counts.items():

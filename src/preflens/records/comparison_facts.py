@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from preflens.records.facts import Argument, DataFacts, Estimate, ModelFacts
 
-COMPARISON_FORMAT = 1
+COMPARISON_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class ComparisonFacts:
         data: the training pairs.
         probe: the held-out pairs.
         model: which model.
-        update_batches: how many update batches the training pairs were split into.
+        update_batches: training pairs of each update batch, in the order of their numbers.
         followed: how many training pairs and how many held-out pairs the rollout follows.
         text_limit: characters kept of each text.
         objectives: one entry an objective, grid points among them.
@@ -186,7 +186,7 @@ class ComparisonFacts:
     data: DataFacts
     probe: DataFacts
     model: ModelFacts
-    update_batches: int
+    update_batches: tuple[int, ...]
     followed: tuple[int, ...]
     text_limit: int
     objectives: tuple[ObjectiveComparison, ...]

@@ -222,7 +222,7 @@ def _open(facts: ComparisonFacts) -> list[str]:
         )
     if facts.left_out:
         lines.append("Left out: " + "; ".join(f"{name} ({why})" for name, why in facts.left_out.items()) + ".")
-    if facts.update_batches == 1:
+    if len(facts.update_batches) == 1:
         lines.append("All training pairs are in one update batch, so there are no intervals.")
     lines += [_real(facts)] if facts.real_steps else []
     return lines

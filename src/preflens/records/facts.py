@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 Argument = str | int | float | bool | None
 
@@ -189,7 +189,7 @@ class Facts:
         arguments: by name.
         data: which pairs.
         model: which model.
-        update_batches: how many update batches the pairs were split into.
+        update_batches: pairs of each update batch, in the order of their numbers.
         text_limit: characters kept of each text.
         geometry: means over pairs.
         layers: the geometry by layer.
@@ -205,7 +205,7 @@ class Facts:
     arguments: dict[str, Argument]
     data: DataFacts
     model: ModelFacts
-    update_batches: int
+    update_batches: tuple[int, ...]
     text_limit: int
     geometry: Geometry
     layers: tuple[LayerSums, ...]

@@ -72,7 +72,7 @@ def _verdict(alike: Sequence[ObjectiveSummary], facts: Facts) -> Verdict:
     if len(alike) > 1:
         detail.append("On these pairs their first steps point the same way and differ in length only.")
     detail += [_per_step(o, facts.arguments["learning_rate"], name=len(alike) > 1) for o in alike]
-    if facts.update_batches == 1:
+    if len(facts.update_batches) == 1:
         detail.append("All pairs are in one update batch, so there is no interval.")
     if first.negative:
         detail.append(f"{first.negative} pairs have a coefficient that is zero or negative; signs are kept.")
@@ -145,6 +145,20 @@ def share(estimate: Estimate) -> str:
         For example `69 %`.
     """
     return "n/a" if estimate.value is None else f"{100 * estimate.value:.0f} %"
+
+
+def batches(sizes: Sequence[int]) -> str:
+    """Say into how many update batches pairs were split, and how large these really are.
+
+    Args:
+        sizes: pairs of each.
+
+    Returns:
+        For example `2 update batches of 12 pairs`, or `3 update batches of 4 and 3 pairs`.
+    """
+    each = sorted(set(sizes), reverse=True)
+    pairs = "pair" if each == [1] else "pairs"
+    return f"{len(sizes)} update batch{'' if len(sizes) == 1 else 'es'} of {' and '.join(map(str, each))} {pairs}"
 
 
 def _per_margin(summary: ObjectiveSummary) -> str:

@@ -138,6 +138,13 @@ def test_update_batches_decide_the_cross_pair_terms_and_nothing_else():
     )
 
 
+def test_the_record_says_the_real_sizes_of_the_update_batches():
+    for size, sizes in ((4, (3, 3)), (16, (6,)), (5, (3, 3))):
+        found = run(update_batch_size=size)
+        assert found.facts.update_batches == sizes
+        assert np.bincount(found.pairs["update_batch"].to_numpy()).tolist() == list(sizes)
+
+
 def test_a_limit_draws_a_sample_that_the_seed_fixes():
     found = {seed: run(limit=3, seed=seed).pairs["id"].to_pylist() for seed in range(5)}
     assert all(len(ids) == 3 for ids in found.values())

@@ -5,12 +5,22 @@ import pytest
 from preflens.analysis.batches import sampling_order, update_batches
 
 
-@pytest.mark.parametrize(("count", "size"), [(10, 4), (8, 4), (3, 16), (1, 1)])
-def test_update_batches_hold_every_pair_once(count, size):
+@pytest.mark.parametrize(
+    ("count", "size", "sizes"),
+    [
+        (24, 16, [12, 12]),
+        (10, 4, [4, 3, 3]),
+        (8, 4, [4, 4]),
+        (17, 16, [9, 8]),
+        (3, 16, [3]),
+        (1, 1, [1]),
+        (3, 1, [1, 1, 1]),
+    ],
+)
+def test_update_batches_hold_every_pair_once_and_are_as_equal_as_can_be(count, size, sizes):
     batches = update_batches(count, size=size, seed=0)
     assert sorted(i for batch in batches for i in batch) == list(range(count))
-    assert all(len(batch) == size for batch in batches[:-1])
-    assert 1 <= len(batches[-1]) <= size
+    assert [len(batch) for batch in batches] == sizes
 
 
 def test_update_batches_are_fixed_by_the_seed_and_differ_between_seeds():

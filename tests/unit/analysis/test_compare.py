@@ -53,6 +53,10 @@ def test_without_a_probe_a_share_is_held_out_and_counted():
     assert facts.probe.source == "memory, held out"
 
 
+def test_the_record_says_the_real_sizes_of_the_update_batches():
+    assert run(update_batch_size=4, objectives=("dpo",)).facts.update_batches == (3, 3)
+
+
 def test_all_is_every_entry_that_can_be_used():
     facts = run(reference="none").facts
     assert {o.name for o in facts.objectives} & {"dpo", "ipo", "dpop"} == set()

@@ -29,7 +29,7 @@ def test_tables_have_the_documented_columns_with_units():
 
 def test_an_analysis_of_another_format_is_refused(tmp_path):
     replace(typical(), facts=replace(typical().facts, format_version=0)).save(tmp_path)
-    with pytest.raises(ValueError, match="has format 0, written by preflens 0.1.0; this version reads format 1"):
+    with pytest.raises(ValueError, match="has format 0, written by preflens 0.1.0; this version reads format 2"):
         Analysis.load(tmp_path)
 
 

@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 
 from preflens.records.facts import Estimate
-from preflens.records.wording import _HEADLINES, direction, plain, share, signed, verdicts, with_interval
+from preflens.records.wording import _HEADLINES, batches, direction, plain, share, signed, verdicts, with_interval
 from tests.cases.analyses import one_pair, typical
 
 
@@ -17,6 +17,19 @@ from tests.cases.analyses import one_pair, typical
 def test_signed_numbers(value, text):
     assert signed(value) == text
     assert plain(value) == text.removeprefix("+")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "text"),
+    [
+        ((12, 12), "2 update batches of 12 pairs"),
+        ((4, 3, 3), "3 update batches of 4 and 3 pairs"),
+        ((5,), "1 update batch of 5 pairs"),
+        ((1, 1), "2 update batches of 1 pair"),
+    ],
+)
+def test_update_batches_are_told_with_their_real_sizes(sizes, text):
+    assert batches(sizes) == text
 
 
 def test_intervals_and_shares():

@@ -1,12 +1,14 @@
 """Many steps with the gradients held fixed: chosen change against rejected change, trajectories as curves."""
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from statistics import median
 
 import plotly.graph_objects as go
 
 from preflens.records.comparison import Comparison
 from preflens.records.comparison_facts import ObjectiveComparison, Trajectory
+from preflens.records.wording import batches
 from preflens.report.plots import hover_text, plot
 from preflens.report.section import Section
 
@@ -46,8 +48,14 @@ def rollout(comparison: Comparison) -> Section:
     values = {"plot": plot(figure, name="rollout", height=560), "rows": rows, "horizons": horizons,
               "followed": comparison.facts.followed, "gain": comparison.facts.arguments["margin_gain"],
               "outside": sorted(outside_x | outside_y),
-              "per_update": comparison.facts.arguments["update_batch_size"]}  # fmt: skip
+              "stepping": batches(_followed(comparison))}  # fmt: skip
     return Section("Many steps: the rollout", "rollout.html", values)
+
+
+def _followed(comparison: Comparison) -> list[int]:
+    """Pairs of the update batches that are followed: the first ones."""
+    sizes, training = comparison.facts.update_batches, comparison.facts.followed[0]
+    return [size for size, end in zip(sizes, accumulate(sizes), strict=True) if end <= training]
 
 
 def _draw(

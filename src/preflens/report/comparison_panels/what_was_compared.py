@@ -1,7 +1,7 @@
 """Which pairs and which model this is about."""
 
 from preflens.records.comparison import Comparison
-from preflens.records.wording import reference_in_full
+from preflens.records.wording import batches, reference_in_full
 from preflens.report.section import Section
 
 
@@ -17,5 +17,5 @@ def what_was_compared(comparison: Comparison) -> Section:
     facts = comparison.facts
     values = {"parts": {"Training pairs": facts.data, "Held-out pairs": facts.probe}, "model": facts.model,
               "reference": reference_in_full(facts.model.reference), "seconds": facts.seconds,
-              "update_batches": facts.update_batches, "per_pair": facts.per_pair}  # fmt: skip
+              "update_batches": batches(facts.update_batches), "per_pair": facts.per_pair}  # fmt: skip
     return Section("Data and model", "what_was_compared.html", values)

@@ -1,7 +1,7 @@
 """Which pairs and which model this is about."""
 
 from preflens.records.analysis import Analysis
-from preflens.records.wording import reference_in_full
+from preflens.records.wording import batches, reference_in_full
 from preflens.report.section import Section
 
 
@@ -15,5 +15,11 @@ def data(analysis: Analysis) -> Section:
         A section with two lists.
     """
     facts = analysis.facts
-    return Section("Data and model", "data.html", {"data": facts.data, "model": facts.model,
-                   "reference": reference_in_full(facts.model.reference), "seconds": facts.seconds})  # fmt: skip
+    values = {
+        "data": facts.data,
+        "model": facts.model,
+        "reference": reference_in_full(facts.model.reference),
+        "seconds": facts.seconds,
+        "update_batches": batches(facts.update_batches),
+    }
+    return Section("Data and model", "data.html", values)
