@@ -86,6 +86,22 @@ def test_own_pair_and_update_batch_are_those_of_analyze():
         assert o.same_direction_as == other.same_direction_as
 
 
+def test_each_update_batch_steps_on_its_own_mean_loss_whatever_the_sizes_of_the_others():
+    """Batches of three and two pairs: (η/3) G c in one, (η/2) G c in the other, G by brute force."""
+    found = run(TEXT_ROWS[:5], objectives=("slic",), learning_rate=RATE, update_batch_size=3)
+    assert found.facts.update_batches == (3, 2)
+    (gram, logps), numbers = brute_force(tiny_model()), {row["id"]: k for k, row in enumerate(TEXT_ROWS)}
+    (objective,) = resolve_objectives(["slic"]).values()
+    rows = found.rows.to_pandas().set_index("id")
+    for _, batch in found.pairs.to_pandas().groupby("update_batch"):
+        here = torch.tensor([numbers[i] for i in batch["id"]])
+        both = torch.cat([here, here + gram.pairs])
+        signed = objective.coefficients(logps.take(here)).signed()
+        expected = (RATE / len(here) * gram.matrix[both][:, both] @ signed).reshape(2, -1)
+        for side, name in enumerate(("chosen", "rejected")):
+            np.testing.assert_allclose(rows.loc[batch["id"], f"batch_{name}_logp_change"], expected[side], rtol=1e-9)
+
+
 def test_products_with_the_held_out_means_explain_the_influences():
     found = run(objectives=("slic",), learning_rate=RATE)
     pairs, rows = found.pairs.to_pandas(), found.rows.to_pandas()
@@ -183,6 +199,25 @@ def test_a_rollout_moves_held_out_pairs_exactly_where_the_model_is_linear():
         theta = theta + 0.1 / 2 * x[torch.cat([here, here + 5])].T @ signed
         torch.testing.assert_close(found.chosen[step + 1], (x @ theta)[:5])
         torch.testing.assert_close(found.rejected[step + 1], (x @ theta)[5:])
+
+
+def test_a_trajectory_shows_training_pairs_and_held_out_pairs_each_in_its_own_curve(ground):
+    """Two update batches of two pairs, then three held-out pairs: (η/2) G[:, b] c step by step, by hand."""
+    (objective,) = resolve_objectives(["slic"]).values()
+    gram, start = ground.followed.geometry.gram, ground.followed.geometry.logps
+    paths = trajectories({"slic": objective}, ground.followed, learning_rate=1e-3, margin_gain=1.0, steps=(0, 1, 2, 3))
+    path, values, numbers = paths["slic"][0], torch.stack([start.chosen, start.rejected]), gram.pairs
+    for step in range(4):
+        moved = values - torch.stack([start.chosen, start.rejected])
+        curves = [path.train_chosen, path.train_rejected, path.heldout_chosen, path.heldout_rejected]
+        expected = [*moved[:, :4].mean(1).tolist(), *moved[:, 4:].mean(1).tolist()]
+        assert [curve[step] for curve in curves] == pytest.approx(expected, abs=1e-12)
+        here = torch.tensor(ground.followed.batches[step % 2])
+        logps = PairLogps(values[0], values[1], start.ref_chosen, start.ref_rejected)
+        signed = objective.coefficients(logps.take(here)).signed()
+        rows = torch.cat([here, here + numbers])
+        values = values + 1e-3 / 2 * (gram.matrix[:, rows] @ signed).reshape(2, -1)
+    assert path.heldout_chosen[3] != pytest.approx(path.train_chosen[3], rel=0.01)
 
 
 def test_rescaled_objectives_gain_the_same_margin_at_the_start(ground):

@@ -72,6 +72,25 @@ def test_chosen_never_falls_while_rejected_rises_for_positive_coefficients(rows,
     assert classify(change, 1e-9) != (Outcome.REVERSED,)
 
 
+@pytest.mark.parametrize(
+    ("chosen", "rejected", "outcome"),
+    [
+        (0.2, -0.3, Outcome.INTENDED),
+        (0.2, 0.3, Outcome.BOTH_RISE),
+        (-0.2, -0.3, Outcome.BOTH_FALL),
+        (-0.2, 0.3, Outcome.REVERSED),
+        (0.2, 0.0, Outcome.UNCHANGED),
+        (0.0, -0.3, Outcome.UNCHANGED),
+        (0.2, 0.01, Outcome.UNCHANGED),
+        (-0.01, 0.3, Outcome.UNCHANGED),
+        (0.0, 0.0, Outcome.UNCHANGED),
+    ],
+)
+def test_an_outcome_is_the_two_directions_and_unchanged_where_either_side_stands_still(chosen, rejected, outcome):
+    change, limit = LogpChange(tensor(chosen), tensor(rejected)), LogpChange(tensor(0.02), tensor(0.02))
+    assert classify(change, limit) == classify(change, 0.02) == (outcome,)
+
+
 @given(gradients, st.floats(0.01, 10), st.floats(0.01, 10))
 def test_a_pair_is_inside_the_band_exactly_when_both_conditions_hold(rows, d_w, d_l):
     gram, c = geometry(rows).pair_gram(), PairCoefficients(tensor(d_w), tensor(d_l))
