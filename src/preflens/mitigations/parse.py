@@ -42,15 +42,16 @@ def parse_mitigation(text: str) -> Mitigation:
 
 
 def mitigation_label(mitigation: Mitigation) -> str:
-    """Return the shortest text that `parse_mitigation` reads back.
+    """Return the shortest text that `parse_mitigation` reads back: the name, and parameters that are not the default.
 
     Args:
-        mitigation: an entry of the table.
+        mitigation: an entry of the table, or a mitigation of one's own, all of whose parameters are named.
 
     Returns:
         For example `cone` or `cone:floor=0.2`.
     """
-    known = {p.name: p.default for p in signature(MITIGATIONS[mitigation.name]).parameters.values()}
+    made = MITIGATIONS.get(mitigation.name)
+    known = {} if made is None else {p.name: p.default for p in signature(made).parameters.values()}
     changed = {k: v for k, v in mitigation.parameters.items() if known.get(k) != v}
     texts = [f"{k}={v if isinstance(v, str) else format(v, 'g')}" for k, v in changed.items()]
     return mitigation.name + (":" + ",".join(texts) if texts else "")

@@ -5,8 +5,12 @@ import torch
 
 import preflens.analysis.comparison.measuring as module
 from preflens import compare
+from preflens.analysis.comparison.choice import choose_objectives
 from preflens.analysis.comparison.held_out import split_pairs, without_training_pairs
 from preflens.errors import InputError, MissingInputError, ObjectiveError
+from preflens.mitigations import CoefficientMap, Mitigated
+from preflens.objectives import dpo
+from preflens.types import PairCoefficients
 from tests.cases.comparisons import failing, run, shrinking, tokenized, typical, without_gain
 from tests.cases.language_models import tiny_lora, tiny_model, tiny_tokenizer
 from tests.cases.pairs import PROBE_ROWS, TEXT_ROWS
@@ -80,6 +84,46 @@ def test_a_mitigation_is_put_into_what_is_named_or_into_dpo():
     assert [r.objective for r in facts.real_steps] == ["slic", "cpo", "dpo:beta=1"]  # real steps are plain ones
 
 
+@pytest.mark.parametrize(
+    ("objectives", "grid", "expected"),
+    [
+        (("dpo", "slic"), ("dpo.beta=0.1,1",), ["dpo", "dpo+cone", "dpo:beta=1", "slic", "slic+cone"]),
+        (("dpo:beta=1",), ("dpo.beta=0.5,1",), ["dpo:beta=1", "dpo:beta=1+cone", "dpo:beta=0.5"]),
+        ((), ("dpo.beta=0.1,1",), ["dpo", "dpo+cone", "dpo:beta=1"]),
+        (("slic",), ("dpo.beta=0.1,1",), ["slic", "slic+cone", "dpo", "dpo:beta=1"]),
+    ],
+)
+def test_a_grid_takes_no_mitigation_from_what_is_named(objectives, grid, expected):
+    choice = choose_objectives(objectives, grid, reference="self").with_mitigations(["cone"])
+    assert list(choice.objectives) == expected
+    assert list(choice.mitigations) == [label for label in expected if "+" in label]
+
+
+def test_all_with_a_grid_keeps_the_mitigation_of_dpo():
+    choice = choose_objectives(["all"], ["dpo.beta=0.01,0.1"], reference="self").with_mitigations(["cone"])
+    assert list(choice.mitigations) == ["dpo+cone"]
+
+
+def halved(name="halved", **parameters):
+    """A mitigation of one's own: every coefficient is halved."""
+
+    def full(coefficients, gram, state):  # the names are given
+        none = torch.zeros_like(coefficients.chosen, dtype=torch.bool)
+        return Mitigated(PairCoefficients(coefficients.chosen / 2, coefficients.rejected / 2), none, state)
+
+    return CoefficientMap(name, full, dpo().source, "pair", parameters=parameters)
+
+
+def test_a_mitigation_may_be_ones_own():
+    maps = (halved(), halved(by=2.0), "normalized")
+    facts = run(objectives=("dpo",), mitigations=maps, learning_rate=0.01).facts
+    plain, half, other, _ = facts.objectives
+    assert [o.label for o in facts.objectives] == ["dpo", "dpo+halved", "dpo+halved:by=2", "dpo+normalized"]
+    for mine in (half, other):
+        assert mine.train.chosen.value == pytest.approx(plain.train.chosen.value / 2)
+        assert mine.heldout.rejected.value == pytest.approx(plain.heldout.rejected.value / 2)
+
+
 def test_threads_come_back_after_small_sums_on_one():
     from preflens.analysis.threads import one_thread
 
@@ -121,6 +165,7 @@ def test_an_objective_whose_margin_shrinks_is_named_and_not_rescaled():
         ({"mitigations": ("nosuch",)}, InputError, "Unknown mitigation `nosuch`"),
         ({"mitigations": ("splitting",)}, InputError, "`splitting` does more than change coefficients"),
         ({"mitigations": ("sparse_mask",)}, InputError, "Train with it"),
+        ({"mitigations": ("cone", "cone:floor=0.1")}, InputError, "Mitigation `cone` was given twice"),
         ({"mitigations": ("cone",), "objectives": (), "grid": ("dpo.beta=1",)}, InputError, "Name one"),
         ({"mitigations": ("cone",), "objectives": ("dpo",), "verify": ("dpo+cone",)}, InputError, "plain steps"),
     ],

@@ -22,6 +22,7 @@ class Choice:
     Attributes:
         objectives: by label; grid points follow the objective they vary.
         gridded: labels of grid points.
+        named: labels of those that were asked for by name, whether or not a grid holds them too.
         unnamed: labels of those that only `all` brought in.
         left_out: entries of the table that `all` leaves out, with the reason.
         mitigations: by the labels of the objectives whose steps go through one.
@@ -29,6 +30,7 @@ class Choice:
 
     objectives: Mapping[str, Objective]
     gridded: frozenset[str]
+    named: frozenset[str]
     unnamed: frozenset[str]
     left_out: Mapping[str, str]
     mitigations: Mapping[str, CoefficientMap] = field(default_factory=dict)
@@ -43,11 +45,10 @@ class Choice:
             The choice with entries like `dpo+normalized`, each after its objective.
 
         Raises:
-            InputError: a name or a value is wrong, or a mitigation is no map of coefficients.
+            InputError: a name or a value is wrong, a mitigation is no map of coefficients, or one is given twice.
         """
-        maps = [_coefficient_map(parse_mitigation(m) if isinstance(m, str) else m) for m in mitigations]
-        named = [label for label in self.objectives if label not in self.unnamed and label not in self.gridded]
-        targets = named or [label for label in self.objectives if label == "dpo"]
+        maps = _by_label(mitigations)
+        targets = self.named or self.objectives.keys() & {"dpo"}
         if maps and not targets:
             raise InputError(
                 'There is no objective to put a mitigation into. Name one of `objectives`, such as "dpo".',
@@ -57,9 +58,8 @@ class Choice:
         through: dict[str, CoefficientMap] = {}
         for label, objective in self.objectives.items():
             objectives[label] = objective
-            for each in maps if label in targets else []:
-                mitigated = f"{label}+{mitigation_label(each)}"
-                objectives[mitigated], through[mitigated] = objective, each
+            for name, each in maps.items() if label in targets else ():
+                objectives[f"{label}+{name}"], through[f"{label}+{name}"] = objective, each
         return replace(self, objectives=objectives, mitigations=through)
 
     def defined_for(self, training: Training) -> "Choice":
@@ -122,7 +122,18 @@ def choose_objectives(objectives: Sequence[str | Objective], grid: Sequence[str]
         chosen.setdefault(label, point)
     names = list(dict.fromkeys(o.name for o in chosen.values()))
     ordered = dict(sorted(chosen.items(), key=lambda item: names.index(item[1].name)))
-    return Choice(ordered, frozenset(points), frozenset(unnamed) - set(points), left_out)
+    return Choice(ordered, frozenset(points), frozenset(given), frozenset(unnamed) - set(points), left_out)
+
+
+def _by_label(mitigations: Sequence[str | Mitigation]) -> dict[str, CoefficientMap]:
+    found: dict[str, CoefficientMap] = {}
+    for mitigation in mitigations:
+        each = _coefficient_map(parse_mitigation(mitigation) if isinstance(mitigation, str) else mitigation)
+        label = mitigation_label(each)
+        if label in found:
+            raise InputError(f"Mitigation `{label}` was given twice. One of your own needs a name of its own.")
+        found[label] = each
+    return found
 
 
 def _coefficient_map(mitigation: Mitigation) -> CoefficientMap:
