@@ -130,12 +130,34 @@ def test_both_ways_to_single_held_out_pairs_are_brute_force(make, rtol, fit):
 def test_single_held_out_pairs_average_to_the_means():
     found = run(objectives=OBJECTIVES, learning_rate=RATE, per_pair=True)
     rows = found.held_out.to_pandas()
-    assert sorted(set(rows["id"])) == sorted(r["id"] for r in PROBE_ROWS)
     for o in found.facts.objectives:
         own = rows[rows["objective"] == o.label]
         assert own["chosen_logp_change"].mean() == pytest.approx(o.heldout.chosen.value, rel=1e-9)
         assert own["margin_change"].mean() == pytest.approx(o.heldout.margin.value, rel=1e-9)
     assert found.facts.per_pair == "6 directions added up over the training pairs"
+
+
+@pytest.mark.parametrize("micro_batch", [1, 2])
+def test_single_held_out_pairs_stand_in_the_order_of_the_data_with_their_own_numbers(micro_batch):
+    shortest_first = sorted(PROBE_ROWS, key=lambda row: len(row["prompt"] + row["chosen"] + row["rejected"]))
+    numbers = {row["id"]: k for k, row in enumerate(PROBE_ROWS)}
+    expected = held_out_by_brute_force(tiny_model())["slic"]
+    for rows in (shortest_first, shortest_first[::-1]):
+        found = run(objectives=("slic",), probe=rows, learning_rate=RATE, per_pair=True, micro_batch=micro_batch)
+        assert found.held_out["id"].to_pylist() == [row["id"] for row in rows]
+        for side, name in enumerate(("chosen", "rejected")):
+            own = [float(expected[side][numbers[row["id"]]]) for row in rows]
+            assert found.held_out[f"{name}_logp_change"].to_pylist() == pytest.approx(own, rel=1e-9)
+
+
+def test_held_out_pairs_of_a_small_step_stand_in_the_order_of_the_data():
+    shortest_first = sorted(PROBE_ROWS, key=lambda row: len(row["prompt"] + row["chosen"] + row["rejected"]))
+    one, other = (
+        run(objectives=("slic",), probe=rows, verify=("slic",)).facts.real_steps[0].small[0]
+        for rows in (shortest_first, shortest_first[::-1])
+    )
+    for name in ("chosen_forecast", "chosen_fact", "rejected_forecast", "rejected_fact"):
+        assert getattr(one, name) == pytest.approx(getattr(other, name)[::-1], rel=1e-6)
 
 
 @pytest.fixture

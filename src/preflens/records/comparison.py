@@ -21,7 +21,8 @@ class Comparison:
     Attributes:
         rows: one row a training pair and objective; columns and units in `preflens.records.comparison_tables`.
         pairs: one row a training pair: what does not depend on the objective.
-        held_out: one row a held-out pair and objective, or no row where that was not asked for.
+        held_out: one row a held-out pair and objective, pairs in the order of the data; no row where that was not
+            asked for.
         facts: the rest: one entry an objective, trajectories, real steps.
     """
 

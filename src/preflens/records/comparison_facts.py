@@ -95,7 +95,7 @@ class SmallStep:
         r2_chosen: 1 − Σ(forecast − fact)²/Σ(fact − mean)² over the held-out chosen responses; None with no spread.
         r2_rejected: over the rejected ones.
         r2_margin: over the margins.
-        chosen_forecast: change of each held-out chosen log-prob, nats.
+        chosen_forecast: change of each held-out chosen log-prob that is followed, in the order of the data, nats.
         chosen_fact: what happened.
         rejected_forecast: change of each held-out rejected log-prob.
         rejected_fact: what happened.

@@ -20,7 +20,7 @@ class ComparisonData:
 
     Attributes:
         training: in order.
-        held_out: the longest first.
+        held_out: in order.
         facts: about the training pairs.
         probe_facts: about the held-out pairs.
     """
@@ -73,7 +73,7 @@ def comparison_data(
         training, held_out = split_pairs(used, fraction=fraction, seed=seed)
         facts = data_facts(source, tokenized, training, max_length=max_length)
         return ComparisonData(
-            tuple(training), _longest_first(held_out), replace(facts, sampled=facts.sampled + len(held_out)),
+            tuple(training), tuple(held_out), replace(facts, sampled=facts.sampled + len(held_out)),
             _held_out_facts(facts, held_out),
         )  # fmt: skip
     given = pair_source(probe)
@@ -84,7 +84,7 @@ def comparison_data(
     dropped = probe_facts.dropped | ({"also a training pair": seen} if seen else {})
     noted = probe_facts.noted | ({"prompt of a training pair": known} if known else {})
     return ComparisonData(
-        tuple(used), _longest_first(held_out), data_facts(source, tokenized, used, max_length=max_length),
+        tuple(used), tuple(held_out), data_facts(source, tokenized, used, max_length=max_length),
         replace(probe_facts, sampled=probe_facts.sampled + seen, dropped=dropped, noted=noted),
     )  # fmt: skip
 
@@ -94,7 +94,3 @@ def _held_out_facts(facts: DataFacts, pairs: Sequence[TokenizedPair]) -> DataFac
         facts, source=f"{facts.source}, held out", fingerprint=pairs_fingerprint(p.pair for p in pairs),
         sampled=len(pairs), pairs=len(pairs), dropped={}, noted={},
     )  # fmt: skip
-
-
-def _longest_first(pairs: Sequence[TokenizedPair]) -> tuple[TokenizedPair, ...]:
-    return tuple(sorted(pairs, key=lambda p: -p.longest))

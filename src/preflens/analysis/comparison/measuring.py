@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from preflens.analysis.batches import sampling_order
+from preflens.analysis.batches import longest_first, sampling_order
 from preflens.analysis.checkpoint import Checkpoint, measure_batches
 from preflens.analysis.comparison.held_out import directions_that_fit, mean_gradients, products_along
 from preflens.analysis.comparison.per_pair import per_pair_changes
@@ -109,7 +109,8 @@ class Measuring:
 
         def find(batch: Sequence[TokenizedPair]) -> Float64[Tensor, "two side pair"]:
             if not means:
-                means.extend(mean_gradients(self.scored_passes(held_out)))
+                (order,) = longest_first([range(len(held_out))], held_out)
+                means.extend(mean_gradients(self.scored_passes([held_out[i] for i in order])))
             return products_along(self.passes(batch), means)
 
         found = []
@@ -132,7 +133,7 @@ class Measuring:
             What is rolled out and stepped on.
         """
         chosen = batches[: max(1, pairs // max(map(len, batches)))]
-        some = sorted(sampling_order(len(held_out), seed=seed)[:pairs])
+        (some,) = longest_first([sampling_order(len(held_out), seed=seed)[:pairs]], held_out)
         watched = [held_out[i] for i in some]
         positions, training = _numbered(chosen)
         geometry = self.checkpoint.load("followed")
@@ -143,7 +144,8 @@ class Measuring:
                 advance(len(training) + len(watched))
             self.checkpoint.store("followed", geometry)
         followed = Followed(geometry, tuple(tuple(p) for p in positions), len(training))
-        return Ground(followed, tuple(self.passes(batch) for batch in chosen), self.passes(watched))
+        in_order = tuple(sorted(range(len(some)), key=some.__getitem__))
+        return Ground(followed, tuple(self.passes(batch) for batch in chosen), self.passes(watched), in_order)
 
     def per_pair(
         self, batches: Batches, held_out: Sequence[TokenizedPair], signed: Float64[Tensor, "objective two pair"]
@@ -156,14 +158,15 @@ class Measuring:
             signed: c of each objective.
 
         Returns:
-            Changes at learning rate 1.
+            Changes at learning rate 1, held-out pairs in their order.
         """
         fit = directions_that_fit(self.passes(held_out[:1]), memory=self.memory)
+        (order,) = longest_first([range(len(held_out))], held_out)
 
         def find() -> Float64[Tensor, "objective two held_out"]:
-            return per_pair_changes(
-                [self.scored_passes(batch) for batch in batches], self.scored_passes(held_out), signed, fit=fit
-            )
+            passes = self.scored_passes([held_out[i] for i in order])
+            changes = per_pair_changes([self.scored_passes(batch) for batch in batches], passes, signed, fit=fit)
+            return changes[:, :, torch.tensor(order).argsort()]
 
         return self._kept(f"per-pair-{_digest(signed.numpy().tobytes())}", find)
 

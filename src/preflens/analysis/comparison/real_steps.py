@@ -30,11 +30,13 @@ class Ground:
         followed: the pairs and their geometry.
         batches: the update batches among them, in the same order.
         held_out: the held-out pairs among them, in the same order.
+        in_order: positions that put the held-out pairs into the order of the data.
     """
 
     followed: Followed
     batches: tuple[Passes, ...]
     held_out: Passes
+    in_order: tuple[int, ...]
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -99,7 +101,8 @@ def small_step(objective: Objective, ground: Ground, number: int, *, target: flo
     size = target / strength if strength > 0 else 0.0
     update = plain_update(passes.model, passes.forwards(), by_pass(passes, coefficients))
     change = measure_change(passes.model, ground.held_out.forwards(), update, learning_rate=size)
-    forecast, fact = (size * unit).numpy(), torch.stack([change.chosen, change.rejected]).numpy()
+    places = torch.tensor(ground.in_order)
+    forecast, fact = (size * unit)[:, places].numpy(), torch.stack([change.chosen, change.rejected])[:, places].numpy()
     return SmallStep(
         number, size, r_squared(forecast[0], fact[0]), r_squared(forecast[1], fact[1]),
         r_squared(forecast[0] - forecast[1], fact[0] - fact[1]), tuple(forecast[0].tolist()), tuple(fact[0].tolist()),
