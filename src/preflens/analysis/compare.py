@@ -152,9 +152,9 @@ def _record(
     tables, summaries = _lay_out(seen, data, batches, wanted)
     facts = ComparisonFacts(
         COMPARISON_FORMAT, datetime.now(UTC).isoformat(timespec="seconds"), command, versions(),
-        wanted.arguments() | arguments, data.facts, data.probe_facts, model, tuple(map(len, batches)),
-        seen.ground.counts, TEXT_LIMIT, summaries, dict(seen.choice.left_out), _without_gain(summaries), seen.how,
-        seen.real_steps, seconds,
+        wanted.arguments() | arguments, data.facts, data.probe_facts, data.before_split, model,
+        tuple(map(len, batches)), seen.ground.counts, TEXT_LIMIT, summaries, dict(seen.choice.left_out),
+        _without_gain(summaries), seen.how, seen.real_steps, seconds,
     )  # fmt: skip
     return Comparison(*tables, facts)
 

@@ -9,7 +9,7 @@ from preflens.language_models.fingerprints import model_fingerprint, pairs_finge
 from preflens.language_models.model import LanguageModel, Reference
 from preflens.language_models.reading import PairSource
 from preflens.language_models.references import is_policy
-from preflens.language_models.tokenizing import TokenizedPair, TokenizedPairs
+from preflens.language_models.tokenizing import TokenizedPair, TokenizedPairs, count_notes
 from preflens.records.facts import DataFacts, ModelFacts
 from preflens.records.json_codec import to_json
 from preflens.records.wording import PARTIAL_COPY
@@ -54,7 +54,7 @@ def data_facts(
         sampled=len(pairs) + sum(tokenized.dropped.values()),
         pairs=len(pairs),
         dropped={**source.dropped, **tokenized.dropped},
-        noted={**source.noted, **tokenized.noted},
+        noted={**source.noted, **count_notes(pairs)},
         max_length=max_length,
     )
 

@@ -31,9 +31,10 @@ def print_comparison(comparison: Comparison) -> None:
         f"{data.pairs} training pairs in {split}, {probe.pairs} held out ({shown(probe.source)}).", highlight=False
     )
     print_reference(comparison.facts.model)
+    parts = {"before the split": comparison.facts.before_split, "training": data, "held out": probe}
     for what in ("dropped", "noted"):
-        for kind, facts in (("training", data), ("held out", probe)):
-            for reason, count in getattr(facts, what).items():
+        for kind, facts in parts.items():
+            for reason, count in getattr(facts, what, {}).items():
                 text = f"{what} ({kind}): {count} × {shown(reason)}"
                 OUTPUT.print(text, style="yellow", highlight=False, soft_wrap=True)
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, NoReturn
 
@@ -27,12 +27,14 @@ class TokenizedPair:
         prompt_ids: context shared by both responses.
         chosen_ids: tokens of the chosen response.
         rejected_ids: tokens of the rejected response.
+        notes: what is worth knowing about it (a response cut, …).
     """
 
     pair: PreferencePair
     prompt_ids: tuple[int, ...]
     chosen_ids: tuple[int, ...]
     rejected_ids: tuple[int, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def scored_tokens(self) -> tuple[int, int]:
@@ -53,12 +55,10 @@ class TokenizedPairs:
     Attributes:
         pairs: in order.
         dropped: pairs left out, by reason.
-        noted: pairs kept in spite of something worth knowing, by what.
     """
 
     pairs: tuple[TokenizedPair, ...]
     dropped: Mapping[str, int]
-    noted: Mapping[str, int]
 
 
 class _RowError(InputError):
@@ -107,11 +107,15 @@ class Tokenizing:
             if (reason := _reason_to_drop(done, room)) is not None:
                 self._dropped[reason] += 1
                 continue
-            self._noted["chosen response cut at the maximal length"] += len(chosen) > len(done.chosen_ids)
-            self._noted["rejected response cut at the maximal length"] += len(rejected) > len(done.rejected_ids)
-            self._noted["end of the prompt merged into the responses"] += boundary_moved
-            self._noted["prompt of at most one token"] += len(prompt) <= 1
-            self._noted["identical responses"] += done.chosen_ids == done.rejected_ids
+            notes = {
+                "chosen response cut at the maximal length": len(chosen) > len(done.chosen_ids),
+                "rejected response cut at the maximal length": len(rejected) > len(done.rejected_ids),
+                "end of the prompt merged into the responses": boundary_moved,
+                "prompt of at most one token": len(prompt) <= 1,
+                "identical responses": done.chosen_ids == done.rejected_ids,
+            }
+            done = replace(done, notes=tuple(what for what, so in notes.items() if so))
+            self._noted.update(done.notes)
             yield done
 
     @property
@@ -122,7 +126,7 @@ class Tokenizing:
     @property
     def noted(self) -> dict[str, int]:
         """Pairs kept so far in spite of something worth knowing, by what."""
-        return {what: count for what, count in self._noted.items() if count}
+        return dict(self._noted)
 
     def refuse_none(self, what: str = "") -> NoReturn:
         """Refuse a set of pairs of which none was usable.
@@ -164,7 +168,7 @@ def tokenize_pairs(
             there is no such choice.
 
     Returns:
-        The tokenised pairs with counts.
+        The tokenised pairs, each with what is worth knowing about it, and counts of the others.
 
     Raises:
         InputError: the tokenizer lacks what the pairs need, no pair is usable, or a pair is bad and not to be dropped.
@@ -173,7 +177,19 @@ def tokenize_pairs(
     done = tuple(islice(tokenizing(pairs), limit))
     if not done:
         tokenizing.refuse_none()
-    return TokenizedPairs(done, tokenizing.dropped, tokenizing.noted)
+    return TokenizedPairs(done, tokenizing.dropped)
+
+
+def count_notes(pairs: Iterable[TokenizedPair]) -> dict[str, int]:
+    """Count what is worth knowing about some pairs.
+
+    Args:
+        pairs: tokenised.
+
+    Returns:
+        How many pairs, by what.
+    """
+    return dict(Counter(note for pair in pairs for note in pair.notes))
 
 
 def common_prefix_length(ids: Sequence[int], other_ids: Sequence[int]) -> int:

@@ -8,6 +8,19 @@ COMPARISON_FORMAT = 2
 
 
 @dataclass(frozen=True)
+class BeforeSplit:
+    """What became of rows before some pairs were held out; such rows are on neither side.
+
+    Attributes:
+        dropped: how many rows were left out, by reason.
+        noted: how many rows are special, by what.
+    """
+
+    dropped: dict[str, int]
+    noted: dict[str, int]
+
+
+@dataclass(frozen=True)
 class Change:
     """Mean changes of the log-probs of some pairs in one step, nats.
 
@@ -166,6 +179,8 @@ class ComparisonFacts:
         arguments: by name.
         data: the training pairs.
         probe: the held-out pairs.
+        before_split: what became of rows before one data set was split into the two; None where the held-out pairs are
+            data of their own.
         model: which model.
         update_batches: training pairs of each update batch, in the order of their numbers.
         followed: how many training pairs and how many held-out pairs the rollout follows.
@@ -185,6 +200,7 @@ class ComparisonFacts:
     arguments: dict[str, Argument]
     data: DataFacts
     probe: DataFacts
+    before_split: BeforeSplit | None
     model: ModelFacts
     update_batches: tuple[int, ...]
     followed: tuple[int, ...]

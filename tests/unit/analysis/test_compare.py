@@ -1,15 +1,22 @@
 """Comparing objectives from Python: which pairs are held out, what is refused, what is left as it was."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 import preflens.analysis.comparison.measuring as module
 from preflens import compare
 from preflens.analysis.comparison.choice import choose_objectives
+from preflens.analysis.comparison.data import comparison_data
 from preflens.analysis.comparison.held_out import split_pairs, without_training_pairs
+from preflens.cli.comparison import print_comparison
 from preflens.errors import InputError, MissingInputError, ObjectiveError
+from preflens.language_models.reading import pairs_in_memory
 from preflens.mitigations import CoefficientMap, Mitigated
 from preflens.objectives import dpo
+from preflens.records.comparison_facts import BeforeSplit
+from preflens.report.comparison import comparison_html
 from preflens.types import PairCoefficients
 from tests.cases.comparisons import failing, run, shrinking, tokenized, typical, without_gain
 from tests.cases.language_models import tiny_lora, tiny_model, tiny_tokenizer
@@ -55,6 +62,48 @@ def test_without_a_probe_a_share_is_held_out_and_counted():
     facts = run(probe=None, probe_fraction=0.3, objectives=("dpo",)).facts
     assert (facts.data.pairs, facts.probe.pairs, facts.data.sampled) == (4, 2, 6)
     assert facts.probe.source == "memory, held out"
+
+
+NOTES = {"same": "identical responses", "bound": "end of the prompt merged into the responses"}
+
+
+def test_notes_are_of_the_side_that_their_pairs_are_on_and_drops_of_neither():
+    source = replace(pairs_in_memory(TEXT_ROWS), rows=9, dropped={"bad row": 3}, noted={"repeated id": 2})
+    sides = set()
+    for seed in range(6):
+        found = comparison_data(source, None, tiny_tokenizer(), fraction=0.4, max_length=20, limit=None, seed=seed)
+        for pairs, facts in ((found.training, found.facts), (found.held_out, found.probe_facts)):
+            here = [p.pair.id for p in pairs]
+            assert facts.noted == {NOTES[i]: 1 for i in here if i in NOTES}
+            assert (facts.pairs, facts.dropped) == (len(here), {})
+            sides |= {(i, facts.source) for i in here if i in NOTES}
+        assert found.before_split == BeforeSplit(
+            {"bad row": 3, "prompt fills the maximal length": 1}, {"repeated id": 2}
+        )
+    assert len(sides) == 4  # each of the two was on both sides
+
+
+def test_notes_of_given_held_out_pairs_leave_out_those_that_are_training_pairs():
+    facts = run(probe=[*PROBE_ROWS, TEXT_ROWS[3]], objectives=("dpo",)).facts
+    assert facts.before_split is None
+    assert facts.data.noted == dict.fromkeys(NOTES.values(), 1)
+    assert (facts.probe.noted, facts.probe.dropped) == ({}, {"also a training pair": 1})
+
+
+def test_what_became_of_rows_before_the_split_is_said_in_terminal_and_page(capsys):
+    found = run(probe=None, probe_fraction=0.3, objectives=("dpo",), max_length=20)
+    told = [line for line in terminal_of(found, capsys).splitlines() if line.startswith(("dropped", "noted"))]
+    assert told[0] == "dropped (before the split): 1 × prompt fills the maximal length"
+    sides = {"training": found.facts.data, "held out": found.facts.probe}
+    assert told[1:] == [f"noted ({side}): 1 × {what}" for side, facts in sides.items() for what in facts.noted]
+    page = " ".join(comparison_html(found).split())
+    assert "dropped 1 × prompt fills the maximal length; these are of neither side." in page
+
+
+def terminal_of(found, capsys):
+    capsys.readouterr()
+    print_comparison(found)
+    return capsys.readouterr().out
 
 
 def test_the_record_says_the_real_sizes_of_the_update_batches():

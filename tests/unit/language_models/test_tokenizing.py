@@ -7,7 +7,7 @@ from preflens.language_models.batch import collate
 from preflens.language_models.loading import padding_token_id
 from preflens.language_models.pairs import PreferencePair
 from preflens.language_models.reading import pairs_in_memory
-from preflens.language_models.tokenizing import tokenize_pairs
+from preflens.language_models.tokenizing import count_notes, tokenize_pairs
 from tests.cases.language_models import tiny_tokenizer
 from tests.cases.pairs import TEXT_ROWS, chat_rows
 
@@ -27,9 +27,11 @@ def test_counts_say_what_was_cut_dropped_and_merged():
     found = tokenized(TEXT_ROWS, max_length=9)
     assert [p.pair.id for p in found.pairs] == ["sky", "dogs", "say", "same", "bound"]
     assert found.dropped == {"prompt fills the maximal length": 1}
-    assert found.noted["identical responses"] == 1
-    assert found.noted["end of the prompt merged into the responses"] == 1
-    assert found.noted["rejected response cut at the maximal length"] >= 1
+    noted = count_notes(found.pairs)
+    assert noted["identical responses"] == 1
+    assert noted["end of the prompt merged into the responses"] == 1
+    assert noted["rejected response cut at the maximal length"] >= 1
+    assert next(p for p in found.pairs if p.pair.id == "same").notes == ("identical responses",)
     assert max(p.longest for p in found.pairs) == 9
 
 

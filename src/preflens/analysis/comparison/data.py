@@ -9,8 +9,9 @@ from preflens.analysis.batches import longest_first, sample_pairs, update_batche
 from preflens.analysis.comparison.held_out import split_pairs, without_training_pairs
 from preflens.analysis.provenance import data_facts
 from preflens.language_models.fingerprints import pairs_fingerprint
-from preflens.language_models.reading import Pairs, pair_source
-from preflens.language_models.tokenizing import TokenizedPair
+from preflens.language_models.reading import Pairs, PairSource, pair_source
+from preflens.language_models.tokenizing import TokenizedPair, TokenizedPairs, count_notes
+from preflens.records.comparison_facts import BeforeSplit
 from preflens.records.facts import DataFacts
 
 
@@ -23,12 +24,14 @@ class ComparisonData:
         held_out: in order.
         facts: about the training pairs.
         probe_facts: about the held-out pairs.
+        before_split: what became of rows before they were split; None where the held-out pairs were given.
     """
 
     training: tuple[TokenizedPair, ...]
     held_out: tuple[TokenizedPair, ...]
     facts: DataFacts
     probe_facts: DataFacts
+    before_split: BeforeSplit | None
 
     def update_batches(self, *, size: int, seed: int) -> list[list[int]]:
         """Settle which training pairs share an update.
@@ -70,12 +73,7 @@ def comparison_data(
     source = pair_source(pairs)
     tokenized, used = sample_pairs(source, tokenizer, max_length=max_length, limit=limit, seed=seed)
     if probe is None:
-        training, held_out = split_pairs(used, fraction=fraction, seed=seed)
-        facts = data_facts(source, tokenized, training, max_length=max_length)
-        return ComparisonData(
-            tuple(training), tuple(held_out), replace(facts, sampled=facts.sampled + len(held_out)),
-            _held_out_facts(facts, held_out),
-        )  # fmt: skip
+        return _split(source, tokenized, used, fraction=fraction, max_length=max_length, seed=seed)
     given = pair_source(probe)
     read, all_probes = sample_pairs(given, tokenizer, max_length=max_length, limit=None, seed=seed)
     held_out, known = without_training_pairs(all_probes, used)
@@ -85,12 +83,29 @@ def comparison_data(
     noted = probe_facts.noted | ({"prompt of a training pair": known} if known else {})
     return ComparisonData(
         tuple(used), tuple(held_out), data_facts(source, tokenized, used, max_length=max_length),
-        replace(probe_facts, sampled=probe_facts.sampled + seen, dropped=dropped, noted=noted),
+        replace(probe_facts, sampled=probe_facts.sampled + seen, dropped=dropped, noted=noted), None,
     )  # fmt: skip
 
 
-def _held_out_facts(facts: DataFacts, pairs: Sequence[TokenizedPair]) -> DataFacts:
-    return replace(
-        facts, source=f"{facts.source}, held out", fingerprint=pairs_fingerprint(p.pair for p in pairs),
-        sampled=len(pairs), pairs=len(pairs), dropped={}, noted={},
+def _split(
+    source: PairSource,
+    tokenized: TokenizedPairs,
+    used: Sequence[TokenizedPair],
+    *,
+    fraction: float,
+    max_length: int,
+    seed: int,
+) -> ComparisonData:
+    """Hold pairs out. What was dropped before is of neither side; notes are of the side that their pairs are on."""
+    training, held_out = split_pairs(used, fraction=fraction, seed=seed)
+    whole = data_facts(source, tokenized, used, max_length=max_length)
+
+    def side(pairs: Sequence[TokenizedPair], name: str) -> DataFacts:
+        fingerprint = pairs_fingerprint(p.pair for p in pairs)
+        return replace(whole, source=name, fingerprint=fingerprint, pairs=len(pairs), dropped={},
+                       noted=count_notes(pairs))  # fmt: skip
+
+    return ComparisonData(
+        tuple(training), tuple(held_out), side(training, whole.source), side(held_out, f"{whole.source}, held out"),
+        BeforeSplit(whole.dropped, dict(source.noted)),
     )  # fmt: skip
