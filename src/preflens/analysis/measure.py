@@ -1,6 +1,6 @@
 """Take a step, look again, put the weights back: the judge of every forecast."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -69,39 +69,40 @@ def stepped(module: nn.Module, update: Update, *, learning_rate: float) -> Itera
     Yields:
         Nothing.
     """
-    with weights_kept(module):
-        move(module, update, learning_rate=learning_rate)
+    with walking(module) as step:
+        step(update, learning_rate)
         yield
 
 
 @contextmanager
-def weights_kept(module: nn.Module) -> Iterator[None]:
-    """Let the trainable parameters be moved for a while; the original tensors come back.
+def walking(module: nn.Module) -> Iterator[Callable[[Update, float], None]]:
+    """Let the trainable parameters take steps for a while; the original tensors come back.
 
-    Args:
-        module: whose parameters may move; only `move` may be used on them.
-
-    Yields:
-        Nothing.
-    """
-    kept = [(p, p.data) for p in _trainable(module)]
-    try:
-        yield
-    finally:
-        for parameter, data in kept:
-            parameter.data = data
-
-
-def move(module: nn.Module, update: Update, *, learning_rate: float) -> None:
-    """Move the trainable parameters by η·update; what they were is not written to.
+    The steps are added up apart from the weights, which are where they were plus the sum: added to the weights one by
+    one, steps below their last digit would be lost, each time in the same direction.
 
     Args:
         module: whose parameters move.
-        update: one tensor a trainable parameter.
-        learning_rate: η.
+
+    Yields:
+        Takes one more step: of an update, one tensor a trainable parameter, times a learning rate.
     """
-    for parameter, direction in zip(_trainable(module), update, strict=True):
-        parameter.data = parameter.data + learning_rate * direction
+    kept = [(p, p.data) for p in _trainable(module)]
+    total: Update = []
+
+    def step(update: Update, learning_rate: float) -> None:
+        if total:
+            torch._foreach_add_(total, update, alpha=learning_rate)
+        else:
+            total.extend(learning_rate * direction for direction in update)
+        for (parameter, data), moved in zip(kept, total, strict=True):
+            parameter.data = data + moved
+
+    try:
+        yield step
+    finally:
+        for parameter, data in kept:
+            parameter.data = data
 
 
 @contextmanager

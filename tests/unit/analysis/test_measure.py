@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from preflens import PairCoefficients
-from preflens.analysis.measure import in_float32, measure_change, plain_update, stepped
+from preflens.analysis.measure import in_float32, measure_change, plain_update, stepped, walking
 
 
 @pytest.fixture
@@ -46,6 +46,19 @@ def test_weights_come_back_bit_for_bit_also_after_an_error(dtype):
     assert torch.equal(model.weight, before)
     assert model.weight.data_ptr() == storage
     assert model.weight.dtype == dtype
+
+
+def test_many_steps_below_the_last_digit_of_a_weight_add_up():
+    """A weight of 1 in float32 takes no step of 1e-8; ten thousand of them are 1e-4."""
+    model = nn.Linear(1, 1, bias=False)
+    model.weight.data.fill_(1.0)
+    before = model.weight.data
+    with walking(model) as step:
+        for _ in range(10_000):
+            step([torch.full((1, 1), 0.5)], 2e-8)
+        assert model.weight.item() == pytest.approx(1 + 1e-4, abs=1e-7)
+    assert model.weight.data.data_ptr() == before.data_ptr()
+    assert model.weight.item() == 1.0
 
 
 def test_frozen_parameters_do_not_step(linear):

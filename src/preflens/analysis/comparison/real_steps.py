@@ -9,7 +9,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from preflens.analysis.comparison.trajectories import Followed, recorded_steps, roll
-from preflens.analysis.measure import in_float32, logp_values, measure_change, move, plain_update, weights_kept
+from preflens.analysis.measure import Update, in_float32, logp_values, measure_change, plain_update, walking
 from preflens.analysis.passes import Passes, by_pass
 from preflens.errors import NumericalError
 from preflens.log_probs import PairLogps
@@ -149,11 +149,11 @@ def _walk(
 ) -> Float64[Tensor, "point two held_out"]:
     """Change of the held-out log-probs along real steps, as far as they are finite."""
     forwards, seen = ground.held_out.forwards(), []
-    with weights_kept(ground.held_out.model):
+    with walking(ground.held_out.model) as take:
         before = logp_values(forwards)
         for step in range(1, points[-1] + 1):
             try:
-                _step(objective, ground, (step - 1) % len(ground.batches), learning_rate=learning_rate)
+                take(_update(objective, ground, (step - 1) % len(ground.batches)), learning_rate)
                 if step in points:
                     seen.append(logp_values(forwards) - before)
             except NumericalError:
@@ -161,12 +161,11 @@ def _walk(
     return torch.stack(seen) if seen else before.new_zeros(0, *before.shape)
 
 
-def _step(objective: Objective, ground: Ground, number: int, *, learning_rate: float) -> None:
-    """One plain step on an update batch, its coefficients those of the weights as they are."""
+def _update(objective: Objective, ground: Ground, number: int) -> Update:
+    """The direction of a plain step on an update batch, its coefficients those of the weights as they are."""
     passes, batch = ground.batches[number], torch.tensor(ground.followed.batches[number])
     coefficients = objective.coefficients(_as_they_are(passes, ground.followed.geometry.logps.take(batch)))
-    update = plain_update(passes.model, passes.forwards(), by_pass(passes, coefficients))
-    move(passes.model, update, learning_rate=learning_rate)
+    return plain_update(passes.model, passes.forwards(), by_pass(passes, coefficients))
 
 
 def _as_they_are(passes: Passes, start: PairLogps) -> PairLogps:
