@@ -19,7 +19,7 @@ from preflens.analysis.comparison.choice import Choice, choose_objectives
 from preflens.analysis.comparison.first_step import Training, first_steps, stack_batches
 from preflens.analysis.comparison.measuring import Measuring
 from preflens.analysis.comparison.real_steps import Ground
-from preflens.analysis.comparison.summary import own_steps, summarize
+from preflens.analysis.comparison.summary import first_changes, own_steps, summarize
 from preflens.analysis.comparison.tables import compare_table
 from preflens.analysis.comparison.trajectories import recorded_steps, trajectories
 from preflens.analysis.passes import PassLimit, Scorer
@@ -46,7 +46,8 @@ def first(choice: Choice, training: Training, products: torch.Tensor, pairs: lis
     steps = first_steps(choice.objectives, training, products, choice.mitigations)
     own, outcomes = own_steps(list(choice.objectives), steps, training, learning_rate=RATE)
     compare_table(steps, own, outcomes, pairs, batches, learning_rate=RATE)
-    summarize(choice.objectives, steps, training, outcomes, learning_rate=RATE, gridded=choice.gridded,
+    changes = first_changes(list(choice.objectives), steps, training, learning_rate=RATE)
+    summarize(choice.objectives, steps, changes, outcomes, gridded=choice.gridded,
               trajectories=dict.fromkeys(choice.objectives, ()))  # fmt: skip
 
 
@@ -54,7 +55,8 @@ def rolled(choice: Choice, ground: Ground) -> None:
     """A hundred steps of every objective, at two scales."""
     steps = recorded_steps((1, 10, 100))
     with one_thread():
-        trajectories(choice.objectives, ground.followed, learning_rate=RATE, margin_gain=1.0, steps=steps)
+        own = dict.fromkeys(choice.objectives, 2 * RATE)
+        trajectories(choice.objectives, ground.followed, learning_rate=RATE, own_rates=own, steps=steps)
 
 
 def seconds(run: Callable[[], object], *, rounds: int = ROUNDS) -> float:

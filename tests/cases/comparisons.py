@@ -17,7 +17,7 @@ from preflens.records.comparison_facts import Change
 from preflens.records.facts import Estimate
 from tests.cases.analyses import HOSTILE
 from tests.cases.language_models import tiny_model, tiny_tokenizer
-from tests.cases.pairs import PROBE_ROWS, TEXT_ROWS
+from tests.cases.pairs import ALIKE_ROWS, PROBE_ROWS, TEXT_ROWS
 
 
 def tokenized(rows):
@@ -59,7 +59,7 @@ def typical():
     """Three objectives, a grid, single held-out pairs, real steps."""
     return run(
         model=tiny_model(dtype=torch.float32), objectives=("dpo", "ipo", "slic"), grid=("dpo.beta=0.5,1",),
-        learning_rate=1e-3, per_pair=True, verify=("dpo", "slic"), margin_gain=0.2,
+        learning_rate=1e-3, per_pair=True, verify=("dpo", "slic"), margin_gain=0.2, probe=ALIKE_ROWS,
     )  # fmt: skip
 
 
@@ -67,8 +67,15 @@ def typical():
 def without_gain():
     """One pair on each side, and an objective that makes the margin smaller."""
     return run(
-        TEXT_ROWS[:1], probe=PROBE_ROWS[:1], objectives=("dpo", shrinking()), model=tiny_model(dtype=torch.float32)
+        TEXT_ROWS[:1], probe=ALIKE_ROWS[:1], objectives=("dpo", shrinking()), model=tiny_model(dtype=torch.float32)
     )
+
+
+@cache
+def unclear():
+    """Held-out pairs that have little to do with the training pairs: no margin can be told from zero but one."""
+    return run(model=tiny_model(dtype=torch.float32), objectives=("dpo", "slic", "cpo"), learning_rate=1e-3,
+               probe=[*ALIKE_ROWS[:2], *PROBE_ROWS], verify=("dpo",))  # fmt: skip
 
 
 def without_values():
@@ -76,7 +83,7 @@ def without_values():
     whole, nothing = typical(), Estimate(None)
     objectives = tuple(
         replace(o, train=Change(nothing, nothing, nothing), heldout=Change(nothing, nothing, nothing),
-                margin_scale=None, trajectories=())
+                chosen_per_margin=nothing, rejected_per_margin=nothing, margin_scale=None, trajectories=())
         for o in whole.facts.objectives
     )  # fmt: skip
     real = tuple(
@@ -107,12 +114,13 @@ def hostile():
     place = found.rows.schema.get_field_index("objective")
     table = found.rows.set_column(place, found.rows.schema.field(place), labels)
     changed = replace(
-        facts, objectives=renamed, probe=probe, real_steps=real, left_out={HOSTILE: HOSTILE}, without_gain=(HOSTILE,),
+        facts, objectives=renamed, probe=probe, real_steps=real, left_out={HOSTILE: HOSTILE},
         arguments=facts.arguments | {HOSTILE: HOSTILE}, per_pair=HOSTILE,
     )  # fmt: skip
     return replace(found, rows=table, facts=changed)
 
 
 COMPARISONS = {
-    "typical": typical, "without gain": without_gain, "without values": without_values, "hostile": hostile
+    "typical": typical, "without gain": without_gain, "unclear": unclear, "without values": without_values,
+    "hostile": hostile,
 }  # fmt: skip

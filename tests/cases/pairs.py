@@ -15,6 +15,9 @@ PROBE_ROWS = [
     {"id": "maybe", "prompt": "say", "chosen": " maybe yes", "rejected": " no"},
 ]
 
+# What training pairs teach holds for these: the same answers, after a longer prompt.
+ALIKE_ROWS = [row | {"id": f"{row['id']} again", "prompt": f"say {row['prompt']}"} for row in TEXT_ROWS]
+
 
 def chat_rows(rows=None):
     """The same rows as messages."""

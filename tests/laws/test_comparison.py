@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from preflens import analyze, exact_batch_gram, rollout
+from preflens import MarginObjective, analyze, dpo, exact_batch_gram, rollout
 from preflens.analysis.comparison.first_step import first_steps, stack_batches
 from preflens.analysis.comparison.per_pair import cross_gram, stacked_directions
-from preflens.analysis.comparison.real_steps import check_rollout, small_step
-from preflens.analysis.comparison.trajectories import equal_margin_rate, roll, trajectories
+from preflens.analysis.comparison.real_steps import check_rollout, rounding_floor, small_step
+from preflens.analysis.comparison.trajectories import Followed, roll, trajectories
+from preflens.analysis.geometry import BatchGeometry
 from preflens.language_models.batch import collate
 from preflens.language_models.logps import response_logps
 from preflens.language_models.parameters import observing
@@ -18,10 +19,11 @@ from preflens.log_probs import PairLogps
 from preflens.mitigations import what_if
 from preflens.mitigations.parse import parse_mitigation
 from preflens.objectives.parse import resolve_objectives
+from preflens.records.facts import Estimate
 from preflens.types import BatchGram
 from tests.cases.comparisons import measuring, run, tokenized
 from tests.cases.language_models import tiny_lora, tiny_model, tiny_tokenizer
-from tests.cases.pairs import PROBE_ROWS, TEXT_ROWS
+from tests.cases.pairs import ALIKE_ROWS, PROBE_ROWS, TEXT_ROWS
 
 RATE = 0.01
 OBJECTIVES = ("dpo", "ipo", "simpo:gamma=0.5", "slic", "cpo", "dpop")
@@ -29,18 +31,18 @@ OBJECTIVES = ("dpo", "ipo", "simpo:gamma=0.5", "slic", "cpo", "dpop")
 MODELS = pytest.mark.parametrize(("make", "rtol"), [(tiny_model, 1e-9), (tiny_lora, 1e-4)], ids=["gpt2", "lora"])
 
 
-def brute_force(model):
+def brute_force(model, probe=PROBE_ROWS):
     """Log-probs and Gram of training and held-out pairs in one matrix, from gradients one by one."""
-    pairs = [*tokenized(TEXT_ROWS), *tokenized(PROBE_ROWS)]
+    pairs = [*tokenized(TEXT_ROWS), *tokenized(probe)]
     batch = collate(pairs, pad_token_id=0)
     gram = exact_batch_gram(model, lambda: response_logps(model, batch))
     chosen, rejected = gram.logps.chunk(2)
     return gram, PairLogps(chosen, rejected, chosen, rejected, *batch.tokens.reshape(2, -1).unbind())
 
 
-def held_out_by_brute_force(model):
+def held_out_by_brute_force(model, probe=PROBE_ROWS):
     """Change of every held-out log-prob in one step on the mean loss of all training pairs: (η/N) G c."""
-    gram, logps = brute_force(model)
+    gram, logps = brute_force(model, probe)
     train = torch.arange(len(TEXT_ROWS))
     rows = torch.cat([train, train + gram.pairs])
     steps = {}
@@ -58,7 +60,8 @@ def test_the_held_out_means_are_those_of_brute_force():
         chosen, rejected = expected[o.label].mean(1).tolist()
         assert o.heldout.chosen.value == pytest.approx(chosen, rel=1e-9)
         assert o.heldout.rejected.value == pytest.approx(rejected, rel=1e-9)
-        assert o.heldout.margin.value == pytest.approx(chosen - rejected, rel=1e-9)
+        assert o.margin.value == pytest.approx(chosen - rejected, rel=1e-9)
+        assert o.heldout.difference == o.margin
 
 
 def test_the_influences_of_the_pairs_add_up_to_the_held_out_change():
@@ -69,7 +72,8 @@ def test_the_influences_of_the_pairs_add_up_to_the_held_out_change():
         assert list(own["id"]) == [r["id"] for r in TEXT_ROWS]
         for what in ("chosen", "rejected", "margin"):
             total = own[f"heldout_{what}_influence"].sum()
-            assert total == pytest.approx(getattr(o.heldout, what).value, rel=1e-9)
+            whole = o.margin if what == "margin" else getattr(o.heldout, what)
+            assert total == pytest.approx(whole.value, rel=1e-9)
 
 
 def test_own_pair_and_update_batch_are_those_of_analyze():
@@ -133,7 +137,7 @@ def test_single_held_out_pairs_average_to_the_means():
     for o in found.facts.objectives:
         own = rows[rows["objective"] == o.label]
         assert own["chosen_logp_change"].mean() == pytest.approx(o.heldout.chosen.value, rel=1e-9)
-        assert own["margin_change"].mean() == pytest.approx(o.heldout.margin.value, rel=1e-9)
+        assert own["margin_change"].mean() == pytest.approx(o.margin.value, rel=1e-9)
     assert found.facts.per_pair == "6 directions added up over the training pairs"
 
 
@@ -190,16 +194,92 @@ def test_the_error_of_a_small_step_over_held_out_pairs_falls_fourfold_when_the_s
 def test_a_rollout_of_small_steps_is_what_happens_and_one_of_large_steps_is_not(ground):
     objectives = resolve_objectives(["dpo"])
 
-    def checked(gain):
-        paths = trajectories(objectives, ground.followed, learning_rate=1e-9, margin_gain=gain, steps=(0, 1, 8))
-        equal = next(t for t in paths["dpo"] if t.scale == "equal margin")
-        return check_rollout("dpo", objectives["dpo"], ground, equal, horizons=(1, 8))
+    def checked(rate):
+        path = trajectories(objectives, ground.followed, learning_rate=rate, own_rates={"dpo": None}, steps=(0, 1, 8))
+        return check_rollout("dpo", objectives["dpo"], ground, path["dpo"][0], horizons=(1, 8), floor=0.0)
 
-    near, far = checked(0.02), checked(20.0)
+    near, far = checked(1e-3), checked(1.0)
     assert near.within_ten_percent == near.steps[-1] == 8
     assert near.error[-1] < 0.01
     assert far.within_ten_percent < 8
     assert far.error[-1] > 0.1
+
+
+def test_real_steps_are_judged_where_they_are_clearly_above_the_rounding_floor_and_nowhere_else(ground):
+    objectives = resolve_objectives(["dpo"])
+    paths = trajectories(objectives, ground.followed, learning_rate=1e-3, own_rates={"dpo": None}, steps=(0, 1, 2, 16))
+
+    def checked(floor):
+        return check_rollout("dpo", objectives["dpo"], ground, paths["dpo"][0], horizons=(1, 2, 16), floor=floor)
+
+    whole = checked(0.0)
+    moved = roll(ground.followed, objectives["dpo"], learning_rate=1e-3, steps=16).change[:, :, 4:]
+    size = moved.square().mean((1, 2)).sqrt()[list(whole.steps)]
+    assert None not in whole.error
+    floor = float(size[1]) / 31  # the second point is judged, the first is not
+    assert float(size[0]) < 30 * floor
+    part = checked(floor)
+    assert (part.error[0], part.rounding_floor) == (None, floor)
+    assert part.error[1:] == whole.error[1:]
+    assert part.within_ten_percent == whole.within_ten_percent == 16
+    assert checked(float(size.max())) is None
+
+
+def test_the_rounding_floor_is_that_of_the_precision_of_the_model():
+    floors = {}
+    (objective,) = resolve_objectives(["dpo"]).values()
+    for dtype in (torch.float64, torch.float32):
+        model, pairs = tiny_model(dtype=dtype), tokenized(TEXT_ROWS)
+        with observing(model, "all"):
+            spot = measuring(model).ground([pairs[:3], pairs[3:]], tokenized(PROBE_ROWS), pairs=6, seed=0)
+            floors[dtype] = rounding_floor(objective, spot)
+    # Log-probs of about 20 nats have a last digit of 2e-6 in float32; in float64 the curvature of the step is left.
+    assert 2e-7 < floors[torch.float32] < 2e-5
+    assert floors[torch.float64] < floors[torch.float32] / 3
+
+
+def test_a_rollout_ends_before_a_log_prob_would_be_above_zero(ground):
+    (objective,) = resolve_objectives(["sft"]).values()
+    start = ground.followed.geometry.logps
+    whole = rollout(ground.followed.geometry.gram, start, objective, steps=40, learning_rate=0.01,
+                    batches=ground.followed.batches)  # fmt: skip
+    highest = torch.stack([whole.chosen, whole.rejected]).flatten(2).amax((0, 2))
+    first = int((highest > 0).nonzero()[0])
+    assert 1 < first < 40
+    path = roll(ground.followed, objective, learning_rate=0.01, steps=40)
+    assert (path.impossible_from, path.broke_off, len(path.change)) == (first, None, first)
+    steps = (0, 1, first - 1, first, 40)
+    kept, _ = trajectories(
+        {"sft": objective}, ground.followed, learning_rate=0.01, own_rates={"sft": 0.01}, steps=steps
+    )["sft"]
+    assert kept.ended == first
+    for curve in (kept.train_chosen, kept.train_rejected, kept.heldout_chosen, kept.heldout_rejected):
+        assert [value is None for value in curve] == [False, False, False, True, True]
+    held = (whole.chosen[first - 1] - whole.chosen[0])[ground.followed.training :].mean()
+    assert kept.heldout_chosen[2] == pytest.approx(float(held))
+
+
+def orthogonal(chosen, rejected):
+    """Two pairs to follow with orthogonal gradients of length one: the first steps, the second stands still."""
+    logps = PairLogps(*(torch.tensor(v, dtype=torch.float64) for v in (chosen, rejected, chosen, rejected)),
+                      torch.tensor([3, 3]), torch.tensor([3, 3]))  # fmt: skip
+    gram = BatchGram(torch.eye(4, dtype=torch.float64), torch.cat([logps.chosen, logps.rejected]))
+    return Followed(BatchGeometry(logps, gram, gram.pair_gram()), ((0,),), 1)
+
+
+def test_a_rollout_ends_where_its_tokens_have_no_probability_left():
+    """Both sides fall by 200 nats a step: below −745 nats a token, e to that power is no number."""
+    falling = MarginObjective("falling", m=lambda z: z, h_w=lambda r: -r.logp, h_l=lambda r: r.logp,
+                              source=dpo().source)  # fmt: skip
+    path = roll(orthogonal([-3.0, -3.0], [-4.0, -4.0]), falling, learning_rate=200.0, steps=400)
+    assert (path.broke_off, path.impossible_from) == (12, None)  # −3 − 12 · 200 < −3 · 745
+    assert path.change[11, 0].tolist() == pytest.approx([-2200.0, 0.0])
+
+
+def test_a_log_prob_that_rounding_put_above_zero_ends_no_rollout_by_itself():
+    (objective,) = resolve_objectives(["dpo"]).values()
+    path = roll(orthogonal([-3.0, 1e-7], [-4.0, 1e-7]), objective, learning_rate=0.1, steps=5)
+    assert (path.broke_off, path.impossible_from, len(path.change)) == (None, None, 6)
 
 
 def test_a_rollout_moves_held_out_pairs_exactly_where_the_model_is_linear():
@@ -227,7 +307,9 @@ def test_a_trajectory_shows_training_pairs_and_held_out_pairs_each_in_its_own_cu
     """Two update batches of two pairs, then three held-out pairs: (η/2) G[:, b] c step by step, by hand."""
     (objective,) = resolve_objectives(["slic"]).values()
     gram, start = ground.followed.geometry.gram, ground.followed.geometry.logps
-    paths = trajectories({"slic": objective}, ground.followed, learning_rate=1e-3, margin_gain=1.0, steps=(0, 1, 2, 3))
+    paths = trajectories(
+        {"slic": objective}, ground.followed, learning_rate=1e-3, own_rates={"slic": None}, steps=(0, 1, 2, 3)
+    )
     path, values, numbers = paths["slic"][0], torch.stack([start.chosen, start.rejected]), gram.pairs
     for step in range(4):
         moved = values - torch.stack([start.chosen, start.rejected])
@@ -242,19 +324,58 @@ def test_a_trajectory_shows_training_pairs_and_held_out_pairs_each_in_its_own_cu
     assert path.heldout_chosen[3] != pytest.approx(path.train_chosen[3], rel=0.01)
 
 
-def test_rescaled_objectives_gain_the_same_margin_at_the_start(ground):
-    for objective in resolve_objectives(OBJECTIVES).values():
-        rate = equal_margin_rate(ground.followed, objective, margin_gain=0.5, steps=1000)
-        gained = []
-        for batch in ground.followed.batches:
-            alone = type(ground.followed)(ground.followed.geometry, (batch,), ground.followed.training)
-            change = roll(alone, objective, learning_rate=rate, steps=1).change[1, :, : ground.followed.training]
-            gained.append(float((change[0] - change[1]).mean()))
-        assert np.mean(gained) == pytest.approx(0.5 / 1000, rel=1e-9)
+def test_rescaled_objectives_gain_the_margin_that_was_asked_for_at_the_pace_of_the_first_step():
+    """By brute force: so many steps like the first one, at each objective's own rate, gain the same margin."""
+    probe = [*ALIKE_ROWS[:2], *PROBE_ROWS]
+    found = run(objectives=OBJECTIVES, probe=probe, learning_rate=RATE, margin_gain=0.5, horizon=(1, 1000))
+    by_force, rescaled = held_out_by_brute_force(tiny_model(), probe), []
+    for o in found.facts.objectives:
+        margin = float((by_force[o.label][0] - by_force[o.label][1]).mean())
+        assert o.margin.value == pytest.approx(margin, rel=1e-9)
+        own = [t.learning_rate for t in o.trajectories if t.scale == "equal margin"]
+        if o.margin.low > 0:
+            assert [1000 * margin * rate / RATE for rate in own] == pytest.approx([0.5], rel=1e-9)
+            assert o.margin_scale * margin == pytest.approx(1.0, rel=1e-9)
+            rescaled.append(o.label)
+        else:
+            assert (own, o.margin_scale) == ([], None)
+    assert rescaled == ["slic"]
+
+
+def test_table_and_rollout_have_one_margin():
+    """All pairs in one update batch, all followed: the first step of the rollout gains what the table says."""
+    found = run(objectives=OBJECTIVES, probe=ALIKE_ROWS, learning_rate=RATE, update_batch_size=6, margin_gain=0.5,
+                horizon=(1, 10))  # fmt: skip
+    assert found.facts.followed == (6, 6)
+    for o in found.facts.objectives:
+        for path in o.trajectories:
+            gained = path.heldout_chosen[1] - path.heldout_rejected[1]
+            assert gained == pytest.approx(o.margin.value * path.learning_rate / RATE, rel=1e-9)
+            if path.scale == "equal margin":
+                assert gained == pytest.approx(0.5 / 10, rel=1e-9)
+
+
+def test_values_per_nat_of_margin_are_ratios_of_means_and_only_where_the_margin_clearly_grows():
+    mixed = [*ALIKE_ROWS[:2], *PROBE_ROWS]
+    facts = [run(objectives=OBJECTIVES, probe=probe, learning_rate=RATE).facts for probe in (ALIKE_ROWS, mixed)]
+    seen = set()
+    for o in (o for each in facts for o in each.objectives):
+        grows = o.margin.low > 0
+        seen.add(grows)
+        if grows:
+            assert o.chosen_per_margin.value == pytest.approx(o.heldout.chosen.value / o.margin.value, rel=1e-9)
+            assert o.chosen_per_margin.value - o.rejected_per_margin.value == pytest.approx(1.0, rel=1e-9)
+            assert o.per_margin(o.train.chosen.value) == pytest.approx(o.train.chosen.value / o.margin.value, rel=1e-9)
+            assert o.chosen_per_margin.low <= o.chosen_per_margin.value <= o.chosen_per_margin.high
+        else:
+            assert o.chosen_per_margin == o.rejected_per_margin == Estimate(None)
+            assert o.per_margin(o.train.chosen.value) is None
+    assert seen == {True, False}
 
 
 def test_at_the_reference_many_first_steps_point_the_same_way_and_the_rollout_tells_them_apart():
-    found = run(objectives=("dpo", "ipo"), grid=("dpo.beta=1",), learning_rate=1e-3, margin_gain=3.0, horizon=(1, 60))
+    found = run(objectives=("dpo", "ipo"), grid=("dpo.beta=1",), learning_rate=1e-3, margin_gain=3.0, horizon=(1, 60),
+                probe=ALIKE_ROWS)  # fmt: skip
     dpo, sharp, ipo = found.facts.objectives
     assert (dpo.same_direction_as, sharp.same_direction_as, ipo.same_direction_as) == (None, "dpo", "dpo")
     paths = [next(t for t in o.trajectories if t.scale == "equal margin") for o in (dpo, sharp, ipo)]
@@ -312,8 +433,9 @@ def test_the_rollout_of_a_what_if_goes_through_the_mitigation_and_strength_zero_
     objectives = dict(zip(("dpo", "same", "other"), 3 * list(resolve_objectives(["dpo"]).values()), strict=True))
     maps = {"same": parse_mitigation("cone:strength=0"), "other": parse_mitigation("normalized")}
     paths = trajectories(
-        objectives, ground.followed, learning_rate=1e-3, margin_gain=1.0, steps=(0, 1, 8), mitigations=maps
-    )
+        objectives, ground.followed, learning_rate=1e-3, own_rates=dict.fromkeys(objectives), steps=(0, 1, 8),
+        mitigations=maps,
+    )  # fmt: skip
     plain, same, other = ([p.heldout_chosen for p in paths[name]] for name in objectives)
     assert plain == same
     assert plain != other

@@ -73,18 +73,22 @@ def ratios(above: np.ndarray, below: np.ndarray) -> list[Estimate]:
 
     Args:
         above: one numerator a row, one column a unit.
-        below: the denominator that they share, positive.
+        below: the denominator that they share, or one for each of them.
 
     Returns:
-        One estimate a row; no interval for fewer than two units.
+        One estimate a row; no interval for fewer than two units, no value where it is not finite.
     """
-    values = (above.sum(axis=1) / below.sum()).tolist()
-    units = len(below)
+    values, units = _ratio_of_sums(above, below, axis=-1).tolist(), below.shape[-1]
     if units < 2:
-        return [Estimate(value) for value in values]
+        return [Estimate(*map(_finite, (value,))) for value in values]
     counts = np.random.default_rng(_SEED).multinomial(units, np.full(units, 1 / units), size=_RESAMPLES).astype(float)
-    low, high = np.percentile((above @ counts.T) / (counts @ below), [2.5, 97.5], axis=1)
-    return [Estimate(*row) for row in zip(values, low.tolist(), high.tolist(), strict=True)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        low, high = np.percentile((above @ counts.T) / (below @ counts.T), [2.5, 97.5], axis=1)
+    return [Estimate(*map(_finite, row)) for row in zip(values, low.tolist(), high.tolist(), strict=True)]
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
 
 
 def _ratio_of_sums(above: np.ndarray, below: np.ndarray, axis: int) -> np.ndarray:

@@ -16,7 +16,6 @@ from preflens.analysis.comparison.looking import Seen, Wanted, look
 from preflens.analysis.comparison.measuring import Measuring
 from preflens.analysis.comparison.summary import own_steps, summarize
 from preflens.analysis.comparison.tables import compare_table, held_out_table, training_table
-from preflens.analysis.comparison.trajectories import EQUAL_MARGIN
 from preflens.analysis.memory import memory_budget, pass_limit
 from preflens.analysis.passes import Scorer
 from preflens.analysis.progress import timed
@@ -80,8 +79,8 @@ def compare(
         probe: held-out pairs; those that are training pairs are dropped and counted.
         probe_fraction: without `probe`, the share of the pairs to hold out, whole prompts at a time.
         horizon: after how many steps to look at the rollout.
-        margin_gain: for the rescaled rollout: nats that the mean training margin gains by the last step, at the pace of
-            the first.
+        margin_gain: for the rescaled rollout: nats of margin gained by the last step, at the pace of the first. The
+            *margin* is the mean over held-out pairs of the chosen log-prob's change less the rejected one's.
         rollout_pairs: follow so many training pairs, in whole update batches (one at least), and so many held-out ones.
         per_pair: also predict the change of every single held-out pair.
         verify: labels or names of compared objectives, or `all`: take their steps for real, and undo them.
@@ -154,7 +153,7 @@ def _record(
         COMPARISON_FORMAT, datetime.now(UTC).isoformat(timespec="seconds"), command, versions(),
         wanted.arguments() | arguments, data.facts, data.probe_facts, data.before_split, model,
         tuple(map(len, batches)), seen.ground.counts, TEXT_LIMIT, summaries, dict(seen.choice.left_out),
-        _without_gain(summaries), seen.how, seen.real_steps, seconds,
+        seen.how, seen.real_steps, seconds,
     )  # fmt: skip
     return Comparison(*tables, facts)
 
@@ -183,16 +182,7 @@ def _lay_out(
     pairs = training_table(pairs_table(data.training, batches, seen.batches), seen.products, batches)
     held_out = held_out_table(labels, data.held_out, seen.per_pair, learning_rate=rate)
     summaries = summarize(
-        seen.choice.objectives, seen.steps, seen.training, outcomes, learning_rate=rate,
-        gridded=wanted.choice.gridded, trajectories=seen.trajectories,
+        seen.choice.objectives, seen.steps, seen.changes, outcomes, gridded=wanted.choice.gridded,
+        trajectories=seen.trajectories,
     )  # fmt: skip
     return (rows, pairs, held_out), summaries
-
-
-def _without_gain(summaries: Sequence[ObjectiveComparison]) -> tuple[str, ...]:
-    """Objectives whose training margin does not grow, in an update batch or among the pairs that are followed."""
-    return tuple(
-        s.label
-        for s in summaries
-        if s.margin_scale is None or all(path.scale != EQUAL_MARGIN for path in s.trajectories)
-    )

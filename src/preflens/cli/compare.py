@@ -55,8 +55,8 @@ Horizon = Annotated[str, Option(help="After how many steps to look at the rollou
 MarginGain = Annotated[
     float,
     Option(
-        help="For the rescaled rollout: nats that the mean training margin gains by the last step, at the pace of the "
-        "first.",
+        help="For the rescaled rollout: nats of margin (held-out chosen less rejected) gained by the last step, at the "
+        "pace of the first.",
         rich_help_panel=options.STEP,
     ),
 ]

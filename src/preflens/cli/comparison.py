@@ -7,8 +7,8 @@ from rich.table import Table
 from preflens.cli.console import OUTPUT, shown
 from preflens.cli.verdict import print_reference
 from preflens.records.comparison import Comparison
-from preflens.records.comparison_facts import ObjectiveComparison
-from preflens.records.comparison_wording import Group, groups, last_point, rescaled, scaled, verdict
+from preflens.records.comparison_facts import ObjectiveComparison, Trajectory
+from preflens.records.comparison_wording import Group, groups, last_point, rescaled, verdict
 from preflens.records.wording import batches, signed
 
 _COLOURS = {"rises": "green", "falls": "magenta", "unclear": "yellow"}
@@ -40,7 +40,7 @@ def print_comparison(comparison: Comparison) -> None:
 
 
 def _table(found: tuple[Group, ...]) -> Table:
-    title = "First step, nats while the mean training margin gains one nat;\nrollout, nats to its end"
+    title = "First step, nats per nat of margin (held out: chosen less rejected);\nrollout, nats to its end"
     table = Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1))
     table.add_column("objective", min_width=14, overflow="fold")
     columns = ("alone\nright", "training\nchosen", "held out\nchosen", "held out\nrejected", "rollout\nchosen",
@@ -55,13 +55,21 @@ def _table(found: tuple[Group, ...]) -> Table:
 
 def _row(objective: ObjectiveComparison, group: Group, *, first: bool) -> list[str]:
     """One objective; what its group shares is said once."""
-    end, colour = last_point(rescaled(objective)), _COLOURS[group.direction]
-    training = signed(scaled(objective.train.chosen, objective.margin_scale).value)
+    path, colour = rescaled(objective), _COLOURS[group.direction]
+    training = signed(objective.per_margin(objective.train.chosen.value))
     chosen, rejected = signed(group.chosen.value), signed(group.rejected.value)
     return [
         ("" if first else "=") + shown(objective.label),
         f"{100 * objective.outcomes['intended']:.0f} %",
         *((training, f"[{colour}]{chosen}[/]", rejected) if first else "···"),
-        signed(None if end is None else end[0]),
-        signed(objective.train.margin.value),
+        _end(path),
+        signed(objective.margin.value),
     ]
+
+
+def _end(path: Trajectory | None) -> str:
+    """Where a rollout ends, or the step that it does not reach."""
+    if path is not None and path.ended is not None:
+        return f"ends at {path.ended - 1}"
+    end = last_point(path)
+    return signed(None if end is None else end[0])

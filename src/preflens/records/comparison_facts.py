@@ -1,10 +1,17 @@
-"""The facts around the tables of a comparison: what each objective would do, once and over many steps."""
+"""The facts around the tables of a comparison: what each objective would do, once and over many steps.
+
+*Margin* is one thing everywhere: the mean over held-out pairs of the change of the chosen log-prob less the change of
+the rejected one, nats, summed over tokens.
+"""
 
 from dataclasses import dataclass
 
 from preflens.records.facts import Argument, DataFacts, Estimate, ModelFacts
 
 COMPARISON_FORMAT = 2
+
+# Scales of a rollout: at the rate asked for, and at a rate of each objective's own.
+LEARNING_RATE, EQUAL_MARGIN = "learning rate", "equal margin"
 
 
 @dataclass(frozen=True)
@@ -27,12 +34,12 @@ class Change:
     Attributes:
         chosen: of the chosen responses.
         rejected: of the rejected responses.
-        margin: of chosen less rejected.
+        difference: of chosen less rejected; of held-out pairs it is the margin.
     """
 
     chosen: Estimate
     rejected: Estimate
-    margin: Estimate
+    difference: Estimate
 
 
 @dataclass(frozen=True)
@@ -40,17 +47,18 @@ class Trajectory:
     """Mean changes of log-probs along steps with the Gram held fixed, since the start, nats.
 
     Attributes:
-        scale: `learning rate` (the one asked for) or `equal margin` (a rate of this objective's own, so that at the
-            start all objectives gain the same mean margin a step).
+        scale: `learning rate` (the one asked for) or `equal margin` (a rate of this objective's own, so that all
+            objectives would gain the same margin, were every step like the first step of all training pairs).
         learning_rate: η.
         steps: after which the means are given.
-        train_chosen: mean over the training pairs that are followed; None after the rollout broke off.
+        train_chosen: mean over the training pairs that are followed; None where the rollout has ended.
         train_rejected: the same for rejected responses.
         heldout_chosen: mean over the held-out pairs that are followed.
         heldout_rejected: the same for rejected responses.
-        broke_off: the step whose log-probs or coefficients could not be represented, or None.
-        impossible_from: the first step after which some log-prob is above zero, or None: from there on it is no
-            forecast.
+        broke_off: where the rollout ends because log-probs diverge: the first step whose log-probs or coefficients
+            cannot be represented; or None.
+        impossible_from: where it ends because some log-prob would be above zero, which cannot be: the first such step;
+            or None.
     """
 
     scale: str
@@ -62,6 +70,11 @@ class Trajectory:
     heldout_rejected: tuple[float | None, ...]
     broke_off: int | None
     impossible_from: int | None
+
+    @property
+    def ended(self) -> int | None:
+        """The first step that is missing, or None where the rollout reaches its last step."""
+        return self.impossible_from if self.broke_off is None else self.broke_off
 
 
 @dataclass(frozen=True)
@@ -77,8 +90,11 @@ class ObjectiveComparison:
         train: mean change of training pairs in one step of their update batch, at the learning rate asked for.
         heldout: mean change of held-out pairs in one step on the mean loss of all training pairs, at that rate: the
             mean over update batches of equal size.
-        margin_scale: factor on the learning rate at which the mean margin of the training pairs gains one nat in one
-            step, to first order; None where the mean margin does not grow.
+        chosen_per_margin: mean change of held-out chosen log-probs over the margin gained: nats per nat of margin; None
+            where the margin does not clearly grow, that is where its interval does not lie above zero.
+        rejected_per_margin: the same for the rejected ones.
+        margin_scale: factor on the learning rate at which the margin gains one nat in that step, to first order; None
+            where the margin does not clearly grow.
         negative: training pairs with a coefficient that is zero or negative.
         same_direction_as: an earlier objective whose coefficients are a positive multiple of these on all training
             pairs, so that the two first steps differ in length only; or None.
@@ -92,10 +108,28 @@ class ObjectiveComparison:
     outcomes: dict[str, float]
     train: Change
     heldout: Change
+    chosen_per_margin: Estimate
+    rejected_per_margin: Estimate
     margin_scale: float | None
     negative: int
     same_direction_as: str | None
     trajectories: tuple[Trajectory, ...]
+
+    @property
+    def margin(self) -> Estimate:
+        """Change of the margin in that step at the learning rate asked for, nats."""
+        return self.heldout.difference
+
+    def per_margin(self, change: float | None) -> float | None:
+        """Put a change of the first step over the margin gained in it.
+
+        Args:
+            change: at the learning rate asked for, nats.
+
+        Returns:
+            Nats for every nat of margin; None where the margin does not clearly grow.
+        """
+        return None if change is None or self.margin_scale is None else change * self.margin_scale
 
 
 @dataclass(frozen=True)
@@ -107,7 +141,7 @@ class SmallStep:
         step_size: learning rate, chosen so that held-out log-probs move by about a hundredth of a nat.
         r2_chosen: 1 − Σ(forecast − fact)²/Σ(fact − mean)² over the held-out chosen responses; None with no spread.
         r2_rejected: over the rejected ones.
-        r2_margin: over the margins.
+        r2_margin: over the differences of the two, whose mean is the margin.
         chosen_forecast: change of each held-out chosen log-prob that is followed, in the order of the data, nats.
         chosen_fact: what happened.
         rejected_forecast: change of each held-out rejected log-prob.
@@ -136,8 +170,11 @@ class RolloutCheck:
         steps: after which both are compared.
         chosen_fact: mean change of the held-out chosen log-probs that happened, nats.
         rejected_fact: the same for the rejected ones.
-        error: ‖rollout − fact‖ / ‖fact‖ over all held-out responses; None where none moved by a thousandth of a nat.
-        within_ten_percent: the last of the steps up to which the error never exceeds a tenth; 0 if it does at once.
+        error: ‖rollout − fact‖ / ‖fact‖ over all held-out responses; None where they have not moved clearly above the
+            rounding floor.
+        within_ten_percent: the last of the steps with an error up to which it never exceeds a tenth; 0 if it does at
+            the first of them, None where there is none.
+        rounding_floor: root mean square of what rounding alone does to the measured change of a response, nats.
         diverged: whether the real steps left what can be represented, after the last of the steps.
     """
 
@@ -148,7 +185,8 @@ class RolloutCheck:
     chosen_fact: tuple[float, ...]
     rejected_fact: tuple[float, ...]
     error: tuple[float | None, ...]
-    within_ten_percent: int
+    within_ten_percent: int | None
+    rounding_floor: float
     diverged: bool
 
 
@@ -187,7 +225,6 @@ class ComparisonFacts:
         text_limit: characters kept of each text.
         objectives: one entry an objective, grid points among them.
         left_out: objectives that were asked for with `all` and cannot be compared here, with the reason.
-        without_gain: objectives whose mean training margin does not grow, so that they are not rescaled.
         per_pair: how the per-pair values of the held-out pairs were computed, or None.
         real_steps: one an objective, if asked for.
         seconds: wall-clock time by part.
@@ -207,7 +244,6 @@ class ComparisonFacts:
     text_limit: int
     objectives: tuple[ObjectiveComparison, ...]
     left_out: dict[str, str]
-    without_gain: tuple[str, ...]
     per_pair: str | None
     real_steps: tuple[RealSteps, ...]
     seconds: dict[str, float]

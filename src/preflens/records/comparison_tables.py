@@ -21,7 +21,7 @@ COMPARE_SCHEMA = table_schema((
         "training pairs; the parts add up to the change",
     ),
     ("heldout_rejected_influence", pa.float64(), "nats", "the same for the held-out mean rejected log-prob"),
-    ("heldout_margin_influence", pa.float64(), "nats", "the same for the held-out mean margin"),
+    ("heldout_margin_influence", pa.float64(), "nats", "the same for the margin: chosen less rejected"),
 ))
 
 TRAINING_SCHEMA = table_schema((
@@ -33,7 +33,7 @@ TRAINING_SCHEMA = table_schema((
             _PER_PRODUCT,
             f"inner product of the gradient of {side}_logp with the gradient of the held-out mean {what} log-prob"
             if what != "margin"
-            else f"inner product of the gradient of {side}_logp with the gradient of the held-out mean margin",
+            else f"inner product of the gradient of {side}_logp with the gradient of the margin: chosen less rejected",
         )
         for side in ("chosen", "rejected")
         for what in ("chosen", "rejected", "margin")
@@ -45,5 +45,5 @@ HELD_OUT_SCHEMA = table_schema((
     ("objective", pa.string(), "", "name, and parameters that are not the default"),
     ("chosen_logp_change", pa.float64(), "nats", "predicted, one plain step on the mean loss of all training pairs"),
     ("rejected_logp_change", pa.float64(), "nats", "the same for the rejected response"),
-    ("margin_change", pa.float64(), "nats", "their difference"),
+    ("margin_change", pa.float64(), "nats", "their difference; its mean over the pairs is the margin"),
 ))

@@ -3,9 +3,22 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from preflens.records.comparison_facts import ComparisonFacts, ObjectiveComparison, Trajectory
+from preflens.records.comparison_facts import (
+    EQUAL_MARGIN,
+    LEARNING_RATE,
+    ComparisonFacts,
+    ObjectiveComparison,
+    RolloutCheck,
+    Trajectory,
+)
 from preflens.records.facts import Estimate
 from preflens.records.wording import direction, plain, signed
+
+# Said once, wherever numbers for each nat of it stand.
+MARGIN = (
+    "Margin: the mean over held-out pairs of the change of the chosen log-prob less the change of the rejected one, in "
+    "nats, summed over tokens."
+)
 
 _CHOSEN = {
     "rises": "raise the chosen answers",
@@ -21,16 +34,14 @@ class Group:
     Attributes:
         members: the objectives, the first one leading.
         direction: of the held-out mean chosen log-prob: `rises`, `falls`, or `unclear` where its interval holds zero.
-        chosen: its change while the mean training margin gains one nat, nats; no value where the margin does not grow.
+        chosen: its change for every nat of margin gained, nats; no value where the margin does not clearly grow.
         rejected: the same for the rejected ones.
-        margin: the same for the held-out margin.
     """
 
     members: tuple[ObjectiveComparison, ...]
     direction: str
     chosen: Estimate
     rejected: Estimate
-    margin: Estimate
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -60,7 +71,7 @@ def groups(facts: ComparisonFacts) -> tuple[Group, ...]:
         facts: of a comparison.
 
     Returns:
-        Groups; those whose training margin does not grow come last.
+        Groups; those whose margin does not clearly grow come last.
     """
     found = [
         _group([first, *(o for o in facts.objectives if o.same_direction_as == first.label)])
@@ -72,25 +83,7 @@ def groups(facts: ComparisonFacts) -> tuple[Group, ...]:
 
 def _group(members: Sequence[ObjectiveComparison]) -> Group:
     first = members[0]
-    change, scale = first.heldout, first.margin_scale
-    three = (scaled(e, scale) for e in (change.chosen, change.rejected, change.margin))
-    return Group(tuple(members), direction(change.chosen), *three)
-
-
-def scaled(estimate: Estimate, factor: float | None) -> Estimate:
-    """Multiply a number and its interval with a positive factor.
-
-    Args:
-        estimate: the number.
-        factor: of the learning rate; None for no number.
-
-    Returns:
-        The product.
-    """
-    if factor is None or estimate.value is None:
-        return Estimate(None)
-    ends = (None if end is None else factor * end for end in (estimate.low, estimate.high))
-    return Estimate(factor * estimate.value, *ends)
+    return Group(tuple(members), direction(first.heldout.chosen), first.chosen_per_margin, first.rejected_per_margin)
 
 
 def verdict(facts: ComparisonFacts) -> ComparisonVerdict:
@@ -143,39 +136,51 @@ def _names(labels: Sequence[str], *, shown: int = 6) -> str:
 
 def _cost(found: Sequence[Group]) -> list[str]:
     """What raising the chosen answers costs in margin, at the learning rate asked for."""
-    growing = [(g, o) for g in found for o in g.members if o.margin_scale is not None]
-    if not growing:
-        return ["The mean training margin grows under none of them."]
-    best, most = (
-        max(growing, key=lambda item: item[0].chosen.value or 0.0),
-        max(growing, key=lambda i: 1 / (i[1].margin_scale or 1)),
+    growing = [(g, o, o.margin.value) for g in found for o in g.members if o.margin_scale is not None]
+    steps = [(g, o, m) for g, o, m in growing if m is not None]
+    lines = [MARGIN]
+    if not steps:
+        return [*lines, "It does not clearly grow under any of them, so there is no value for each nat of it."]
+    best = max(steps, key=lambda item: item[0].chosen.value or 0.0)
+    most = max(steps, key=lambda item: item[2])
+    lines.append(
+        "Numbers in brackets are nats of held-out mean chosen log-prob for every nat of margin gained, so they do not "
+        "depend on how long a step is."
     )
-    lines = [
-        "Numbers in brackets are nats of held-out mean chosen log-prob while the mean training margin gains one nat, "
-        "so they do not depend on how long a step is."
-    ]
-    ratio = (most[1].margin_scale or 1) / (best[1].margin_scale or 1)
     if best[1].label != most[1].label:
         lines.append(
             f"At one and the same learning rate {best[1].label}, the best for the chosen answers, gains "
-            f"{plain(ratio)} times the margin of {most[1].label}, which gains the most. A larger learning rate makes "
-            "up for a short step, not for a wrong direction."
+            f"{plain(best[2] / most[2])} times the margin of {most[1].label}, which gains the most. A larger learning "
+            "rate makes up for a short step, not for a wrong direction."
         )
     return lines
 
 
+def _without_value(found: Sequence[Group]) -> list[str]:
+    """Why some have no value for each nat of margin, and no rollout at equal margin."""
+    reasons = {
+        "unclear": "its interval includes zero with",
+        "falls": "it shrinks with",
+    }
+    members = [(o, direction(o.margin)) for g in found for o in g.members if o.margin_scale is None]
+    said = [f"{why} {_names([o.label for o, way in members if way == key], shown=12)}" for key, why in reasons.items()
+            if any(way == key for _, way in members)]  # fmt: skip
+    return [f"No value for each nat of margin, and not rescaled: {'; '.join(said)}."] if said else []
+
+
 def _rollout(facts: ComparisonFacts) -> list[str]:
     paths = [(o, path) for o in facts.objectives if (path := rescaled(o)) is not None]
-    ends = [(o, end) for o, p in paths if p.impossible_from is None and (end := last_point(p)) is not None]
+    ends = [(o, end) for o, p in paths if (end := last_point(p)) is not None]
     if len(ends) < 2:
         return []
     steps = max(int(h) for h in str(facts.arguments["horizon"]).split(","))
     ordered = sorted(ends, key=lambda item: -item[1][0])
     (top, high), (bottom, low) = ordered[0], ordered[-1]
     return [
-        f"Rolled out over {steps} steps, each objective at a rate of its own so that at the start all gain margin at "
-        f"the same pace: the held-out chosen mean ends between {signed(high[0])} ({top.label}) and {signed(low[0])} "
-        f"nats ({bottom.label}). Gradients are held fixed there, so this ranks objectives and is no promise of sizes."
+        f"Rolled out over {steps} steps, each objective at a rate of its own at which the margin would gain "
+        f"{facts.arguments['margin_gain']:g} nats at the pace of the first step: the held-out chosen mean ends between "
+        f"{signed(high[0])} ({top.label}) and {signed(low[0])} nats ({bottom.label}). Gradients are held fixed there, "
+        "so this ranks objectives and is no promise of sizes."
     ]
 
 
@@ -188,7 +193,7 @@ def rescaled(objective: ObjectiveComparison) -> Trajectory | None:
     Returns:
         The trajectory, or None.
     """
-    return next((t for t in objective.trajectories if t.scale == "equal margin"), None)
+    return next((t for t in objective.trajectories if t.scale == EQUAL_MARGIN), None)
 
 
 def last_point(trajectory: Trajectory | None) -> tuple[float, float] | None:
@@ -198,7 +203,7 @@ def last_point(trajectory: Trajectory | None) -> tuple[float, float] | None:
         trajectory: or None.
 
     Returns:
-        Mean held-out chosen and rejected change after its last step, nats; None where it broke off.
+        Mean held-out chosen and rejected change after its last step, nats; None where it ended before.
     """
     if trajectory is None:
         return None
@@ -207,19 +212,7 @@ def last_point(trajectory: Trajectory | None) -> tuple[float, float] | None:
 
 
 def _open(facts: ComparisonFacts) -> list[str]:
-    lines = []
-    if facts.without_gain:
-        lines.append(
-            f"Not rescaled, because the mean training margin does not grow with them: {', '.join(facts.without_gain)}."
-        )
-    broken = [o.label for o in facts.objectives for t in o.trajectories if t.broke_off is not None]
-    beyond = [o.label for o in facts.objectives if (p := rescaled(o)) is not None and p.impossible_from is not None]
-    if beyond:
-        lines.append(f"The rollout takes a log-prob above zero, which cannot be, and ends there: {_names(beyond)}.")
-    if broken:
-        lines.append(
-            f"The rollout leaves what can be represented, steps being too large: {_names(sorted(set(broken)))}."
-        )
+    lines = [*_without_value(groups(facts)), *_ended(facts)]
     if facts.left_out:
         lines.append("Left out: " + "; ".join(f"{name} ({why})" for name, why in facts.left_out.items()) + ".")
     if len(facts.update_batches) == 1:
@@ -228,16 +221,38 @@ def _open(facts: ComparisonFacts) -> list[str]:
     return lines
 
 
+def _ended(facts: ComparisonFacts) -> list[str]:
+    """Which rollouts end before their last step, and why."""
+    lines = []
+    for scale, where in ((EQUAL_MARGIN, ""), (LEARNING_RATE, " at the learning rate asked for")):
+        paths = [(o.label, t) for o in facts.objectives for t in o.trajectories if t.scale == scale]
+        beyond = [f"{label} (step {t.impossible_from})" for label, t in paths if t.impossible_from is not None]
+        broken = [f"{label} (step {t.broke_off})" for label, t in paths if t.broke_off is not None]
+        if beyond:
+            lines.append(f"The rollout{where} ends where it would take a log-prob above zero, which cannot be: "
+                         f"{_names(beyond)}.")  # fmt: skip
+        if broken:
+            lines.append(f"The rollout{where} ends where log-probs diverge, steps being too large: {_names(broken)}.")
+    return lines
+
+
 def _real(facts: ComparisonFacts) -> str:
     steps = [s for real in facts.real_steps for s in real.small]
     scores = [r2 for s in steps for r2 in (s.r2_chosen, s.r2_rejected, s.r2_margin) if r2 is not None]
     worst = f"with an R² of {min(scores):.4f} or better" if scores else "but none moved anything"
-    until = [(c.within_ten_percent, max(c.steps, default=0)) for real in facts.real_steps for c in real.rollouts]
-    if not until:
-        rolled = "the rollout moves too little to be checked"
-    elif all(0 < good == end for good, end in until):
-        rolled = f"the rollout stays within 10 % of the fact to the end ({until[0][1]} steps)"
-    else:
-        good, end = min(until)
-        rolled = f"the rollout stays within 10 % of the fact for at least {good} of {end} steps"
-    return f"Real steps: small ones were forecast on held-out pairs {worst}; {rolled}."
+    checks = [c for real in facts.real_steps for c in real.rollouts if c.within_ten_percent is not None]
+    return f"Real steps: small ones were forecast on held-out pairs {worst}; {_agreement(checks)}."
+
+
+def _agreement(checks: Sequence[RolloutCheck]) -> str:
+    """How long the rollouts stay with the fact, by the one that leaves it first."""
+    if not checks:
+        return "the rollout moves too little to be told from rounding"
+    worst = min(checks, key=lambda c: (c.within_ten_percent or 0) / c.steps[-1])
+    good, end = worst.within_ten_percent or 0, worst.steps[-1]
+    which = worst.objective + ("" if worst.scale == EQUAL_MARGIN else " at the learning rate asked for")
+    if good == 0:
+        return f"the rollout of {which} is off by more than 10 % as soon as it moves more than rounding does"
+    if good == max(step for step, off in zip(worst.steps, worst.error, strict=True) if off is not None):
+        return f"the rollout stays within 10 % of the fact to the end ({end} steps)"
+    return f"the rollout stays within 10 % of the fact for {good} of {end} steps or more (worst: {which})"

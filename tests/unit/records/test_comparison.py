@@ -9,9 +9,9 @@ from preflens import Comparison
 from preflens.errors import InputError
 from preflens.records.comparison_facts import Change
 from preflens.records.comparison_tables import COMPARE_SCHEMA, HELD_OUT_SCHEMA, TRAINING_SCHEMA
-from preflens.records.comparison_wording import groups, scaled, verdict
+from preflens.records.comparison_wording import groups, verdict
 from preflens.records.facts import Estimate
-from tests.cases.comparisons import COMPARISONS, typical, without_gain
+from tests.cases.comparisons import COMPARISONS, typical, unclear, without_gain
 
 
 @pytest.mark.parametrize("name", COMPARISONS)
@@ -56,8 +56,8 @@ def with_changes(*chosen):
     """The typical comparison with other held-out changes: (value, low, high) for each objective, no two alike."""
     facts = typical().facts
     objectives = tuple(
-        replace(o, heldout=Change(Estimate(*c), o.heldout.rejected, o.heldout.margin), margin_scale=2.0,
-                same_direction_as=None)
+        replace(o, heldout=Change(Estimate(*c), o.heldout.rejected, o.heldout.difference), margin_scale=2.0,
+                chosen_per_margin=Estimate(*(2 * value for value in c)), same_direction_as=None)
         for o, c in zip(facts.objectives, chosen, strict=False)
     )  # fmt: skip
     return replace(facts, objectives=objectives)
@@ -97,9 +97,45 @@ def test_objectives_of_one_direction_are_one_group_and_the_best_comes_first():
     assert values == sorted(values, reverse=True)
 
 
-def test_what_is_not_rescaled_and_left_out_is_said():
+def test_why_there_is_no_value_for_each_nat_of_margin_is_said():
     text = " ".join(verdict(without_gain().facts).detail)
-    assert "Not rescaled, because the mean training margin does not grow with them: shrinking." in text
+    assert "No value for each nat of margin, and not rescaled: it shrinks with shrinking." in text
+    found = verdict(unclear().facts)
+    text = " ".join(found.detail)
+    assert "No value for each nat of margin, and not rescaled: its interval includes zero with dpo, cpo." in text
+    assert all("cpo (" not in sentence and "dpo (" not in sentence for _, sentence in found.parts)
+
+
+def test_margin_is_said_to_be_one_thing_and_once():
+    for make in COMPARISONS.values():
+        text = " ".join(verdict(make().facts).detail)
+        assert text.count("Margin: the mean over held-out pairs of the change of the chosen log-prob less") == 1
+        assert "training margin" not in text
+
+
+def with_rollouts(*ends):
+    """The typical comparison, its rollouts at equal margin ending like this: (chosen, broke off, impossible from)."""
+    facts = typical().facts
+    objectives = []
+    for o, (chosen, broke_off, impossible_from) in zip(facts.objectives, ends, strict=False):
+        path = next(t for t in o.trajectories if t.scale == "equal margin")
+        curve = (*path.heldout_chosen[:-1], chosen)
+        path = replace(path, heldout_chosen=curve, broke_off=broke_off, impossible_from=impossible_from)
+        objectives.append(replace(o, trajectories=(path,)))
+    return replace(facts, objectives=tuple(objectives))
+
+
+def test_the_range_of_a_rollout_is_of_those_that_reach_its_end_and_the_others_are_named():
+    text = " ".join(
+        verdict(with_rollouts((0.5, None, None), (-0.2, None, None), (None, 3, None), (None, None, 2))).detail
+    )
+    assert "the held-out chosen mean ends between +0.5 (dpo) and −0.2 nats (dpo:beta=0.5)" in text
+    assert "at which the margin would gain 0.2 nats at the pace of the first step" in text
+    assert "ends where log-probs diverge, steps being too large: dpo:beta=1 (step 3)." in text
+    assert "ends where it would take a log-prob above zero, which cannot be: ipo (step 2)." in text
+
+
+def test_what_is_left_out_is_said():
     facts = replace(typical().facts, left_out={"kto": "couples the pairs"})
     assert "Left out: kto (couples the pairs)." in " ".join(verdict(facts).detail)
 
@@ -107,9 +143,28 @@ def test_what_is_not_rescaled_and_left_out_is_said():
 def test_real_steps_are_part_of_the_verdict():
     text = " ".join(verdict(typical().facts).detail)
     assert "small ones were forecast on held-out pairs with an R² of" in text
-    assert "within 10 % of the fact" in text
+    assert "the rollout stays within 10 % of the fact to the end (4 steps)" in text
 
 
-def test_scaling_keeps_what_is_missing_missing():
-    assert scaled(Estimate(2.0, 1.0, None), 3.0) == Estimate(6.0, 3.0, None)
-    assert scaled(Estimate(2.0), None) == scaled(Estimate(None), 2.0) == Estimate(None)
+@pytest.mark.parametrize(
+    ("error", "good", "words"),
+    [
+        ((None, None, 0.01), 4, "stays within 10 % of the fact to the end (4 steps)"),
+        ((None, 0.05, 0.2), 2, "stays within 10 % of the fact for 2 of 4 steps or more (worst: dpo)"),
+        ((None, 0.3, 0.4), 0, "of dpo is off by more than 10 % as soon as it moves more than rounding does"),
+        ((None, None, None), None, "moves too little to be told from rounding"),
+    ],
+)
+def test_agreement_is_told_of_what_moves_more_than_rounding_does(error, good, words):
+    facts = typical().facts
+    real = facts.real_steps[0]
+    check = replace(real.rollouts[-1], steps=(1, 2, 4), error=error, within_ten_percent=good, scale="equal margin")
+    found = replace(facts, real_steps=(replace(real, rollouts=(check,)),))
+    assert words in " ".join(verdict(found).detail)
+
+
+def test_values_for_each_nat_of_margin_that_are_missing_stay_missing():
+    first, shrinking = without_gain().facts.objectives
+    assert shrinking.per_margin(1.0) is None
+    assert first.per_margin(None) is None
+    assert first.per_margin(first.margin.value) == pytest.approx(1.0)

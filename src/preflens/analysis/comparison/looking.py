@@ -13,6 +13,7 @@ from preflens.analysis.comparison.first_step import FirstSteps, Training, first_
 from preflens.analysis.comparison.measuring import Measuring
 from preflens.analysis.comparison.per_pair import side_in_words
 from preflens.analysis.comparison.real_steps import Ground, real_steps
+from preflens.analysis.comparison.summary import FirstChange, first_changes
 from preflens.analysis.comparison.trajectories import recorded_steps, trajectories
 from preflens.analysis.geometry import BatchGeometry
 from preflens.analysis.progress import progress_bar, timed
@@ -30,7 +31,7 @@ class Wanted:
         choice: the objectives.
         learning_rate: η.
         horizon: after how many steps to look at the rollout.
-        margin_gain: nats of mean training margin by the last step of the rescaled rollout.
+        margin_gain: nats of margin by the last step of the rescaled rollout.
         rollout_pairs: training and held-out pairs to follow.
         per_pair: whether every single held-out pair is wanted.
         verify: objectives whose steps are taken for real.
@@ -53,6 +54,18 @@ class Wanted:
             margin_gain=self.margin_gain, rollout_pairs=self.rollout_pairs, small_steps=self.small_steps
         )  # fmt: skip
 
+    def own_rate(self, change: FirstChange) -> float | None:
+        """Find the rate at which the margin gains what was asked for by the last step, at the pace of the first.
+
+        Args:
+            change: of an objective's first step.
+
+        Returns:
+            η, or None where the margin does not clearly grow.
+        """
+        scale = change.margin_scale
+        return None if scale is None else self.learning_rate * scale * self.margin_gain / self.horizon[-1]
+
     def arguments(self) -> dict[str, Argument]:
         """Return all of it for the record."""
         return {
@@ -73,6 +86,7 @@ class Seen:
         products: of training responses with the held-out means.
         training: the training pairs, update batch after update batch.
         steps: the first step of every objective.
+        changes: means of these steps at the learning rate asked for, by label.
         ground: the pairs that are followed.
         trajectories: by label.
         per_pair: change of every held-out pair at learning rate 1, or None.
@@ -85,6 +99,7 @@ class Seen:
     products: Float64[Tensor, "two side pair"]
     training: Training
     steps: FirstSteps
+    changes: Mapping[str, FirstChange]
     ground: Ground
     trajectories: Mapping[str, tuple[Trajectory, ...]]
     per_pair: Float64[Tensor, "objective two held_out"] | None
@@ -123,9 +138,11 @@ def look(
         choice = wanted.choice.defined_for(training)
         objectives = choice.objectives
         steps = first_steps(objectives, training, products, choice.mitigations)
+        first = first_changes(list(objectives), steps, training, learning_rate=wanted.learning_rate)
     with timed(seconds, "rollout"), one_thread():
         paths = trajectories(
-            objectives, ground.followed, learning_rate=wanted.learning_rate, margin_gain=wanted.margin_gain,
+            objectives, ground.followed, learning_rate=wanted.learning_rate,
+            own_rates={label: wanted.own_rate(change) for label, change in first.items()},
             steps=recorded_steps(wanted.horizon), mitigations=choice.mitigations,
         )  # fmt: skip
     changes, how = None, None
@@ -135,7 +152,7 @@ def look(
             how = side_in_words(len(objectives), len(data.held_out))
     with timed(seconds, "real steps"):
         walked = _walk(measuring, ground, paths, wanted)
-    return Seen(choice, found, products, training, steps, ground, paths, changes, how, walked)
+    return Seen(choice, found, products, training, steps, first, ground, paths, changes, how, walked)
 
 
 def _walk(

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 from torch import Tensor
 
 from preflens.analysis.comparison.trajectories import Followed, recorded_steps, roll
@@ -17,9 +18,10 @@ from preflens.objectives.base import Objective
 from preflens.records.comparison_facts import RealSteps, RolloutCheck, SmallStep, Trajectory
 
 _TARGET = 1e-2  # nats: root mean square of the held-out changes of a small step
-_VISIBLE = 1e-3  # nats: log-probs that all move less cannot be told from rounding
+_TINY = 1e-3  # nats, likewise, of a step whose curvature is gone: what is left between forecast and fact is rounding
 _POINTS = 12  # of a real trajectory
 _TOLERANCE = 0.1  # relative error up to which a rollout counts as right
+_ABOVE = 30  # times the rounding floor: there rounding makes a third of the tolerance at most
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,9 @@ def real_steps(
         for number in range(min(small_steps, len(ground.batches))):
             small.append(small_step(objective, ground, number))
             advance(1)
+        floor = rounding_floor(objective, ground) if predicted else 0.0
         for trajectory in predicted:
-            check = check_rollout(label, objective, ground, trajectory, horizons=horizons)
+            check = check_rollout(label, objective, ground, trajectory, horizons=horizons, floor=floor)
             rollouts += [] if check is None else [check]
             advance(1)
     return RealSteps(label, tuple(small), tuple(rollouts))
@@ -110,8 +113,31 @@ def small_step(objective: Objective, ground: Ground, number: int, *, target: flo
     )  # fmt: skip
 
 
+def rounding_floor(objective: Objective, ground: Ground) -> float:
+    """Measure what rounding alone does to a measured change of the held-out log-probs.
+
+    Weights and log-probs are rounded; both differ from step to step and neither grows with the number of steps.
+
+    Args:
+        objective: the loss.
+        ground: what the step is taken on.
+
+    Returns:
+        Root mean square over held-out responses, nats.
+    """
+    step = small_step(objective, ground, 0, target=_TINY)
+    off = np.subtract((step.chosen_forecast, step.rejected_forecast), (step.chosen_fact, step.rejected_fact))
+    return float(np.sqrt(np.mean(off**2)))
+
+
 def check_rollout(
-    label: str, objective: Objective, ground: Ground, trajectory: Trajectory, *, horizons: Sequence[int]
+    label: str,
+    objective: Objective,
+    ground: Ground,
+    trajectory: Trajectory,
+    *,
+    horizons: Sequence[int],
+    floor: float,
 ) -> RolloutCheck | None:
     """Take all the steps of a trajectory for real.
 
@@ -121,27 +147,33 @@ def check_rollout(
         ground: what the steps are taken on.
         trajectory: the rollout.
         horizons: steps after which to compare, others among them.
+        floor: root mean square of what rounding does to a change, nats.
 
     Returns:
-        Fact and error; None where the rollout moves too little to be seen.
+        Fact and error; None where the rollout nowhere moves clearly above the rounding floor.
     """
     followed, rate = ground.followed, trajectory.learning_rate
-    last = trajectory.steps[-1] if trajectory.broke_off is None else trajectory.broke_off - 1
+    last = trajectory.steps[-1] if trajectory.ended is None else trajectory.ended - 1
     ours = roll(followed, objective, learning_rate=rate, steps=last).change[:, :, followed.training :]
-    if float(ours.abs().amax()) < _VISIBLE:
+    if not bool(_clear(ours, floor).any()):
         return None
     points = recorded_steps([*(h for h in horizons if h < last), last], points=_POINTS)[1:]
     fact = _walk(objective, ground, learning_rate=rate, points=points)
     diverged = len(fact) < len(points)
     points = points[: len(fact)]
     size, off = fact.flatten(1).norm(dim=1), (ours[list(points)] - fact).flatten(1).norm(dim=1)
-    visible = fact.flatten(1).abs().amax(1) >= _VISIBLE
-    error = tuple(float(o / s) if seen else None for o, s, seen in zip(off, size, visible, strict=True))
+    error = tuple(float(o / s) if clear else None for o, s, clear in zip(off, size, _clear(fact, floor), strict=True))
     chosen, rejected = fact.mean(2).unbind(1)
     return RolloutCheck(
         label, trajectory.scale, rate, points, tuple(chosen.tolist()), tuple(rejected.tolist()), error,
-        _good_until(points, error), diverged,
+        _good_until(points, error), floor, diverged,
     )  # fmt: skip
+
+
+def _clear(changes: Float64[Tensor, "point two held_out"], floor: float) -> Bool[Tensor, " point"]:
+    """After which steps the held-out log-probs have moved clearly above the rounding floor."""
+    moved = changes.flatten(1).square().mean(1).sqrt()
+    return (moved > 0) & (moved >= _ABOVE * floor)
 
 
 def _walk(
@@ -188,10 +220,8 @@ def r_squared(forecast: np.ndarray, fact: np.ndarray) -> float | None:
     return 1 - float(((forecast - fact) ** 2).sum()) / spread if spread > 0 else None
 
 
-def _good_until(points: Sequence[int], error: Sequence[float | None]) -> int:
-    good = 0
-    for point, off in zip(points, error, strict=True):
-        if off is not None and off > _TOLERANCE:
-            break
-        good = point
-    return good
+def _good_until(points: Sequence[int], error: Sequence[float | None]) -> int | None:
+    """The last step up to which the error is never too large, among those where there is one."""
+    judged = [(point, off) for point, off in zip(points, error, strict=True) if off is not None]
+    good = [point for point, _ in takewhile(lambda each: each[1] <= _TOLERANCE, judged)]
+    return max(good, default=0) if judged else None

@@ -1,6 +1,7 @@
 """The first step of every objective in a few numbers, with intervals."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from preflens.objectives.base import Objective
 from preflens.records.comparison_facts import Change, ObjectiveComparison, Trajectory
 from preflens.records.facts import Estimate
 from preflens.records.outcome import Outcome
+from preflens.records.wording import direction
 from preflens.types import LogpChange, PairCoefficients
 
 Outcomes = Mapping[str, tuple[Outcome, ...]]
@@ -43,13 +45,57 @@ def own_steps(
     return changes, outcomes
 
 
+@dataclass(frozen=True)
+class FirstChange:
+    """The means of one objective's first step, at the learning rate asked for.
+
+    Attributes:
+        train: change of training pairs in one step of their update batch.
+        heldout: change of held-out pairs in one step on the mean loss of all training pairs.
+        chosen_per_margin: held-out chosen change over the margin gained; no value where it does not clearly grow.
+        rejected_per_margin: the same for the rejected ones.
+    """
+
+    train: Change
+    heldout: Change
+    chosen_per_margin: Estimate
+    rejected_per_margin: Estimate
+
+    @property
+    def margin_scale(self) -> float | None:
+        """Factor on the learning rate at which the margin gains one nat; None where it does not clearly grow."""
+        margin = self.heldout.difference
+        return 1 / margin.value if margin.value is not None and direction(margin) == "rises" else None
+
+
+def first_changes(
+    labels: Sequence[str], steps: FirstSteps, training: Training, *, learning_rate: float
+) -> dict[str, FirstChange]:
+    """Average the first steps.
+
+    Args:
+        labels: of the objectives.
+        steps: of all of them.
+        training: the pairs.
+        learning_rate: η.
+
+    Returns:
+        Means by label; intervals resample update batches.
+    """
+    sizes = np.array(training.sizes, dtype=float)
+    train = _batch_sums(learning_rate * steps.shared, training.sizes)
+    heldout = _batch_sums(learning_rate * sum(training.sizes) * steps.influence, training.sizes)
+    per_margin = [ratios(heldout[:, side], heldout[:, 2]) for side in (0, 1)]
+    means = zip(_changes(train, sizes), _changes(heldout, sizes), *per_margin, strict=True)
+    return {label: _first_change(*four) for label, four in zip(labels, means, strict=True)}
+
+
 def summarize(
     objectives: Mapping[str, Objective],
     steps: FirstSteps,
-    training: Training,
+    changes: Mapping[str, FirstChange],
     outcomes: Outcomes,
     *,
-    learning_rate: float,
     gridded: Collection[str],
     trajectories: Mapping[str, tuple[Trajectory, ...]],
 ) -> tuple[ObjectiveComparison, ...]:
@@ -58,39 +104,44 @@ def summarize(
     Args:
         objectives: by label.
         steps: of all of them.
-        training: the pairs.
+        changes: means of these steps, by label.
         outcomes: own-pair outcome of every pair, by label.
-        learning_rate: η.
         gridded: labels of grid points.
         trajectories: by label.
 
     Returns:
-        One entry an objective; intervals resample update batches.
+        One entry an objective.
     """
-    labels = list(objectives)
-    train = _changes(learning_rate * steps.shared, training.sizes)
-    whole = sum(training.sizes)
-    heldout = _changes(learning_rate * whole * steps.influence, training.sizes)
-    twins = same_directions(dict(zip(labels, steps.coefficients.numpy(), strict=True)))
-    negative = (steps.coefficients <= 0).any(1).sum(1).tolist()
+    twins = same_directions(dict(zip(objectives, steps.coefficients.numpy(), strict=True)))
+    negative = dict(zip(objectives, (steps.coefficients <= 0).any(1).sum(1).tolist(), strict=True))
     return tuple(
         ObjectiveComparison(
             label=label, name=objective.name, parameters=dict(objective.parameters), in_grid=label in gridded,
-            outcomes={str(o): outcomes[label].count(o) / whole for o in Outcome}, train=train[i], heldout=heldout[i],
-            margin_scale=_scale(train[i].margin), negative=negative[i], same_direction_as=twins[label],
+            outcomes={str(o): outcomes[label].count(o) / len(outcomes[label]) for o in Outcome},
+            train=changes[label].train, heldout=changes[label].heldout,
+            chosen_per_margin=changes[label].chosen_per_margin, rejected_per_margin=changes[label].rejected_per_margin,
+            margin_scale=changes[label].margin_scale, negative=negative[label], same_direction_as=twins[label],
             trajectories=trajectories[label],
         )
-        for i, (label, objective) in enumerate(objectives.items())
+        for label, objective in objectives.items()
     )  # fmt: skip
 
 
-def _changes(values: Float64[Tensor, "objective two pair"], sizes: Sequence[int]) -> list[Change]:
+def _first_change(train: Change, heldout: Change, chosen: Estimate, rejected: Estimate) -> FirstChange:
+    """No value over a margin that cannot be told from zero, or shrinks: the ratio could be anything."""
+    if direction(heldout.difference) != "rises":
+        chosen = rejected = Estimate(None)
+    return FirstChange(train, heldout, chosen, rejected)
+
+
+def _batch_sums(values: Float64[Tensor, "objective two pair"], sizes: Sequence[int]) -> np.ndarray:
+    """Sums over the pairs of every update batch: chosen, rejected, and their difference; [objective, three, batch]."""
+    sums = torch.stack([part.sum(2) for part in values.split(list(sizes), dim=2)], dim=2)
+    three: np.ndarray = torch.cat([sums, sums[:, :1] - sums[:, 1:]], dim=1).numpy()
+    return three
+
+
+def _changes(sums: np.ndarray, sizes: np.ndarray) -> list[Change]:
     """Means over pairs, with intervals from whole update batches."""
-    sums = torch.stack([part.sum(2) for part in values.split(list(sizes), dim=2)], dim=2)  # [objective, two, batch]
-    three = torch.stack([sums[:, 0], sums[:, 1], sums[:, 0] - sums[:, 1]], dim=1).flatten(0, 1).numpy()
-    found = ratios(three, np.array(sizes, dtype=float))
+    found = ratios(sums.reshape(-1, len(sizes)), sizes)
     return [Change(*found[i : i + 3]) for i in range(0, len(found), 3)]
-
-
-def _scale(margin: Estimate) -> float | None:
-    return 1 / margin.value if margin.value is not None and margin.value > 0 else None

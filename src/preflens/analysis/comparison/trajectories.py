@@ -11,14 +11,15 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from preflens.analysis.geometry import BatchGeometry
-from preflens.dynamics import follow, step_change
+from preflens.dynamics import follow
 from preflens.errors import NumericalError
+from preflens.log_probs import PairLogps
 from preflens.mitigations import CoefficientMap, what_if
 from preflens.objectives.base import Objective
-from preflens.records.comparison_facts import Trajectory
+from preflens.records.comparison_facts import EQUAL_MARGIN, LEARNING_RATE, Trajectory
 
-LEARNING_RATE, EQUAL_MARGIN = "learning rate", "equal margin"
 _POINTS = 40  # of a trajectory that are kept
+_LEAST = -745.0  # nats: float64 holds no smaller probability of a token than exp of this
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,9 @@ class Path:
     """Log-probs along a rollout.
 
     Attributes:
-        change: since the start, of chosen and rejected responses; steps that could not be represented are missing.
-        broke_off: the first such step, or None.
-        impossible_from: the first step after which some log-prob is above zero, or None.
+        change: since the start, of chosen and rejected responses; it ends before the first step that cannot be.
+        broke_off: that step, where log-probs diverge: they or their coefficients cannot be represented; or None.
+        impossible_from: that step, where some log-prob is above zero; or None.
     """
 
     change: Float64[Tensor, "step two pair"]
@@ -73,7 +74,7 @@ def roll(
     steps: int,
     mitigation: CoefficientMap | None = None,
 ) -> Path:
-    """Roll an objective out as far as numbers go.
+    """Roll an objective out as long as its log-probs can be such.
 
     Args:
         followed: the pairs.
@@ -88,45 +89,28 @@ def roll(
     logps, gram = followed.geometry.logps, followed.geometry.gram
     through = None if mitigation is None else what_if(mitigation)
     path = follow(gram, logps, objective, learning_rate=learning_rate, batches=followed.batches, through=through)
+    start = torch.stack([logps.chosen, logps.rejected]).double()
     seen: list[Tensor] = []
-    broke_off = None
+    broke_off, impossible_from = None, None
     try:
         for values in islice(path, steps + 1):
-            seen.append(values)  # noqa: PERF402  # what was seen before an error counts
+            if bool((values > start.clamp(min=0)).any()):  # at the start one may be above zero by rounding
+                impossible_from = len(seen)
+                break
+            if bool((values < torch.minimum(start, _least(logps))).any()):
+                broke_off = len(seen)
+                break
+            seen.append(values)
     except NumericalError:
         broke_off = len(seen)
-    whole = torch.stack(seen)
-    above = (whole > 0).flatten(1).any(1)
-    return Path(whole - whole[0], broke_off, int(above.long().argmax()) if bool(above.any()) else None)
+    return Path(torch.stack(seen) - start, broke_off, impossible_from)
 
 
-def equal_margin_rate(
-    followed: Followed,
-    objective: Objective,
-    *,
-    margin_gain: float,
-    steps: int,
-    mitigation: CoefficientMap | None = None,
-) -> float | None:
-    """Find the learning rate at which the mean training margin gains a given amount, at its pace of the start.
-
-    Args:
-        followed: the pairs.
-        objective: the loss.
-        margin_gain: nats over all steps.
-        steps: how many.
-        mitigation: what every step goes through.
-
-    Returns:
-        η, or None where the mean margin does not grow.
-    """
-    logps, gram = followed.geometry.logps, followed.geometry.gram
-    through = None if mitigation is None else what_if(mitigation)
-    gain = 0.0
-    for batch in followed.batches:
-        change = step_change(gram, logps, objective, torch.tensor(batch), through=through)
-        gain += float((change[0] - change[1])[: followed.training].mean()) / len(followed.batches)
-    return margin_gain / (steps * gain) if gain > 0 else None
+def _least(logps: PairLogps) -> Float64[Tensor, "two pair"]:
+    """The log-prob of a response at which the probability of its tokens is none."""
+    assert logps.chosen_tokens is not None
+    assert logps.rejected_tokens is not None
+    return _LEAST * torch.stack([logps.chosen_tokens, logps.rejected_tokens]).double()
 
 
 def trajectories(
@@ -134,31 +118,31 @@ def trajectories(
     followed: Followed,
     *,
     learning_rate: float,
-    margin_gain: float,
+    own_rates: Mapping[str, float | None],
     steps: Sequence[int],
     mitigations: Mapping[str, CoefficientMap] = MappingProxyType({}),
 ) -> dict[str, tuple[Trajectory, ...]]:
-    """Roll every objective out, at the learning rate asked for and rescaled to equal margin gain.
+    """Roll every objective out, at the learning rate asked for and at a rate of its own.
 
     Args:
         objectives: by label.
         followed: the pairs.
         learning_rate: η.
-        margin_gain: nats that the mean training margin is to gain by the last step, at its pace of the start.
+        own_rates: by label: η at which the margin would gain what was asked for by the last step, at the pace of the
+            first; None where there is none.
         steps: that are kept.
         mitigations: by the labels of those that step through one.
 
     Returns:
-        One trajectory a scale; the rescaled one is missing where the margin does not grow.
+        One trajectory a scale.
     """
     found = {}
     for label, objective in objectives.items():
-        last, through = steps[-1], mitigations.get(label)
-        own = equal_margin_rate(followed, objective, margin_gain=margin_gain, steps=last, mitigation=through)
+        own, through = own_rates[label], mitigations.get(label)
         rates = {LEARNING_RATE: learning_rate} | ({} if own is None else {EQUAL_MARGIN: own})
         found[label] = tuple(
             _record(
-                scale, rate, roll(followed, objective, learning_rate=rate, steps=last, mitigation=through),
+                scale, rate, roll(followed, objective, learning_rate=rate, steps=steps[-1], mitigation=through),
                 followed, steps,
             )
             for scale, rate in rates.items()

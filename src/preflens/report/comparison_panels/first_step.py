@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from preflens.records.comparison import Comparison
 from preflens.records.comparison_facts import ObjectiveComparison
-from preflens.records.comparison_wording import Group, groups, scaled
+from preflens.records.comparison_wording import MARGIN, Group, groups
 from preflens.records.facts import Estimate
 from preflens.report.plots import hover_text, plot
 from preflens.report.section import Section
@@ -16,7 +16,7 @@ _WORDS = {"rises": "raises chosen", "falls": "sinks chosen", "unclear": "holds c
 
 
 def first_step(comparison: Comparison) -> Section:
-    """Show where each direction of a first step takes the held-out means while training gains one nat of margin.
+    """Show where each direction of a first step takes the held-out means for every nat of margin gained.
 
     Args:
         comparison: what was found.
@@ -33,10 +33,10 @@ def first_step(comparison: Comparison) -> Section:
             _draw(figure, inside, named, name=_WORDS[way], colour=colour)
     figure.add_hline(y=0, line={"color": "#b0b0b0"})
     figure.add_vline(x=0, line={"color": "#b0b0b0"})
-    figure.update_xaxes(title="held-out mean rejected change, nats")
-    figure.update_yaxes(title="held-out mean chosen change, nats")
+    figure.update_xaxes(title="held-out mean rejected change, nats per nat of margin")
+    figure.update_yaxes(title="held-out mean chosen change, nats per nat of margin")
     rows = [_row(o, g, first=i == 0) for g in found for i, o in enumerate(g.members)]
-    values = {"plot": plot(figure, name="first-step", height=500), "rows": rows, "words": _WORDS,
+    values = {"plot": plot(figure, name="first-step", height=500), "rows": rows, "margin": MARGIN,
               "learning_rate": comparison.facts.arguments["learning_rate"]}  # fmt: skip
     return Section("The first step", "first_step.html", values)
 
@@ -82,11 +82,11 @@ def _short(group: Group) -> str:
 
 
 def _row(objective: ObjectiveComparison, group: Group, *, first: bool) -> dict[str, object]:
-    scale = objective.margin_scale
     train, heldout = objective.train, objective.heldout
     return {
         "label": objective.label, "first": first, "direction": group.direction,
-        "intended": 100 * objective.outcomes["intended"], "train_chosen": scaled(train.chosen, scale).value,
-        "train_rejected": scaled(train.rejected, scale).value, "chosen": group.chosen, "rejected": group.rejected,
-        "at_rate": (heldout.chosen.value, heldout.rejected.value, train.margin.value), "negative": objective.negative,
+        "intended": 100 * objective.outcomes["intended"], "train_chosen": objective.per_margin(train.chosen.value),
+        "train_rejected": objective.per_margin(train.rejected.value), "chosen": group.chosen,
+        "rejected": group.rejected, "at_rate": (heldout.chosen.value, heldout.rejected.value),
+        "margin": objective.margin,
     }  # fmt: skip

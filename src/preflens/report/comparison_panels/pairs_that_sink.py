@@ -19,7 +19,7 @@ def pairs_that_sink(comparison: Comparison) -> Section:
         comparison: what was found.
 
     Returns:
-        A section with texts, for the first objective of the table that moves anything.
+        A section with texts, for the first objective of the table whose margin clearly grows.
     """
     objectives = comparison.facts.objectives
     first = next((o for o in objectives if o.margin_scale is not None), objectives[0])
@@ -29,8 +29,8 @@ def pairs_that_sink(comparison: Comparison) -> Section:
     values = {
         "objective": first.label, "cards": [_card(comparison, first, rows.slice(i, 1).to_pylist()[0], i)
                                             for i in order[:_SHOWN]],
-        "sinking": len(order), "total": len(influence), "share": _share(influence),
-        "limit": comparison.facts.text_limit,
+        "per_margin": first.margin_scale is not None, "sinking": len(order), "total": len(influence),
+        "share": _share(influence), "limit": comparison.facts.text_limit,
     }  # fmt: skip
     return Section("Pairs that sink the held-out chosen answers", "pairs_that_sink.html", values)
 
@@ -38,8 +38,8 @@ def pairs_that_sink(comparison: Comparison) -> Section:
 def _card(
     comparison: Comparison, objective: ObjectiveComparison, row: Mapping[str, object], position: int
 ) -> Mapping[str, object]:
-    scale = objective.margin_scale or 1.0
-    moved = [scale * float(str(row[f"heldout_{what}_influence"])) for what in ("chosen", "rejected", "margin")]
+    at_rate = [float(str(row[f"heldout_{what}_influence"])) for what in ("chosen", "rejected", "margin")]
+    moved = at_rate if objective.margin_scale is None else [objective.per_margin(value) for value in at_rate]
     return {"pair": comparison.pairs.slice(position, 1).to_pylist()[0], "moved": moved, "outcome": row["outcome"]}
 
 

@@ -3,6 +3,7 @@
 import plotly.graph_objects as go
 
 from preflens.records.comparison import Comparison
+from preflens.records.comparison_facts import EQUAL_MARGIN
 from preflens.report.plots import CHOSEN, OUTCOME_COLOURS, REJECTED, hover_text, plot
 from preflens.report.section import Section
 
@@ -30,7 +31,7 @@ def real_steps(comparison: Comparison) -> Section | None:
             name=hover_text(f"{check.objective}, {check.scale}", limit=60),
             line={
                 "color": _COLOURS[number % len(_COLOURS)],
-                "dash": "solid" if check.scale == "equal margin" else "dot",
+                "dash": "solid" if check.scale == EQUAL_MARGIN else "dot",
             },
             hovertemplate="step %{x}: off by %{y:.2f} %<extra>%{fullData.name}</extra>",
         )

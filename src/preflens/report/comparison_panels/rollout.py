@@ -7,7 +7,8 @@ from statistics import median
 import plotly.graph_objects as go
 
 from preflens.records.comparison import Comparison
-from preflens.records.comparison_facts import ObjectiveComparison, Trajectory
+from preflens.records.comparison_facts import EQUAL_MARGIN, LEARNING_RATE, ObjectiveComparison, Trajectory
+from preflens.records.comparison_wording import MARGIN, rescaled
 from preflens.records.wording import batches
 from preflens.report.plots import hover_text, plot
 from preflens.report.section import Section
@@ -16,7 +17,7 @@ from preflens.report.section import Section
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 _SYMBOLS = ("circle", "diamond", "square", "triangle-up", "x", "star", "cross", "hexagon")
 _FAR = 100  # times the median distance from the start: an end that is farther away would hide all others
-_SCALES = {"equal margin": "equal margin gain at the start", "learning rate": "the learning rate asked for"}
+_SCALES = {EQUAL_MARGIN: "equal margin gain at the start", LEARNING_RATE: "the learning rate asked for"}
 
 
 def rollout(comparison: Comparison) -> Section:
@@ -34,12 +35,12 @@ def rollout(comparison: Comparison) -> Section:
     for scale in _SCALES:
         before = len(figure.data)
         for number, name in enumerate(names):
-            _draw(figure, [o for o in objectives if o.name == name], scale, number, visible=scale == "equal margin")
+            _draw(figure, [o for o in objectives if o.name == name], scale, number, visible=scale == EQUAL_MARGIN)
         shown.append(len(figure.data) - before)
     _buttons(figure, shown)
     figure.add_hline(y=0, line={"color": "#b0b0b0"})
     figure.add_vline(x=0, line={"color": "#b0b0b0"})
-    ends = {o.label: _last(t) for o in objectives for t in o.trajectories if t.scale == "equal margin"}
+    ends = {o.label: _last(t) for o in objectives for t in o.trajectories if t.scale == EQUAL_MARGIN}
     (rejected, outside_x), (chosen, outside_y) = (_picture({n: e[side] for n, e in ends.items()}) for side in (1, 0))
     figure.update_xaxes(title="held-out mean rejected change since the start, nats", range=rejected)
     figure.update_yaxes(title="held-out mean chosen change since the start, nats", range=chosen)
@@ -47,6 +48,7 @@ def rollout(comparison: Comparison) -> Section:
     rows = [_row(o, horizons) for o in objectives]
     values = {"plot": plot(figure, name="rollout", height=560), "rows": rows, "horizons": horizons,
               "followed": comparison.facts.followed, "gain": comparison.facts.arguments["margin_gain"],
+              "pairs": (comparison.facts.data.pairs, comparison.facts.probe.pairs), "margin": MARGIN,
               "outside": sorted(outside_x | outside_y),
               "stepping": batches(_followed(comparison))}  # fmt: skip
     return Section("Many steps: the rollout", "rollout.html", values)
@@ -82,11 +84,10 @@ def _draw(
 
 
 def _seen(path: Trajectory) -> tuple[list[float], list[float], list[int]]:
-    end = float("inf") if path.impossible_from is None else path.impossible_from
     rows = [
         (chosen, rejected, step)
         for chosen, rejected, step in zip(path.heldout_chosen, path.heldout_rejected, path.steps, strict=True)
-        if chosen is not None and rejected is not None and step < end
+        if chosen is not None and rejected is not None
     ]
     return [r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows]
 
@@ -124,18 +125,15 @@ def _buttons(figure: go.Figure, shown: Sequence[int]) -> None:
 
 
 def _row(objective: ObjectiveComparison, horizons: Sequence[int]) -> Mapping[str, object]:
-    path = next((t for t in objective.trajectories if t.scale == "equal margin"), None)
+    path = rescaled(objective)
     if path is None:
         return {"label": objective.label, "rate": None, "cells": [(None, None)] * len(horizons), "notes": ""}
     places = [path.steps.index(h) for h in horizons]
-    notes = [
-        f"breaks off at step {path.broke_off}" if path.broke_off is not None else "",
-        f"a log-prob is above zero from step {path.impossible_from}" if path.impossible_from is not None else "",
-    ]
+    why = "log-probs diverge" if path.impossible_from is None else "a log-prob would be above zero"
     cells = [(path.heldout_chosen[i], path.heldout_rejected[i]) for i in places]
     return {
         "label": objective.label,
         "rate": path.learning_rate,
         "cells": cells,
-        "notes": "; ".join(filter(None, notes)),
+        "notes": "" if path.ended is None else f"ends before step {path.ended}: {why}",
     }
