@@ -1,6 +1,7 @@
 # make demo: a fresh machine to a report.  make test: everything that must hold.  make bench: costs.
 PYTHON ?= python3
 VENV := .venv
+PROCESSES ?= 3
 BIN := $(VENV)/bin
 SHELL := bash
 .SHELLFLAGS := -o pipefail -c
@@ -35,7 +36,7 @@ test: $(VENV)/.dev lint types
 
 bench: $(VENV)/.dev
 	for script in benchmarks/*.py; do \
-		PYTHONPATH=. $(BIN)/python -W ignore $$script | tee benchmarks/results/$$(basename $$script .py).jsonl || exit 1; \
+		PYTHONPATH=. $(BIN)/python -W ignore $$script --processes $(PROCESSES) | tee benchmarks/results/$$(basename $$script .py).jsonl || exit 1; \
 	done
 
 clean:

@@ -7,7 +7,7 @@ import torch
 from transformers import PreTrainedModel
 
 from benchmarks.shared.baselines import one_backward_each
-from benchmarks.shared.clock import about, say
+from benchmarks.shared.clock import about, run_script, say
 from benchmarks.shared.models import CASES, random_pairs
 from preflens import exact_pair_gram, pair_gram
 from preflens.language_models.batch import PairBatch
@@ -69,4 +69,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(2)
-    main()
+    run_script(main)

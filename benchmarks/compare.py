@@ -14,6 +14,7 @@ from statistics import median
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from benchmarks.shared.clock import run_script
 from preflens.analysis.checkpoint import Checkpoint
 from preflens.analysis.comparison.choice import Choice, choose_objectives
 from preflens.analysis.comparison.first_step import Training, first_steps, stack_batches
@@ -111,6 +112,11 @@ def say(row: Mapping[str, object]) -> None:
     print(json.dumps({k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()}), flush=True)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Measure every size, or those that are named."""
     for size in sys.argv[1:] or list(SIZES):
         measure(size, *SIZES[size])
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from benchmarks.shared.clock import run_script
 from benchmarks.shared.models import Case
 from benchmarks.shared.steps import Methods, run_cases
 from benchmarks.shared.training import make_trainer
@@ -24,4 +25,4 @@ def _ours(case: Case, mitigation: str | None) -> PreferenceTrainer:
 METHODS: Methods = {UNIT: partial(_ours, mitigation=None)} | {m: partial(_ours, mitigation=m) for m in MITIGATIONS}
 
 if __name__ == "__main__":
-    run_cases(NAMES, METHODS, unit=UNIT, rounds=ROUNDS)
+    run_script(partial(run_cases, NAMES, METHODS, unit=UNIT, rounds=ROUNDS))

@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedModel
 
 from benchmarks.shared.baselines import accumulating, lean, one_backward_each, opacus_method, plain, vmap_grad
-from benchmarks.shared.clock import about, medians, peak_elsewhere, peak_of, say
+from benchmarks.shared.clock import about, medians, peak_elsewhere, peak_of, run_script, say
 from benchmarks.shared.models import CASES, Case, random_pairs
 from preflens import batch_gram, directional, pair_gram
 from preflens.language_models.batch import PairBatch
@@ -91,4 +91,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(2)
-    main()
+    run_script(main)

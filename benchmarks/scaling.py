@@ -3,7 +3,7 @@
 import torch
 
 from benchmarks.shared.baselines import accumulating
-from benchmarks.shared.clock import about, medians, say
+from benchmarks.shared.clock import about, medians, run_script, say
 from benchmarks.shared.models import CASES, random_pairs
 from preflens import pair_gram
 from preflens.language_models.heads import head_input, plain_head
@@ -40,4 +40,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(2)
-    main()
+    run_script(main)

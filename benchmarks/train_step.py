@@ -1,7 +1,10 @@
 """Cost of a training step: TRL's own, TRL's with the probe, and ours, as ratios to TRL's."""
 
+from functools import partial
+
 from trl import DPOTrainer
 
+from benchmarks.shared.clock import run_script
 from benchmarks.shared.models import Case
 from benchmarks.shared.steps import Methods, run_cases
 from benchmarks.shared.training import make_trainer
@@ -38,4 +41,4 @@ METHODS: Methods = {
 }
 
 if __name__ == "__main__":
-    run_cases(NAMES, METHODS, unit=UNIT, rounds=ROUNDS)
+    run_script(partial(run_cases, NAMES, METHODS, unit=UNIT, rounds=ROUNDS))

@@ -1,4 +1,4 @@
-"""Wall-clock medians of methods that take turns, and the peak memory of one call in a process of its own."""
+"""Wall-clock medians of methods that take turns, peak memory of one call, and both over several fresh processes."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from statistics import median
 
@@ -46,6 +46,62 @@ def medians(methods: Mapping[str, Callable[[], object]], *, rounds: int) -> dict
 def say(row: Mapping[str, object]) -> None:
     """Print one line of JSON."""
     print(json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}), flush=True)
+
+
+def run_script(main: Callable[[], None]) -> None:
+    """Run a benchmark, or with `--processes N` run it in N fresh processes and print what they found together.
+
+    Within a process a ratio hardly moves; from process to process it does, by where memory happens to lie and by what
+    else the machine does. So a claim needs several.
+
+    Args:
+        main: prints lines with `say`.
+    """
+    if "--processes" not in sys.argv:
+        main()
+        return
+    place = sys.argv.index("--processes")
+    count, rest = int(sys.argv[place + 1]), [*sys.argv[1:place], *sys.argv[place + 2 :]]
+    for row in merged([_lines_of_a_process(rest) for _ in range(count)]):
+        say(row)
+
+
+def merged(runs: Sequence[Sequence[Mapping[str, object]]]) -> list[dict[str, object]]:
+    """Put the lines of several runs of one script together.
+
+    Args:
+        runs: lines of each, in the same order; a number with a fraction was measured, everything else says what it is.
+
+    Returns:
+        One line each: the median of what was measured, and its `least` and `most`.
+
+    Raises:
+        ValueError: the lines are not about the same things.
+    """
+    found = []
+    for rows in zip(*runs, strict=True):
+        row: dict[str, object] = {}
+        for key, first in rows[0].items():
+            values = [r.get(key) for r in rows]
+            numbers = [v for v in values if isinstance(v, float)]
+            if len(numbers) == len(rows):
+                row |= {key: median(numbers), f"{key}, least": min(numbers), f"{key}, most": max(numbers)}
+            elif values == len(rows) * [first]:
+                row[key] = first
+            else:
+                raise ValueError(
+                    f"Lines of several processes should be about the same things. Found `{key}`: {values}."
+                )
+        found.append(row | {"processes": len(rows)})
+    return found
+
+
+def _lines_of_a_process(arguments: Sequence[str]) -> list[dict[str, object]]:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", sys.argv[0], *arguments], stdout=subprocess.PIPE, text=True, check=True
+    )
+    print(done.stdout, end="", file=sys.stderr, flush=True)  # a long run can be watched, and is not lost at an error
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
 def peak_elsewhere(*arguments: str) -> float:

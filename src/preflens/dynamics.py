@@ -216,6 +216,8 @@ def rollout(
 ) -> Rollout:
     """Follow log-probs over many steps of an objective with the Gram held fixed.
 
+    Nothing keeps a log-prob below zero: from the first step with one above it, numbers are no forecast of a policy's.
+
     Args:
         gram: geometry of all pairs; blocks, if any, are added up.
         logps: log-probs at the start, with what the objective needs beside them.

@@ -68,8 +68,8 @@ def _row(objective: ObjectiveComparison, group: Group, *, first: bool) -> list[s
 
 
 def _end(path: Trajectory | None) -> str:
-    """Where a rollout ends, or the step that it does not reach."""
+    """Where a rollout leads to, or the step after which it ends too early."""
     if path is not None and path.ended is not None:
-        return f"ends at {path.ended - 1}"
+        return f"ends {path.ended - 1}"
     end = last_point(path)
     return signed(None if end is None else end[0])

@@ -11,7 +11,7 @@ from preflens.records.comparison_facts import (
     RolloutCheck,
     Trajectory,
 )
-from preflens.records.facts import Estimate
+from preflens.records.facts import Argument, Estimate
 from preflens.records.wording import direction, plain, signed
 
 # Said once, wherever numbers for each nat of it stand.
@@ -149,7 +149,7 @@ def _cost(found: Sequence[Group]) -> list[str]:
     )
     if best[1].label != most[1].label:
         lines.append(
-            f"At one and the same learning rate {best[1].label}, the best for the chosen answers, gains "
+            f"At one and the same learning rate {best[1].label}, the best of these for the chosen answers, gains "
             f"{plain(best[2] / most[2])} times the margin of {most[1].label}, which gains the most. A larger learning "
             "rate makes up for a short step, not for a wrong direction."
         )
@@ -178,10 +178,14 @@ def _rollout(facts: ComparisonFacts) -> list[str]:
     (top, high), (bottom, low) = ordered[0], ordered[-1]
     return [
         f"Rolled out over {steps} steps, each objective at a rate of its own at which the margin would gain "
-        f"{facts.arguments['margin_gain']:g} nats at the pace of the first step: the held-out chosen mean ends between "
+        f"{_nats(facts.arguments['margin_gain'])} at the pace of the first step: the held-out chosen mean ends between "
         f"{signed(high[0])} ({top.label}) and {signed(low[0])} nats ({bottom.label}). Gradients are held fixed there, "
         "so this ranks objectives and is no promise of sizes."
     ]
+
+
+def _nats(amount: Argument) -> str:
+    return f"{amount:g} nat{'' if amount == 1 else 's'}"
 
 
 def rescaled(objective: ObjectiveComparison) -> Trajectory | None:
