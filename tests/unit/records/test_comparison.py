@@ -6,11 +6,13 @@ from dataclasses import replace
 import pytest
 
 from preflens import Comparison
+from preflens.cli.comparison import print_comparison
 from preflens.errors import InputError
 from preflens.records.comparison_facts import Change
 from preflens.records.comparison_tables import COMPARE_SCHEMA, HELD_OUT_SCHEMA, TRAINING_SCHEMA
 from preflens.records.comparison_wording import groups, verdict
 from preflens.records.facts import Estimate
+from preflens.report.comparison import comparison_html
 from tests.cases.comparisons import COMPARISONS, typical, unclear, without_gain
 
 
@@ -133,6 +135,18 @@ def test_the_range_of_a_rollout_is_of_those_that_reach_its_end_and_the_others_ar
     assert "at which the margin would gain 0.2 nats at the pace of the first step" in text
     assert "ends where log-probs diverge, steps being too large: dpo:beta=1 (step 3)." in text
     assert "ends where it would take a log-prob above zero, which cannot be: ipo (step 2)." in text
+
+
+def test_terminal_and_page_say_where_a_rollout_ends_too_early(capsys):
+    facts = with_rollouts((0.5, None, None), (-0.2, None, None), (None, 3, None), (None, None, 2))
+    found = replace(typical(), facts=facts)
+    print_comparison(found)
+    told = capsys.readouterr().out
+    assert all(words in told for words in ("+0.5", "−0.2", "ends 2", "ends 1"))
+    page = comparison_html(found)
+    assert "ends before step 3: log-probs diverge" in page
+    assert "ends before step 2: a log-prob would be above zero" in page
+    assert page.count("Margin: the mean over held-out pairs") == 1
 
 
 def test_what_is_left_out_is_said():

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from preflens.records.comparison import Comparison
 from preflens.records.comparison_facts import ObjectiveComparison
-from preflens.records.comparison_wording import MARGIN, Group, groups
+from preflens.records.comparison_wording import Group, groups
 from preflens.records.facts import Estimate
 from preflens.report.plots import hover_text, plot
 from preflens.report.section import Section
@@ -36,7 +36,7 @@ def first_step(comparison: Comparison) -> Section:
     figure.update_xaxes(title="held-out mean rejected change, nats per nat of margin")
     figure.update_yaxes(title="held-out mean chosen change, nats per nat of margin")
     rows = [_row(o, g, first=i == 0) for g in found for i, o in enumerate(g.members)]
-    values = {"plot": plot(figure, name="first-step", height=500), "rows": rows, "margin": MARGIN,
+    values = {"plot": plot(figure, name="first-step", height=500), "rows": rows,
               "learning_rate": comparison.facts.arguments["learning_rate"]}  # fmt: skip
     return Section("The first step", "first_step.html", values)
 

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from preflens.records.comparison import Comparison
 from preflens.records.comparison_facts import EQUAL_MARGIN, LEARNING_RATE, ObjectiveComparison, Trajectory
-from preflens.records.comparison_wording import MARGIN, rescaled
+from preflens.records.comparison_wording import rescaled
 from preflens.records.wording import batches
 from preflens.report.plots import hover_text, plot
 from preflens.report.section import Section
@@ -48,7 +48,7 @@ def rollout(comparison: Comparison) -> Section:
     rows = [_row(o, horizons) for o in objectives]
     values = {"plot": plot(figure, name="rollout", height=560), "rows": rows, "horizons": horizons,
               "followed": comparison.facts.followed, "gain": comparison.facts.arguments["margin_gain"],
-              "pairs": (comparison.facts.data.pairs, comparison.facts.probe.pairs), "margin": MARGIN,
+              "pairs": (comparison.facts.data.pairs, comparison.facts.probe.pairs),
               "outside": sorted(outside_x | outside_y),
               "stepping": batches(_followed(comparison))}  # fmt: skip
     return Section("Many steps: the rollout", "rollout.html", values)
