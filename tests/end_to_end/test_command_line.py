@@ -190,7 +190,8 @@ def test_report_never_loads_torch(place, tmp_path, preflens):
         (tmp_path / "fake" / f"{name}.py").write_text("raise ImportError('this must not be loaded')")
     import os
 
-    done = run_outside("report", tmp_path / "out", env=os.environ | {"PYTHONPATH": str(tmp_path / "fake")})
+    path = os.pathsep.join([str(tmp_path / "fake"), os.environ.get("PYTHONPATH", "")])
+    done = run_outside("report", tmp_path / "out", env=os.environ | {"PYTHONPATH": path})
     assert done.returncode == 0, done.stderr
 
 

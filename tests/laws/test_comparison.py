@@ -238,6 +238,16 @@ def test_the_rounding_floor_is_that_of_the_precision_of_the_model():
     assert floors[torch.float64] < floors[torch.float32] / 3
 
 
+@pytest.mark.parametrize(("threshold", "floor"), [(-11.0, True), (0.0, False)])
+def test_the_rounding_floor_is_measured_on_a_batch_that_moves_something(ground, threshold, floor):
+    """Only log-probs above the threshold are pushed: one in the second update batch, or none at all."""
+    start = ground.followed.geometry.logps.chosen[:4]
+    assert (start > threshold).tolist() == [False, False, False, floor]
+    objective = MarginObjective("some", m=lambda z: z, h_w=lambda r: torch.relu(r.logp - threshold),
+                                h_l=lambda r: 0 * r.logp, source=dpo().source)  # fmt: skip
+    assert (rounding_floor(objective, ground) > 0) == floor
+
+
 def test_a_rollout_ends_before_a_log_prob_would_be_above_zero(ground):
     (objective,) = resolve_objectives(["sft"]).values()
     start = ground.followed.geometry.logps

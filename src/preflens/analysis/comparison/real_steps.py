@@ -123,11 +123,14 @@ def rounding_floor(objective: Objective, ground: Ground) -> float:
         ground: what the step is taken on.
 
     Returns:
-        Root mean square over held-out responses, nats.
+        Root mean square over held-out responses, nats, from the first update batch that moves any; 0 if none does.
     """
-    step = small_step(objective, ground, 0, target=_TINY)
-    off = np.subtract((step.chosen_forecast, step.rejected_forecast), (step.chosen_fact, step.rejected_fact))
-    return float(np.sqrt(np.mean(off**2)))
+    for number in range(len(ground.batches)):
+        step = small_step(objective, ground, number, target=_TINY)
+        if step.step_size > 0:
+            off = np.subtract((step.chosen_forecast, step.rejected_forecast), (step.chosen_fact, step.rejected_fact))
+            return float(np.sqrt(np.mean(off**2)))
+    return 0.0
 
 
 def check_rollout(
