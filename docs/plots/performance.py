@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from statistics import median
 
 import matplotlib.pyplot as plt
 
@@ -23,17 +24,24 @@ def rows(name: str) -> list[dict]:
 
 
 def cost_by_model() -> None:
-    """Cost of each method as a ratio to a plain training pass."""
-    found: dict[tuple[str, str], float] = {}
+    """Cost of each method as a ratio to a plain training pass: medians over processes, and their range."""
+    found: dict[tuple[str, str], list[float]] = {}
     for row in rows("pair_geometry"):
-        found.setdefault((row["model"], row["method"]), row["ratio"])  # the group with most rounds comes first
+        if row["pairs"] != 4 or "124M" not in row["model"]:  # 124M has a group of more responses besides
+            ends = [row.get(f"ratio, {end}", row["ratio"]) for end in ("least", "most")]
+            found.setdefault((row["model"], row["method"]), []).extend([ends[0], row["ratio"], ends[1]])
     models = list(dict.fromkeys(model for model, _ in found))
     figure, axis = plt.subplots(figsize=(10, 4.4), layout="constrained")
     width = 0.8 / len(COLOURS)
     for k, (method, colour) in enumerate(COLOURS.items()):
-        heights = [found.get((model, method), 0) for model in models]
+        values = [found.get((model, method), [0.0]) for model in models]
+        heights = [median(v) for v in values]
+        below = [h - min(v) for h, v in zip(heights, values, strict=True)]
+        above = [max(v) - h for h, v in zip(heights, values, strict=True)]
         places = [i + (k - (len(COLOURS) - 1) / 2) * width for i in range(len(models))]
         axis.bar(places, heights, width, color=colour, label=method)
+        if any(above) or any(below):
+            axis.errorbar(places, heights, (below, above), fmt="none", ecolor="#333", elinewidth=1)
     axis.axhline(1, color="#333", linewidth=1, linestyle="--")
     axis.set_xticks(range(len(models)), [m.replace(", ", ",\n").replace(" on ", "\non ") for m in models], fontsize=8)
     axis.set_ylabel("cost, ratio to a plain forward + backward")

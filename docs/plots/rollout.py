@@ -28,7 +28,7 @@ def main() -> None:
         axes[0, column].set_title(name)
         axes[-1, column].set_xlabel("real steps")
     for number, gain in enumerate(gains):
-        axes[number, 0].set_ylabel(f"error, {gain:g} nats of margin")
+        axes[number, 0].set_ylabel(f"error, chosen gains {gain:g}")
     axes[0, 0].legend(frameon=False, fontsize=8)
     figure.savefig(ROOT / "docs" / "images" / "rollout.png", dpi=130)
 
