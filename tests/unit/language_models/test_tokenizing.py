@@ -135,7 +135,7 @@ def test_half_of_a_character_in_a_ready_pair_is_a_fault_of_the_pair():
 
 def test_prompts_of_one_token_or_none_are_counted():
     rows = [{"prompt": prompt, "chosen": " ran over", "rejected": " over"} for prompt in ("", "a", "two dogs")]
-    assert tokenized(rows).noted["prompt of at most one token"] == 2
+    assert count_notes(tokenized(rows).pairs) == {"prompt of at most one token": 2}
 
 
 def test_without_a_maximal_length_nothing_is_cut():

@@ -17,7 +17,8 @@ def what_was_compared(comparison: Comparison) -> Section:
     facts = comparison.facts
     values = {
         "parts": {"Training pairs": facts.data, "Held-out pairs": facts.probe}, "before": facts.before_split,
-        "model": facts.model, "reference": reference_in_full(facts.model.reference), "seconds": facts.seconds, "update_batches": batches(facts.update_batches),
+        "model": facts.model, "reference": reference_in_full(facts.model.reference), "seconds": facts.seconds,
+        "update_batches": batches(facts.update_batches),
         "per_pair": facts.per_pair,
     }  # fmt: skip
     return Section("Data and model", "what_was_compared.html", values)
