@@ -4,11 +4,13 @@ import json
 import re
 import types
 from dataclasses import fields, is_dataclass
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Never, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 
 _HALF = re.compile("[\ud800-\udfff]")
+# What may stand for a plain value; JSON writes a float without a fraction as an integer.
+_PLAIN: dict[Any, tuple[type, ...]] = {str: (str,), bool: (bool,), int: (int,), float: (float, int)}
 
 
 def to_json(record: object) -> str:
@@ -36,13 +38,17 @@ def from_json(kind: type[T], text: str) -> T:
         The record.
 
     Raises:
-        ValueError: the text is no JSON, or lacks a field.
+        ValueError: the text is no JSON, lacks a field, or has a value of another type; the message names the field.
     """
     try:
-        record: T = _build(kind, json.loads(text))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"the record does not fit {kind.__name__}: {error!r}") from error
+        record: T = _build(kind, json.loads(text, parse_constant=_refuse), "")
+    except RecursionError:
+        raise ValueError(f"the text is nested too deeply for {kind.__name__}") from None
     return record
+
+
+def _refuse(name: str) -> Never:
+    raise ValueError(f"{name} is no number that a record holds")
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401  # the nodes of a JSON tree
@@ -55,18 +61,36 @@ def _plain(value: Any) -> Any:  # noqa: ANN401  # the nodes of a JSON tree
     return value
 
 
-def _build(kind: Any, value: Any) -> Any:  # noqa: ANN401  # a type expression, and a node of a JSON tree
+def _build(kind: Any, value: Any, place: str) -> Any:  # noqa: ANN401  # a type expression, and a node of a JSON tree
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         if value is None:
             return None
-        alternatives = [a for a in arguments if a is not type(None)]
-        return _build(alternatives[0], value) if len(alternatives) == 1 else value
+        alternatives = [a for a in arguments if a is not types.NoneType]
+        fitting = [a for a in alternatives if type(value) in _PLAIN.get(a, ())]
+        return _build((fitting or alternatives)[0], value, place)
     if is_dataclass(kind) and isinstance(kind, type):
-        hints = get_type_hints(kind)
-        return kind(**{f.name: _build(hints[f.name], value[f.name]) for f in fields(kind)})
+        return _build_record(kind, value, place)
     if origin is tuple:
-        return tuple(_build(arguments[0], v) for v in value)
+        return tuple(_build(arguments[0], v, f"{place}[{i}]") for i, v in enumerate(_of(list, value, place)))
     if origin is dict:
-        return {k: _build(arguments[1], v) for k, v in value.items()}
+        return {k: _build(arguments[1], v, f"{place}.{k}") for k, v in _of(dict, value, place).items()}
+    if type(value) not in _PLAIN[kind]:
+        raise ValueError(f"`{place}` should be of type {kind.__name__}. Found {type(value).__name__}")
+    return value
+
+
+def _build_record(kind: type, value: Any, place: str) -> Any:  # noqa: ANN401  # the same
+    there, hints, built = _of(dict, value, place), get_type_hints(kind), {}
+    for field in fields(kind):
+        inside = f"{place}.{field.name}".removeprefix(".")
+        if field.name not in there:
+            raise ValueError(f"`{inside}` is missing")
+        built[field.name] = _build(hints[field.name], there[field.name], inside)
+    return kind(**built)
+
+
+def _of(kind: type[T], value: Any, place: str) -> T:  # noqa: ANN401  # the same
+    if not isinstance(value, kind):
+        raise ValueError(f"`{place or 'the whole'}` should be of type {kind.__name__}. Found {type(value).__name__}")
     return value

@@ -36,7 +36,18 @@ def test_what_json_cannot_hold_is_refused():
         to_json(Inner(float("nan")))
 
 
-@pytest.mark.parametrize("text", ["", "{", "{}", '{"name": 1}', "[1]"])
-def test_other_texts_are_refused(text):
-    with pytest.raises(ValueError, match=r".+"):
+def test_a_value_of_another_type_is_named_with_its_place():
+    text = to_json(RECORD).replace("5e-324", '"small"')
+    with pytest.raises(ValueError, match=r"`by_name.a.value` should be of type float. Found str"):
         from_json(Outer, text)
+
+
+def test_a_float_may_have_been_written_without_a_fraction():
+    assert from_json(Inner, '{"value": 1}') == Inner(1.0)
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", '{"name": 1}', "[1]", '{"value": true}', '{"value": NaN}'])
+def test_other_texts_are_refused(text):
+    for kind in (Outer, Inner):
+        with pytest.raises(ValueError, match=r".+"):
+            from_json(kind, text)
