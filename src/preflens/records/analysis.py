@@ -1,16 +1,18 @@
 """What `preflens analyze` found: two tables and the facts around them."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from preflens.records.facts import FORMAT_VERSION, Facts
 from preflens.records.json_codec import to_json
-from preflens.records.storage import output_folder, read_facts, read_table, require_files, write_atomically
+from preflens.records.reading import check_rows, read_facts, read_table, require_files, run_name
+from preflens.records.storage import output_folder, write_table, write_together
 from preflens.records.tables import OBJECTIVES_SCHEMA, PAIRS_SCHEMA
 
+ANALYSIS_FILES = ("analysis.json", "pairs.parquet", "objectives.parquet")
 _COMMAND = "preflens analyze"
 
 
@@ -29,15 +31,17 @@ class Analysis:
     facts: Facts
 
     def save(self, folder: str | Path) -> None:
-        """Write `pairs.parquet`, `objectives.parquet` and, last, `analysis.json`.
+        """Write `pairs.parquet`, `objectives.parquet` and, last, `analysis.json`: all of them, or nothing changes.
 
         Args:
             folder: where to; made if needed.
         """
-        place = output_folder(Path(folder))
-        write_atomically(place / "pairs.parquet", lambda path: pq.write_table(self.pairs, path))
-        write_atomically(place / "objectives.parquet", lambda path: pq.write_table(self.objectives, path))
-        write_atomically(place / "analysis.json", lambda path: path.write_text(to_json(self.facts), encoding="utf-8"))
+        place, run = output_folder(Path(folder), ANALYSIS_FILES), run_name(self.facts)
+        write_together({
+            place / "pairs.parquet": partial(write_table, self.pairs, run=run),
+            place / "objectives.parquet": partial(write_table, self.objectives, run=run),
+            place / "analysis.json": lambda path: path.write_text(to_json(self.facts), encoding="utf-8"),
+        })
 
     @classmethod
     def load(cls, folder: str | Path) -> "Analysis":
@@ -50,9 +54,13 @@ class Analysis:
             The same analysis, bit for bit.
         """
         place = Path(folder)
-        names = ("analysis.json", "pairs.parquet", "objectives.parquet")
-        require_files(place, names, what="analysis", command=_COMMAND)
+        require_files(place, ANALYSIS_FILES, what="analysis", command=_COMMAND)
         facts = read_facts(Facts, place / "analysis.json", version=FORMAT_VERSION, command=_COMMAND)
-        pairs = read_table(place / "pairs.parquet", PAIRS_SCHEMA, command=_COMMAND)
-        objectives = read_table(place / "objectives.parquet", OBJECTIVES_SCHEMA, command=_COMMAND)
+        pairs, objectives = (
+            read_table(place / name, schema, command=_COMMAND, run=run_name(facts))
+            for name, schema in zip(ANALYSIS_FILES[1:], (PAIRS_SCHEMA, OBJECTIVES_SCHEMA), strict=True)
+        )
+        count = facts.data.pairs
+        check_rows(place / "pairs.parquet", pairs, count, command=_COMMAND)
+        check_rows(place / "objectives.parquet", objectives, count * len(facts.objectives), command=_COMMAND)
         return cls(pairs, objectives, facts)

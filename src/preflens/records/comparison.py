@@ -1,16 +1,18 @@
 """What `preflens compare` found: two or three tables and the facts around them."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from preflens.records.comparison_facts import COMPARISON_FORMAT, ComparisonFacts
 from preflens.records.comparison_tables import COMPARE_SCHEMA, HELD_OUT_SCHEMA, TRAINING_SCHEMA
 from preflens.records.json_codec import to_json
-from preflens.records.storage import output_folder, read_facts, read_table, require_files, write_atomically
+from preflens.records.reading import check_rows, read_facts, read_table, require_files, run_name
+from preflens.records.storage import output_folder, write_table, write_together
 
+COMPARISON_FILES = ("compare.json", "compare.parquet", "compare_pairs.parquet", "compare_heldout.parquet")
 _COMMAND = "preflens compare"
 
 
@@ -32,16 +34,20 @@ class Comparison:
     facts: ComparisonFacts
 
     def save(self, folder: str | Path) -> None:
-        """Write `compare.parquet`, `compare_pairs.parquet`, `compare_heldout.parquet` and, last, `compare.json`.
+        """Write three tables and, last, `compare.json`: all of them, or nothing changes.
+
+        The tables are `compare.parquet`, `compare_pairs.parquet` and `compare_heldout.parquet`.
 
         Args:
             folder: where to; made if needed.
         """
-        place = output_folder(Path(folder))
-        tables = {"compare": self.rows, "compare_pairs": self.pairs, "compare_heldout": self.held_out}
-        for name, table in tables.items():
-            write_atomically(place / f"{name}.parquet", lambda path, table=table: pq.write_table(table, path))  # type: ignore[misc]  # a default of a lambda
-        write_atomically(place / "compare.json", lambda path: path.write_text(to_json(self.facts), encoding="utf-8"))
+        place, run = output_folder(Path(folder), COMPARISON_FILES), run_name(self.facts)
+        write_together({
+            place / "compare.parquet": partial(write_table, self.rows, run=run),
+            place / "compare_pairs.parquet": partial(write_table, self.pairs, run=run),
+            place / "compare_heldout.parquet": partial(write_table, self.held_out, run=run),
+            place / "compare.json": lambda path: path.write_text(to_json(self.facts), encoding="utf-8"),
+        })
 
     @classmethod
     def load(cls, folder: str | Path) -> "Comparison":
@@ -54,11 +60,14 @@ class Comparison:
             The same comparison, bit for bit.
         """
         place = Path(folder)
-        names = ("compare.json", "compare.parquet", "compare_pairs.parquet", "compare_heldout.parquet")
-        require_files(place, names, what="comparison", command=_COMMAND)
+        require_files(place, COMPARISON_FILES, what="comparison", command=_COMMAND)
         facts = read_facts(ComparisonFacts, place / "compare.json", version=COMPARISON_FORMAT, command=_COMMAND)
         schemas = (COMPARE_SCHEMA, TRAINING_SCHEMA, HELD_OUT_SCHEMA)
         rows, pairs, held_out = (
-            read_table(place / name, schema, command=_COMMAND) for name, schema in zip(names[1:], schemas, strict=True)
+            read_table(place / name, schema, command=_COMMAND, run=run_name(facts))
+            for name, schema in zip(COMPARISON_FILES[1:], schemas, strict=True)
         )
+        count = facts.data.pairs
+        check_rows(place / "compare.parquet", rows, count * len(facts.objectives), command=_COMMAND)
+        check_rows(place / "compare_pairs.parquet", pairs, count, command=_COMMAND)
         return cls(rows, pairs, held_out, facts)

@@ -1,44 +1,76 @@
-"""Files that are either complete or not there, and what can be wrong with them when they are read again."""
+"""Files that are either complete or not there."""
 
-import json
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from errno import EDQUOT, EISDIR, ENOSPC
 from pathlib import Path
-from typing import TypeVar
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from preflens.errors import InputError
-from preflens.records.json_codec import from_json
 
-T = TypeVar("T")
+Write = Callable[[Path], object]
+
+_ADVICE = {
+    ENOSPC: "Free some space, or choose another folder.",
+    EDQUOT: "Free some space, or choose another folder.",
+    EISDIR: "A folder stands in its place: move it away, or choose another folder.",
+}
+RUN = b"preflens.run"  # in the metadata of a table: the run that it belongs to
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file beside its place and move it there when it is whole.
+def write_atomically(path: Path, write: Write) -> None:
+    """Write a file beside its place and move it there when it is whole and on the disk.
 
     Args:
         path: where the file is to stand; its folder exists.
         write: writes the content to the path it is given.
+
+    Raises:
+        InputError: the disk is full, something is in the way, or it may not be written there.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    write_together({path: write})
+
+
+def write_together(files: Mapping[Path, Write]) -> None:
+    """Write files that belong together beside their places, and move them there when the last one is whole.
+
+    Where one cannot be written, all that stood there before is untouched.
+
+    Args:
+        files: what writes the content of each to the path it is given, by where the file is to stand.
+
+    Raises:
+        InputError: the disk is full, something is in the way, or it may not be written there.
+    """
+    beside = {path: path.with_name(f".{uuid4().hex}{path.suffix}") for path in files}
+    path = next(iter(files))
     try:
-        write(temporary)
-        temporary.chmod(0o644)  # mkstemp makes private files
-        temporary.replace(path)
+        for path, write in files.items():
+            write(beside[path])
+            _put_on_disk(beside[path])
+        for path, temporary in beside.items():
+            temporary.replace(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        advice = _ADVICE.get(error.errno or 0, "Choose another folder.")
+        raise InputError(f"Cannot write `{path}`: {reason}. {advice}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        for temporary in beside.values():
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
-def output_folder(path: Path) -> Path:
+def output_folder(path: Path, files: Sequence[str] = ()) -> Path:
     """Make a folder for results and prove that it can be written to.
 
     Args:
         path: the folder; parents are made.
+        files: names of files that are to be written there later.
 
     Returns:
         The same path.
@@ -54,74 +86,24 @@ def output_folder(path: Path) -> Path:
         raise InputError(
             f"Cannot write to the output folder `{path}`: {error.strerror or error}. Choose another folder."
         ) from None
+    for name in files:
+        if (path / name).is_dir():
+            raise InputError(f"Cannot write `{path / name}`: {os.strerror(EISDIR)}. {_ADVICE[EISDIR]}")
     return path
 
 
-def require_files(folder: Path, names: Sequence[str], *, what: str, command: str) -> None:
-    """Refuse a folder that does not hold the files of a finished run.
+def write_table(table: pa.Table, path: Path, *, run: str) -> None:
+    """Write a table that says which run it belongs to.
 
     Args:
-        folder: to look in.
-        names: of the files.
-        what: the run makes.
-        command: that makes it.
-
-    Raises:
-        InputError: one is missing.
+        table: the table.
+        path: of the Parquet file.
+        run: names the run.
     """
-    missing = [name for name in names if not (folder / name).is_file()]
-    if missing:
-        raise InputError(
-            f"`{folder}` holds no finished {what}: {', '.join(missing)} not found. "
-            f"Pass the folder that holds the results of `{command}`."
-        )
+    pq.write_table(table.replace_schema_metadata({RUN: run.encode()}), path)
 
 
-def read_facts(kind: type[T], path: Path, *, version: int, command: str) -> T:
-    """Read the facts of a run.
-
-    Args:
-        kind: their record; it has a `format_version`.
-        path: the JSON file.
-        version: the format that can be read.
-        command: that writes it.
-
-    Returns:
-        The record.
-
-    Raises:
-        InputError: the file is damaged, or of another format.
-    """
-    text = path.read_text(encoding="utf-8")
-    try:
-        record = json.loads(text)
-        found = record["format_version"]
-        facts = from_json(kind, text) if found == version else None
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"`{path}` cannot be read ({error}). Run `{command}` again.") from None
-    if facts is None:
-        raise InputError(
-            f"`{path}` has format {found}, written by preflens {record.get('versions', {}).get('preflens', '?')}; this "
-            f"version reads format {version}. Run `{command}` again."
-        )
-    return facts
-
-
-def read_table(path: Path, schema: pa.Schema, *, command: str) -> pa.Table:
-    """Read a table of a run.
-
-    Args:
-        path: the Parquet file.
-        schema: its columns.
-        command: that writes it.
-
-    Returns:
-        The table.
-
-    Raises:
-        InputError: the file is damaged, or has other columns.
-    """
-    try:
-        return pq.read_table(path, schema=schema)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
-        raise InputError(f"`{path}` cannot be read: {error}. Run `{command}` again.") from None
+def _put_on_disk(path: Path) -> None:
+    """A disk that is full may say so only here."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())

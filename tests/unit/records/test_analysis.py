@@ -1,13 +1,17 @@
 """Saving and loading an analysis."""
 
+import errno
 import json
+import os
 from dataclasses import replace
 
+import pyarrow.parquet as pq
 import pytest
 
 from preflens import Analysis
+from preflens.errors import InputError
 from preflens.records.tables import OBJECTIVES_SCHEMA, PAIRS_SCHEMA
-from tests.cases.analyses import ANALYSES, typical
+from tests.cases.analyses import ANALYSES, one_pair, typical
 
 
 @pytest.mark.parametrize("name", ANALYSES)
@@ -52,4 +56,95 @@ def test_damaged_files_are_named(file, tmp_path):
     typical().save(tmp_path)
     (tmp_path / file).write_bytes((tmp_path / file).read_bytes()[:200])
     with pytest.raises(ValueError, match=f"{file}` cannot be read"):
+        Analysis.load(tmp_path)
+
+
+@pytest.mark.parametrize("file", ["pairs.parquet", "objectives.parquet", "analysis.json"])
+def test_an_analysis_that_cannot_be_saved_whole_leaves_the_older_one_whole(file, tmp_path, monkeypatch):
+    typical().save(tmp_path)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    sync, written = os.fsync, []
+
+    def fail(handle):
+        written.append(handle)
+        if len(written) == ["pairs.parquet", "objectives.parquet", "analysis.json"].index(file) + 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(InputError, match=f"Cannot write `.*/{file}`: No space left on device"):
+        one_pair().save(tmp_path)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("file", ["pairs.parquet", "objectives.parquet"])
+def test_tables_of_another_run_are_told_apart_even_where_they_fit(file, tmp_path):
+    facts = replace(typical().facts, created="2020-01-01T00:00:00+00:00")
+    typical().save(tmp_path / "a")
+    replace(typical(), facts=facts).save(tmp_path / "b")
+    (tmp_path / "a" / file).write_bytes((tmp_path / "b" / file).read_bytes())
+    with pytest.raises(InputError, match=f"{file}` belongs to another run than the facts beside it"):
+        Analysis.load(tmp_path / "a")
+
+
+def test_tables_written_before_they_said_which_run_they_belong_to_are_read(tmp_path):
+    typical().save(tmp_path)
+    for name in ("pairs.parquet", "objectives.parquet"):
+        pq.write_table(pq.read_table(tmp_path / name).replace_schema_metadata(None), tmp_path / name)
+    assert Analysis.load(tmp_path).pairs.equals(typical().pairs)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: t.drop_columns(["id", "cosine"]), "has no column `id`: it is no table of `preflens analyze`"),
+        (lambda t: t.slice(1), "should have 6 rows. Found 5"),
+        (lambda t: t.set_column(1, "prompt_tokens", [["many"] * t.num_rows]), "cannot be read: .*many"),
+        (lambda t: t.set_column(1, "prompt_tokens", [[[1]] * t.num_rows]), "cannot be read"),
+    ],
+    ids=["columns", "rows", "texts for numbers", "lists for numbers"],
+)
+def test_a_table_of_something_else_is_named(change, words, tmp_path):
+    typical().save(tmp_path)
+    pq.write_table(change(typical().pairs), tmp_path / "pairs.parquet")
+    with pytest.raises(InputError, match=f"pairs.parquet` {words}"):
+        Analysis.load(tmp_path)
+
+
+def changed(**entries):
+    return lambda record: record | entries
+
+
+def only(**entries):
+    return lambda _: entries
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda record: [record], "cannot be read .it says no format"),
+        (only(a=1), "cannot be read .it says no format"),
+        (only(format_version=1), "cannot be read .`created` is missing"),
+        (only(format_version=0, versions=None), "has format 0; this version reads format 1"),
+        (changed(update_batches="3"), "`update_batches` should be of type int. Found str"),
+        (changed(objectives={"dpo": 1}), "`objectives` should be of type list. Found dict"),
+        (changed(seconds=[]), "`seconds` should be of type dict. Found list"),
+        (changed(model=None), "`model` should be of type dict. Found NoneType"),
+        (changed(seconds={"total": float("nan")}), "NaN is no number that a record holds"),
+        (changed(arguments={"limit": [1]}), r"`arguments.limit` should be of type \w+. Found list"),
+    ],
+)
+def test_facts_of_something_else_are_named(change, words, tmp_path):
+    typical().save(tmp_path)
+    path = tmp_path / "analysis.json"
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    with pytest.raises(InputError, match=f"analysis.json` .*{words}"):
+        Analysis.load(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe{", b"[" * 10**5, b"\0" * 100])
+def test_facts_that_are_no_text_or_no_json_are_named(content, tmp_path):
+    typical().save(tmp_path)
+    (tmp_path / "analysis.json").write_bytes(content)
+    with pytest.raises(InputError, match="analysis.json` cannot be read"):
         Analysis.load(tmp_path)
