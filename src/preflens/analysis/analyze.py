@@ -13,12 +13,14 @@ from preflens.analysis.arguments import check_arguments, check_vocabulary, usabl
 from preflens.analysis.batches import longest_first, sample_pairs, update_batches
 from preflens.analysis.checkpoint import Checkpoint, measure_batches
 from preflens.analysis.geometry import BatchGeometry, batch_geometry
+from preflens.analysis.identity import run_traits
 from preflens.analysis.memory import memory_budget, pass_limit
 from preflens.analysis.passes import Passes, Scorer, make_passes
 from preflens.analysis.progress import progress_bar, timed
-from preflens.analysis.provenance import data_facts, model_facts, reference_in_words, run_key, versions
+from preflens.analysis.provenance import data_facts, model_facts, reference_in_words, versions
 from preflens.analysis.summary import summarize_geometry, summarize_layers, summarize_objectives
 from preflens.analysis.tables import objectives_table, pairs_table
+from preflens.analysis.unfinished import unfinished_run
 from preflens.analysis.verify import verify as verify_objective
 from preflens.language_models.model import LanguageModel, Reference, check_experts, check_rows_are_independent
 from preflens.language_models.parameters import observing
@@ -26,7 +28,7 @@ from preflens.language_models.reading import Pairs, pair_source
 from preflens.language_models.tokenizing import TokenizedPair
 from preflens.objectives.base import Objective
 from preflens.objectives.parse import resolve_objectives
-from preflens.records.analysis import Analysis
+from preflens.records.analysis import ANALYSIS_FILES, UNFINISHED_ANALYSIS, Analysis
 from preflens.records.facts import (
     FORMAT_VERSION,
     Argument,
@@ -54,7 +56,8 @@ def analyze(
     limit: int | None = None,
     seed: int = 0,
     verify: int = 0,
-    resume_from: Path | None = None,
+    out: str | Path | None = None,
+    discard: bool = False,
     progress: bool = True,
     name: str | None = None,
     command: str | None = None,
@@ -81,7 +84,9 @@ def analyze(
         limit: analyse a random sample of so many pairs.
         seed: of the sample and of the update batches.
         verify: on so many update batches, take the step for real, measure, and undo it.
-        resume_from: folder for finished update batches; an interrupted run with the same input goes on from there.
+        out: folder for the results. Finished update batches are kept in it until the results are saved: an interrupted
+            run goes on from there, and another one is refused while they are there. None saves nothing.
+        discard: throw away what an unfinished run has left in `out`.
         progress: show a progress bar on standard error.
         name: what to call the model in the record.
         command: command line for the record.
@@ -98,38 +103,42 @@ def analyze(
         learning_rate=learning_rate, limit=limit, verify=verify,
     )  # fmt: skip
     seconds: dict[str, float] = {}
-    with timed(seconds, "total"):
-        source = pair_source(pairs)
-        tokenized, used = sample_pairs(source, tokenizer, max_length=length, limit=limit, seed=seed)
-        check_vocabulary(used, model, reference)
-        batches = longest_first(update_batches(len(used), size=update_batch_size, seed=seed), used)
-        with observing(model, parameters):
-            scorer = Scorer.of(model, tokenizer)
-            memory = memory_budget(model.device) / 2
-            limit_of_pass = pass_limit(scorer, used, micro_batch, memory=memory)
-
-            def passes(batch: Sequence[int]) -> Passes:
-                return make_passes(scorer, [used[i] for i in batch], limit_of_pass)
-
-            data = data_facts(source, tokenized, used, max_length=length)
-            about = model_facts(model, name=name, selection=parameters, reference=reference_in_words(reference, model))
-            checkpoint = Checkpoint(resume_from, run_key(data, about, batches))
-            with timed(seconds, "geometry"):
-                look = partial(batch_geometry, reference=reference, memory=memory)
-                found = measure_batches(batches, passes, look, checkpoint, progress=progress)
-            with timed(seconds, "verification"):
-                verified = _verify(wanted, batches[:verify], passes, found, progress=progress)
-        tables, summaries = _lay_out(wanted, used, batches, found, learning_rate=learning_rate)
     arguments: dict[str, Argument] = {
         "update_batch_size": update_batch_size, "micro_batch": micro_batch, "learning_rate": learning_rate,
         "max_length": max_length, "limit": limit, "seed": seed, "verify": verify,
     }  # fmt: skip
-    facts = Facts(
-        FORMAT_VERSION, datetime.now(UTC).isoformat(timespec="seconds"), command, versions(), arguments, data, about,
-        tuple(map(len, batches)), TEXT_LIMIT, *summaries, verified, seconds,
-    )  # fmt: skip
-    checkpoint.clear()
-    return Analysis(*tables, facts)
+    with unfinished_run(out, UNFINISHED_ANALYSIS, files=ANALYSIS_FILES, discard=discard, command=command) as run:
+        with timed(seconds, "total"):
+            source = pair_source(pairs)
+            tokenized, used = sample_pairs(source, tokenizer, max_length=length, limit=limit, seed=seed)
+            check_vocabulary(used, model, reference)
+            batches = longest_first(update_batches(len(used), size=update_batch_size, seed=seed), used)
+            data = data_facts(source, tokenized, used, max_length=length)
+            with observing(model, parameters):
+                scorer = Scorer.of(model, tokenizer)
+                about = model_facts(model, name=name, selection=parameters, reference=reference_in_words(reference, model))
+                traits = run_traits(model, about, data, used, batches)
+                checkpoint, memory = run.begin(traits, memory=memory_budget(model.device) / 2)
+                limit_of_pass = pass_limit(scorer, used, micro_batch, memory=memory)
+
+                def passes(batch: Sequence[int]) -> Passes:
+                    return make_passes(scorer, [used[i] for i in batch], limit_of_pass)
+
+                with timed(seconds, "geometry"):
+                    look = partial(batch_geometry, reference=reference, memory=memory)
+                    found = measure_batches(batches, passes, look, checkpoint, progress=progress)
+                with timed(seconds, "verification"):
+                    verified = _verify(wanted, batches[:verify], passes, found, checkpoint, progress=progress)
+            tables, summaries = _lay_out(wanted, used, batches, found, learning_rate=learning_rate)
+        facts = Facts(
+            FORMAT_VERSION, datetime.now(UTC).isoformat(timespec="seconds"), command, versions(), arguments, data,
+            about, tuple(map(len, batches)), TEXT_LIMIT, *summaries, verified, seconds,
+        )  # fmt: skip
+        result = Analysis(*tables, facts)
+        if out is not None:
+            result.save(out)
+            run.clear()
+    return result
 
 
 def _lay_out(
@@ -152,14 +161,17 @@ def _verify(
     batches: Sequence[Sequence[int]],
     passes: Callable[[Sequence[int]], Passes],
     found: Sequence[BatchGeometry],
+    checkpoint: Checkpoint,
     *,
     progress: bool,
 ) -> tuple[Verification, ...]:
+    """Step for real; the steps of an objective are kept, too."""
     if not batches:
         return ()
-    prepared = [passes(batch) for batch in batches]
+    prepared, seen, verified = [passes(batch) for batch in batches], found[: len(batches)], []
     with progress_bar("Real steps", total=len(objectives) * len(batches), shown=progress) as advance:
-        return tuple(
-            verify_objective(label, objective, prepared, found[: len(batches)], advance=advance)
-            for label, objective in objectives.items()
-        )
+        for label, objective in objectives.items():
+            step = partial(verify_objective, label, objective, prepared, seen, advance=advance)
+            coefficients = [objective.coefficients(geometry.logps).signed().tolist() for geometry in seen]
+            verified.append(checkpoint.record(Verification, step, label, coefficients))
+    return tuple(verified)

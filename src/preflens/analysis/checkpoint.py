@@ -1,10 +1,17 @@
-"""Finished update batches kept on disk, so that an interrupted analysis goes on where it stopped."""
+"""Finished parts of a run kept on disk, so that an interrupted run goes on where it stopped.
 
-import shutil
+What is used is always what was read back or what would be read back, laid out in fresh memory: a run that goes on
+computes with the same bits, in the same order, as one that was never interrupted.
+"""
+
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from hashlib import blake2b
+from io import BytesIO
 from pathlib import Path
-from zipfile import BadZipFile
+from typing import TypeVar
+from zipfile import ZipFile
 
 import numpy as np
 import torch
@@ -13,85 +20,89 @@ from torch import Tensor
 from preflens.analysis.geometry import BatchGeometry
 from preflens.analysis.passes import Passes
 from preflens.analysis.progress import progress_bar
+from preflens.errors import InputError, NumericalError
 from preflens.log_probs import PairLogps
+from preflens.records.json_codec import from_json, to_json
 from preflens.records.storage import write_atomically
 from preflens.types import BatchGram, PairGram
 
+LOGGER = logging.getLogger("preflens")
+Arrays = Mapping[str, np.ndarray]
+T = TypeVar("T")
+_SEAL = 64  # hexadecimal digits
+
 
 class Checkpoint:
-    """A folder of finished batches that belong to one run.
+    """A folder of finished parts, each sealed: a part that is cut off, changed or of another run is computed again.
 
     Args:
-        folder: where they lie; None keeps nothing.
-        key: what the run is made of (model, pairs, arguments); batches of another key are thrown away.
+        folder: where they lie; it exists. None keeps nothing.
+        key: names the run, at most 64 characters.
     """
 
     def __init__(self, folder: Path | None, key: str) -> None:
-        self._folder = folder
-        if folder is None:
-            return
-        note = folder / "run"
-        if folder.exists() and not (note.is_file() and note.read_text(encoding="utf-8") == key):
-            shutil.rmtree(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(note, lambda path: path.write_text(key, encoding="utf-8"))
+        self._folder, self._key = folder, key.encode()
 
-    def load(self, batch: int | str) -> BatchGeometry | None:
-        """Return a finished batch.
+    def geometry(self, name: str, pairs: int, make: Callable[[], BatchGeometry]) -> BatchGeometry:
+        """Measure an update batch, or take what is kept.
 
         Args:
-            batch: its number, or a name.
+            name: of the part.
+            pairs: in the batch.
+            make: measures it.
 
         Returns:
-            The geometry, or None if it is not there or damaged.
+            The geometry.
         """
-        arrays = self.load_arrays(_name(batch))
-        try:
-            return None if arrays is None else _from_arrays(arrays)
-        except KeyError:
-            return None
+        return self._kept(name, lambda: _to_arrays(make()), lambda arrays: _from_arrays(arrays, pairs))
 
-    def store(self, batch: int | str, geometry: BatchGeometry) -> None:
-        """Keep a finished batch.
+    def values(self, name: str, shape: tuple[int, ...], make: Callable[[], Tensor]) -> Tensor:
+        """Compute a tensor, or take what is kept.
 
         Args:
-            batch: its number, or a name.
-            geometry: what was found.
-        """
-        self.store_arrays(_name(batch), _to_arrays(geometry))
-
-    def load_arrays(self, name: str) -> dict[str, np.ndarray] | None:
-        """Return arrays that were kept.
-
-        Args:
-            name: what they are.
+            name: of the part.
+            shape: of the tensor.
+            make: computes it.
 
         Returns:
-            Array by name, or None if they are not there or damaged.
+            The tensor.
         """
-        if self._folder is None or not (path := self._folder / f"{name}.npz").is_file():
-            return None
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return {entry: arrays[entry] for entry in arrays.files}
-        except (ValueError, KeyError, OSError, EOFError, BadZipFile):
-            return None
 
-    def store_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
-        """Keep arrays.
+        def read(arrays: Arrays) -> Tensor:
+            return _shaped(_tensor(arrays["values"]), "values", shape)
+
+        return self._kept(name, lambda: {"values": make().numpy()}, read)
+
+    def record(self, kind: type[T], make: Callable[[], T], *parts: object) -> T:
+        """Make a record, or take what is kept.
 
         Args:
-            name: what they are; a file is called so.
-            arrays: by name.
-        """
-        if self._folder is not None:
-            whole = dict(arrays)
-            write_atomically(self._folder / f"{name}.npz", lambda at: np.savez(at, allow_pickle=False, **whole))
+            kind: of record.
+            make: makes it.
+            *parts: records and values it depends on.
 
-    def clear(self) -> None:
-        """Forget everything: the run is complete."""
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        Returns:
+            The record.
+        """
+        name = f"record-{digest(''.join(map(to_json, parts)).encode())}"
+        return self._kept(
+            name, lambda: {"json": np.array(to_json(make()))}, lambda arrays: from_json(kind, str(arrays["json"]))
+        )
+
+    def _kept(self, name: str, make: Callable[[], Arrays], read: Callable[[Arrays], T]) -> T:
+        if self._folder is None:
+            return read(make())
+        path = self._folder / f"{name}.npz"
+        content = _content(path)
+        if content is not None:
+            try:
+                return read(_unsealed(content, name, self._key))
+            except (ValueError, KeyError, NumericalError) as error:
+                LOGGER.warning("`%s` is damaged (%s) and is computed again.", path, error)
+        arrays = make()
+        sealed = _sealed(arrays, name, self._key)
+        write_atomically(path, lambda at: at.write_bytes(sealed))
+        return read(arrays)
 
 
 def measure_batches(
@@ -117,20 +128,58 @@ def measure_batches(
     found = []
     with progress_bar("Gradients of pairs", total=sum(map(len, batches)), shown=progress) as advance:
         for number, batch in enumerate(batches):
-            geometry = checkpoint.load(number)
-            if geometry is None:
-                geometry = look(passes(batch))
-                checkpoint.store(number, geometry)
+            geometry = checkpoint.geometry(
+                f"batch-{number:06}", len(batch), lambda batch=batch: look(passes(batch))  # type: ignore[misc]  # a default of a lambda
+            )  # fmt: skip
             found.append(geometry)
             advance(len(batch))
     return found
 
 
-def _name(batch: int | str) -> str:
-    return batch if isinstance(batch, str) else f"batch-{batch:06}"
+def digest(content: bytes) -> str:
+    """Hash some bytes, for names of parts.
+
+    Args:
+        content: the bytes.
+
+    Returns:
+        24 hexadecimal digits.
+    """
+    return blake2b(content, digest_size=12).hexdigest()
 
 
-def _to_arrays(geometry: BatchGeometry) -> dict[str, np.ndarray]:
+def _sealed(arrays: Arrays, name: str, key: bytes) -> bytes:
+    """A `.npz` whose comment, its last bytes, is a hash of the rest, of its name and of the run."""
+    buffer = BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    with ZipFile(buffer, "a") as archive:
+        archive.comment = bytes(_SEAL)
+    body = buffer.getvalue()[:-_SEAL]
+    return body + _seal(body, name, key)
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InputError(f"Cannot read `{path}`: {error.strerror}. Move it away, and it is computed again.") from None
+
+
+def _unsealed(content: bytes, name: str, key: bytes) -> Arrays:
+    body, seal = content[:-_SEAL], content[-_SEAL:]
+    if seal != _seal(body, name, key):
+        raise ValueError("its content does not fit its seal")
+    with np.load(BytesIO(content), allow_pickle=False) as arrays:
+        return {entry: arrays[entry] for entry in arrays.files}
+
+
+def _seal(body: bytes, name: str, key: bytes) -> bytes:
+    return blake2b(name.encode() + body, digest_size=_SEAL // 2, key=key).hexdigest().encode()
+
+
+def _to_arrays(geometry: BatchGeometry) -> Arrays:
     logps = {f"logps.{f.name}": getattr(geometry.logps, f.name) for f in fields(PairLogps)}
     tensors: dict[str, Tensor] = {name: value for name, value in logps.items() if value is not None}
     tensors |= {"gram.matrix": geometry.gram.matrix, "gram.logps": geometry.gram.logps}
@@ -139,8 +188,25 @@ def _to_arrays(geometry: BatchGeometry) -> dict[str, np.ndarray]:
     return {name: value.numpy() for name, value in tensors.items()} | {"blocks": np.array(layers.blocks)}
 
 
-def _from_arrays(arrays: Mapping[str, np.ndarray]) -> BatchGeometry:
-    tensors = {name: torch.from_numpy(array) for name, array in arrays.items() if name != "blocks"}
-    logps = PairLogps(**{f.name: tensors.get(f"logps.{f.name}") for f in fields(PairLogps)})  # type: ignore[arg-type]  # chosen and rejected are always kept
-    layers = PairGram(tensors["ww"], tensors["ll"], tensors["wl"], tuple(arrays["blocks"].tolist()))
-    return BatchGeometry(logps, BatchGram(tensors["gram.matrix"], tensors["gram.logps"]), layers)
+def _from_arrays(arrays: Arrays, pairs: int) -> BatchGeometry:
+    blocks = tuple(arrays["blocks"].tolist())
+    shapes = {"gram.matrix": (2 * pairs, 2 * pairs), "gram.logps": (2 * pairs,)}
+    shapes |= dict.fromkeys(("ww", "ll", "wl"), (len(blocks), pairs))
+    tensors = {name: _tensor(array) for name, array in arrays.items() if name != "blocks"}
+    for name, tensor in tensors.items():
+        _shaped(tensor, name, shapes.get(name, (pairs, *tensor.shape[1:])))
+    logps = {f.name: tensors.get(f"logps.{f.name}") for f in fields(PairLogps)}
+    layers = PairGram(tensors["ww"], tensors["ll"], tensors["wl"], blocks)
+    gram = BatchGram(tensors["gram.matrix"], tensors["gram.logps"])
+    return BatchGeometry(PairLogps(**logps), gram, layers)  # type: ignore[arg-type]  # chosen and rejected are always kept
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    """In torch's own memory, row after row: how numbers lie decides in which order they are added up."""
+    return torch.from_numpy(np.ascontiguousarray(array)).clone()
+
+
+def _shaped(tensor: Tensor, name: str, shape: tuple[int, ...]) -> Tensor:
+    if tuple(tensor.shape) != shape:
+        raise ValueError(f"`{name}` should have the shape {shape}. Found {tuple(tensor.shape)}")
+    return tensor

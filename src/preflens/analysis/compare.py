@@ -16,17 +16,19 @@ from preflens.analysis.comparison.looking import Seen, Wanted, look
 from preflens.analysis.comparison.measuring import Measuring
 from preflens.analysis.comparison.summary import own_steps, summarize
 from preflens.analysis.comparison.tables import compare_table, held_out_table, training_table
+from preflens.analysis.identity import pairs_trait, run_traits
 from preflens.analysis.memory import memory_budget, pass_limit
 from preflens.analysis.passes import Scorer
 from preflens.analysis.progress import timed
-from preflens.analysis.provenance import model_facts, reference_in_words, run_key, versions
+from preflens.analysis.provenance import model_facts, reference_in_words, versions
 from preflens.analysis.tables import pairs_table
+from preflens.analysis.unfinished import unfinished_run
 from preflens.language_models.model import LanguageModel, Reference, check_experts, check_rows_are_independent
 from preflens.language_models.parameters import observing
 from preflens.language_models.reading import Pairs
 from preflens.mitigations import Mitigation
 from preflens.objectives.base import Objective
-from preflens.records.comparison import Comparison
+from preflens.records.comparison import COMPARISON_FILES, UNFINISHED_COMPARISON, Comparison
 from preflens.records.comparison_facts import COMPARISON_FORMAT, ComparisonFacts, ObjectiveComparison
 from preflens.records.facts import Argument, ModelFacts
 from preflens.records.tables import TEXT_LIMIT
@@ -56,7 +58,8 @@ def compare(
     max_length: int | None = None,
     limit: int | None = None,
     seed: int = 0,
-    resume_from: Path | None = None,
+    out: str | Path | None = None,
+    discard: bool = False,
     progress: bool = True,
     name: str | None = None,
     command: str | None = None,
@@ -95,7 +98,9 @@ def compare(
         max_length: tokens of prompt and response; default the smaller of 1024 and the model's context.
         limit: take a random sample of so many pairs, before any are held out.
         seed: of the sample, the split and the update batches.
-        resume_from: folder for finished parts; an interrupted run with the same input goes on from there.
+        out: folder for the results. Finished parts are kept in it until the results are saved: an interrupted run goes
+            on from there, and another one is refused while they are there. None saves nothing.
+        discard: throw away what an unfinished run has left in `out`.
         progress: show progress bars on standard error.
         name: what to call the model in the record.
         command: command line for the record.
@@ -116,24 +121,29 @@ def compare(
         choose_verified(verify, choice), small_steps, seed,
     )  # fmt: skip
     seconds: dict[str, float] = {}
-    with timed(seconds, "total"):
-        data = comparison_data(
-            pairs, probe, tokenizer, fraction=probe_fraction, max_length=length, limit=limit, seed=seed
-        )  # fmt: skip
-        check_vocabulary((*data.training, *data.held_out), model, reference)
-        batches = data.update_batches(size=update_batch_size, seed=seed)
-        with observing(model, parameters):
-            about = model_facts(model, name=name, selection=parameters, reference=reference_in_words(reference, model))
-            key = run_key(data.facts, about, batches, data.probe_facts.fingerprint, str(rollout_pairs))
-            checkpoint, scorer = Checkpoint(resume_from, key), Scorer.of(model, tokenizer)
-            measuring = _measuring(scorer, data, micro_batch, reference, checkpoint, shown=progress)
-            seen = look(measuring, data, batches, wanted, seconds)
-        given: dict[str, Argument] = {
-            "grid": " ".join(grid), "probe_fraction": probe_fraction if probe is None else None, "limit": limit,
-            "update_batch_size": update_batch_size, "micro_batch": micro_batch, "max_length": max_length,
-        }  # fmt: skip
-        result = _record(seen, data, about, wanted, batches, arguments=given, command=command, seconds=seconds)
-    checkpoint.clear()
+    given: dict[str, Argument] = {
+        "grid": " ".join(grid), "probe_fraction": probe_fraction if probe is None else None, "limit": limit,
+        "update_batch_size": update_batch_size, "micro_batch": micro_batch, "max_length": max_length,
+    }  # fmt: skip
+    with unfinished_run(out, UNFINISHED_COMPARISON, files=COMPARISON_FILES, discard=discard, command=command) as run:
+        with timed(seconds, "total"):
+            data = comparison_data(
+                pairs, probe, tokenizer, fraction=probe_fraction, max_length=length, limit=limit, seed=seed
+            )  # fmt: skip
+            check_vocabulary((*data.training, *data.held_out), model, reference)
+            batches = data.update_batches(size=update_batch_size, seed=seed)
+            with observing(model, parameters):
+                about = model_facts(model, name=name, selection=parameters, reference=reference_in_words(reference, model))
+                traits = run_traits(model, about, data.facts, data.training, batches)
+                traits["held-out pairs"] = pairs_trait(data.probe_facts, data.held_out)
+                checkpoint, memory = run.begin(traits, memory=memory_budget(model.device) / 2)
+                scorer = Scorer.of(model, tokenizer)
+                measuring = _measuring(scorer, data, micro_batch, reference, checkpoint, memory=memory, shown=progress)
+                seen = look(measuring, data, batches, wanted, seconds)
+            result = _record(seen, data, about, wanted, batches, arguments=given, command=command, seconds=seconds)
+        if out is not None:
+            result.save(out)
+            run.clear()
     return result
 
 
@@ -165,9 +175,9 @@ def _measuring(
     reference: Reference,
     checkpoint: Checkpoint,
     *,
+    memory: float,
     shown: bool,
 ) -> Measuring:
-    memory = memory_budget(scorer.model.device) / 2
     passes = pass_limit(scorer, (*data.training, *data.held_out), micro_batch, memory=memory)
     return Measuring(scorer, passes, reference, memory, checkpoint, shown)
 

@@ -1,8 +1,6 @@
 """What an analysis was made of: versions, data, model."""
 
-import json
 from collections.abc import Sequence
-from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
 
 from preflens.language_models.fingerprints import model_fingerprint, pairs_fingerprint
@@ -11,7 +9,6 @@ from preflens.language_models.reading import PairSource
 from preflens.language_models.references import is_policy
 from preflens.language_models.tokenizing import TokenizedPair, TokenizedPairs, count_notes
 from preflens.records.facts import DataFacts, ModelFacts
-from preflens.records.json_codec import to_json
 from preflens.records.wording import PARTIAL_COPY
 from preflens.version import __version__
 
@@ -99,20 +96,3 @@ def reference_in_words(reference: Reference, model: LanguageModel) -> str:
         return PARTIAL_COPY if reference == "adapter-copy" and not is_policy(model, reference) else reference
     adapter = " with an adapter" if hasattr(reference, "peft_config") else ""
     return f"{reference.name_or_path or 'in memory'}{adapter} ({model_fingerprint(reference)})"
-
-
-def run_key(data: DataFacts, model: ModelFacts, batches: Sequence[Sequence[int]], *more: str) -> str:
-    """Hash everything that what is kept of an unfinished run depends on; the objectives are not among it.
-
-    Args:
-        data: the pairs.
-        model: the model.
-        batches: which pairs share an update.
-        *more: whatever else.
-
-    Returns:
-        The hash.
-    """
-    used = versions()
-    parts = [to_json(data), to_json(model), [list(b) for b in batches], [used[p] for p in ("preflens", "torch")], *more]
-    return blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()

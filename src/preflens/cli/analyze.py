@@ -1,7 +1,5 @@
 """`preflens analyze`: the main job."""
 
-import shlex
-import sys
 from typing import Annotated
 
 from typer import Option
@@ -9,6 +7,8 @@ from typer import Option
 from preflens.cli import options
 from preflens.cli.console import ERRORS, OUTPUT, shown
 from preflens.cli.verdict import print_verdicts
+from preflens.records.analysis import ANALYSIS_FILES, UNFINISHED_ANALYSIS
+from preflens.records.lock import refuse_if_at_work
 from preflens.records.storage import output_folder
 
 Objectives = Annotated[
@@ -47,13 +47,15 @@ def analyze(
     verify: Verify = 0,
     micro_batch: options.MicroBatch = "auto",
     seed: options.Seed = 0,
+    discard: options.Discard = False,
     progress: options.Progress = True,
 ) -> None:
     """Predict what one preference-tuning step would do to chosen and rejected log-probs, and write a report.
 
     Example: preflens analyze --model gpt2 --data pairs.jsonl --objective dpo --objective simpo --out results
     """
-    output_folder(out)
+    output_folder(out, (*ANALYSIS_FILES, "report.html"))
+    refuse_if_at_work(out / UNFINISHED_ANALYSIS)
     passes = options.micro_batch_size(micro_batch)
     from preflens.analysis.analyze import analyze as run
     from preflens.cli.loaded import load
@@ -75,10 +77,8 @@ def analyze(
         loaded.model, loaded.tokenizer, pairs, objectives=wanted, reference=loaded.reference,
         parameters=parameters or ("lora" if adapter else "all"), update_batch_size=update_batch_size,
         micro_batch=passes, learning_rate=learning_rate, max_length=max_length, limit=limit, seed=seed, verify=verify,
-        resume_from=out / ".unfinished", progress=progress, name=model,
-        command=shlex.join(["preflens", *sys.argv[1:]]),
+        out=out, discard=discard, progress=progress, name=model, command=options.command_line(),
     )  # fmt: skip
-    result.save(out)
     page = render_report(result, out / "report.html")
     print_verdicts(result)
     OUTPUT.print(f"Report: {shown(page)}", soft_wrap=True, highlight=False)

@@ -1,7 +1,5 @@
 """`preflens compare`: which objective suits these pairs."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +9,8 @@ from preflens.cli import options
 from preflens.cli.comparison import print_comparison
 from preflens.cli.console import ERRORS, OUTPUT, shown
 from preflens.errors import InputError
-from preflens.records.comparison import Comparison
+from preflens.records.comparison import COMPARISON_FILES, UNFINISHED_COMPARISON, Comparison
+from preflens.records.lock import refuse_if_at_work
 from preflens.records.storage import output_folder
 
 _WHAT = "What is compared"
@@ -112,13 +111,15 @@ def compare(
     on_bad_row: options.OnBadRow = options.BadRow.STOP,
     micro_batch: options.MicroBatch = "auto",
     seed: options.Seed = 0,
+    discard: options.Discard = False,
     progress: options.Progress = True,
 ) -> None:
     """Compare objectives on your pairs: which raise the chosen answers, also on held-out pairs, which sink them.
 
     Example: preflens compare --model gpt2 --data pairs.jsonl --grid dpo.beta=0.01,0.1,1 --out results
     """
-    output_folder(out)
+    output_folder(out, (*COMPARISON_FILES, "compare.html"))
+    refuse_if_at_work(out / UNFINISHED_COMPARISON)
     passes, steps = options.micro_batch_size(micro_batch), _numbers(horizon)
     from preflens.analysis.compare import compare as run
     from preflens.cli.loaded import load
@@ -137,10 +138,10 @@ def compare(
         rollout_pairs=rollout_pairs, per_pair=per_pair, verify=_names(verify) if verify else [],
         small_steps=small_steps, reference=loaded.reference, parameters=parameters or ("lora" if adapter else "all"),
         update_batch_size=update_batch_size, micro_batch=passes, learning_rate=learning_rate, max_length=max_length,
-        limit=limit, seed=seed, resume_from=out / ".unfinished-compare", progress=progress, name=model,
-        command=shlex.join(["preflens", *sys.argv[1:]]),
+        limit=limit, seed=seed, out=out, discard=discard, progress=progress, name=model,
+        command=options.command_line(),
     )  # fmt: skip
-    _save_and_say(result, out)
+    _show(result, out)
 
 
 def _check(model: str, objectives: str, grid: list[str], mitigation: list[str], reference: str) -> None:
@@ -161,10 +162,9 @@ def _names(text: str) -> list[str]:
     return split_objectives(text)
 
 
-def _save_and_say(result: Comparison, out: Path) -> None:
+def _show(result: Comparison, out: Path) -> None:
     from preflens.report.comparison import render_comparison
 
-    result.save(out)
     page = render_comparison(result, out / "compare.html")
     print_comparison(result)
     OUTPUT.print(f"Report: {shown(page)}", soft_wrap=True, highlight=False)

@@ -1,5 +1,7 @@
 """Where the commands print."""
 
+import logging
+
 from rich.console import Console
 from rich.markup import escape
 
@@ -20,3 +22,24 @@ def shown(text: object) -> str:
         Text without hidden characters, in which rich finds no markup.
     """
     return escape(visible(str(text)))
+
+
+class _Saying(logging.Handler):
+    """Says on standard error, a line each, what the package notes while it works."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print it.
+
+        Args:
+            record: what is noted.
+        """
+        colour = "yellow" if record.levelno >= logging.WARNING else "dim"
+        ERRORS.print(shown(record.getMessage()), style=colour, soft_wrap=True, highlight=False)
+
+
+def say_what_is_noted() -> None:
+    """Let the commands say what the package notes; calling it twice changes nothing."""
+    logger = logging.getLogger("preflens")
+    logger.setLevel(logging.INFO)
+    if not any(isinstance(handler, _Saying) for handler in logger.handlers):
+        logger.addHandler(_Saying())

@@ -8,7 +8,7 @@ from rich.markup import escape
 
 from preflens.cli.analyze import analyze
 from preflens.cli.compare import compare
-from preflens.cli.console import ERRORS
+from preflens.cli.console import ERRORS, say_what_is_noted
 from preflens.cli.demo import demo
 from preflens.cli.flags import flags_of
 from preflens.cli.objectives import objectives
@@ -54,6 +54,7 @@ def options(
 
 def main() -> None:
     """Run the command line; a user's mistake is one line on standard error and exit code 2."""
+    say_what_is_noted()
     try:
         app(prog_name="preflens")
     except PreflensError as error:

@@ -1,5 +1,7 @@
 """Options that several commands take, each said once."""
 
+import shlex
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
@@ -90,8 +92,20 @@ UpdateBatchSize = Annotated[
 ]
 LearningRate = Annotated[float, Option(help="Size of the plain gradient step.", rich_help_panel=STEP)]
 Out = Annotated[
-    Path, Option(help="Folder for the results. An interrupted run goes on from there.", rich_help_panel=RUN)
+    Path,
+    Option(
+        help="Folder for the results. An interrupted run goes on from there; another one is refused until that is "
+        "finished or discarded.",
+        rich_help_panel=RUN,
+    ),
 ]
+Discard = Annotated[
+    bool,
+    Option(
+        "--discard", help="Throw away an unfinished run that is in the way in `--out`, and begin anew.",
+        rich_help_panel=RUN,
+    ),
+]  # fmt: skip
 MicroBatch = Annotated[
     str, Option(help="Pairs in a forward pass, or `auto`; changes memory, not numbers.", rich_help_panel=RUN)
 ]
@@ -116,3 +130,8 @@ def micro_batch_size(text: str) -> int | Literal["auto"]:
     if text.isdecimal():
         return int(text)
     raise InputError(f"`--micro-batch` should be `auto` or a number of pairs. Found `{text}`.")
+
+
+def command_line() -> str:
+    """Return the command line that repeats this run; what it throws away is not to be thrown away again."""
+    return shlex.join(["preflens", *(part for part in sys.argv[1:] if part != "--discard")])

@@ -1,13 +1,18 @@
 """Hashes that tell whether two runs looked at the same model and the same pairs."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from preflens.language_models.pairs import PreferencePair
+from preflens.language_models.tokenizing import TokenizedPair
+
+# Where a model came from and who saved it; its log-probs do not depend on them.
+_NO_MATTER = {"_name_or_path", "base_model_name_or_path", "transformers_version", "inference_mode"}
 
 
 def model_fingerprint(model: nn.Module) -> str:
@@ -19,11 +24,48 @@ def model_fingerprint(model: nn.Module) -> str:
     Returns:
         32 hexadecimal digits.
     """
+    return _hash_of(model.state_dict())
+
+
+def adapter_fingerprint(model: nn.Module) -> str:
+    """Hash the weights of a model's adapters.
+
+    Args:
+        model: with or without PEFT adapters.
+
+    Returns:
+        32 hexadecimal digits.
+    """
+    adapters = {f".{name}" for name in getattr(model, "peft_config", {})}
+    tensors = model.state_dict().items() if adapters else ()
+    return _hash_of({n: t for n, t in tensors if any(f"{a}." in n or n.endswith(a) for a in adapters)})
+
+
+def configuration_fingerprint(configuration: Any) -> str:  # noqa: ANN401  # transformers' or peft's
+    """Hash what log-probs depend on beside weights: softcaps and rotations of a model, the strength of an adapter.
+
+    Args:
+        configuration: of a model or an adapter; paths and versions in it do not matter.
+
+    Returns:
+        32 hexadecimal digits.
+    """
+    tree = json.dumps(_plain(configuration.to_dict()), sort_keys=True)
+    return blake2b(tree.encode(), digest_size=16).hexdigest()
+
+
+def tokens_fingerprint(pairs: Iterable[TokenizedPair]) -> str:
+    """Hash the ids of pairs and of their tokens, in order.
+
+    Args:
+        pairs: tokenised.
+
+    Returns:
+        32 hexadecimal digits.
+    """
     digest = blake2b(digest_size=16)
-    for name, tensor in model.state_dict().items():
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-        raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        digest.update(memoryview(raw.numpy()))
+    for pair in pairs:
+        digest.update(json.dumps([pair.pair.id, pair.prompt_ids, pair.chosen_ids, pair.rejected_ids]).encode())
     return digest.hexdigest()
 
 
@@ -41,3 +83,23 @@ def pairs_fingerprint(pairs: Iterable[PreferencePair]) -> str:
         row = [pair.id, pair.prompt, pair.chosen, pair.rejected, dict(pair.template_arguments)]
         digest.update(json.dumps(row, sort_keys=True, default=str).encode())
     return digest.hexdigest()
+
+
+def _hash_of(tensors: Mapping[str, Tensor]) -> str:
+    digest = blake2b(digest_size=16)
+    for name, tensor in tensors.items():
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(raw.numpy().data)
+    return digest.hexdigest()
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401  # the nodes of a configuration
+    """A tree that JSON can hold and that is the same in every process."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items() if k not in _NO_MATTER}
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(str, value))
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value if isinstance(value, (str, int, float, bool, type(None))) else type(value).__name__

@@ -13,6 +13,7 @@ from preflens.records.storage import output_folder, write_table, write_together
 from preflens.records.tables import OBJECTIVES_SCHEMA, PAIRS_SCHEMA
 
 ANALYSIS_FILES = ("analysis.json", "pairs.parquet", "objectives.parquet")
+UNFINISHED_ANALYSIS = ".unfinished"  # folder of the finished parts of a run, beside them
 _COMMAND = "preflens analyze"
 
 

@@ -13,6 +13,7 @@ from preflens.records.reading import check_rows, read_facts, read_table, require
 from preflens.records.storage import output_folder, write_table, write_together
 
 COMPARISON_FILES = ("compare.json", "compare.parquet", "compare_pairs.parquet", "compare_heldout.parquet")
+UNFINISHED_COMPARISON = ".unfinished-compare"  # folder of the finished parts of a run, beside them
 _COMMAND = "preflens compare"
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import preflens.analysis.comparison.measuring as module
-from preflens import compare
+from preflens import Comparison, compare
 from preflens.analysis.comparison.choice import choose_objectives
 from preflens.analysis.comparison.data import comparison_data
 from preflens.analysis.comparison.held_out import split_pairs, without_training_pairs
@@ -278,18 +278,19 @@ def interrupted(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "batch_geometry", geometry)
     monkeypatch.setattr(module, "products_along", products)
     with pytest.raises(KeyboardInterrupt):
-        run(resume_from=tmp_path / "unfinished")
+        run(out=tmp_path)
     assert computed == {"geometry": 3, "products": 2}
     monkeypatch.setattr(module, "products_along", real[1])
     computed["geometry"] = 0
-    return tmp_path / "unfinished", computed
+    return tmp_path, computed
 
 
 def test_an_interrupted_run_goes_on_and_gives_the_same_numbers(interrupted):
-    folder, computed = interrupted
-    resumed = run(resume_from=folder, objectives=("dpo", "slic"), learning_rate=0.1)
+    out, computed = interrupted
+    resumed = run(out=out, objectives=("dpo", "slic"), learning_rate=0.1)
     assert computed["geometry"] == 1  # the pairs that are followed
-    assert not folder.exists()
+    assert not (out / ".unfinished-compare").exists()
+    assert Comparison.load(out).rows.equals(resumed.rows)
     assert resumed.rows.equals(run(objectives=("dpo", "slic"), learning_rate=0.1).rows)
 
 
@@ -307,18 +308,38 @@ def test_real_steps_and_single_pairs_of_an_interrupted_run_are_not_taken_again(t
     monkeypatch.setattr(looking, "real_steps", once)
     settings = {"objectives": ("dpo", "slic"), "verify": ("all",), "learning_rate": 1e-3, "per_pair": True}
     with pytest.raises(KeyboardInterrupt):
-        run(resume_from=tmp_path / "unfinished", **settings)
-    resumed = run(resume_from=tmp_path / "unfinished", **settings)
+        run(out=tmp_path, **settings)
+    resumed = run(out=tmp_path, **settings)
     assert taken == ["dpo", "slic", "slic"]
     whole = run(**settings)
     assert resumed.facts.real_steps == whole.facts.real_steps
     assert resumed.held_out.equals(whole.held_out)
 
 
-def test_other_held_out_pairs_are_another_run(interrupted):
-    folder, computed = interrupted
-    run(resume_from=folder, probe=PROBE_ROWS[:2], objectives=("dpo",))
-    assert computed["geometry"] == 4
+def test_other_held_out_pairs_are_another_run_and_refused(interrupted):
+    out, computed = interrupted
+    words = r"held-out pairs 2 of memory \(at most 96 tokens\), then 3 of memory \(at most 96 tokens\). Finish"
+    with pytest.raises(InputError, match=f"`.*/.unfinished-compare` holds an unfinished run.* not this one: {words}"):
+        run(out=out, probe=PROBE_ROWS[:2], objectives=("dpo",))
+    run(out=out, objectives=("dpo",))
+    assert computed["geometry"] == 1
+
+
+@pytest.mark.parametrize("change", [{"rollout_pairs": 2, "seed": 1}, {"rollout_pairs": 1}])
+def test_pairs_that_are_followed_are_those_of_this_run_and_not_of_the_unfinished_one(tmp_path, monkeypatch, change):
+    """With one update batch, runs with other seeds share everything but the held-out pairs that are followed."""
+    import preflens.analysis.comparison.looking as looking
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    settings = {"objectives": ("dpo",), "rows": TEXT_ROWS[:1], "rollout_pairs": 2, "seed": 0}
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(looking, "first_steps", interrupt)
+        run(out=tmp_path, **settings)
+    whole, resumed = run(**settings | change), run(out=tmp_path, **settings | change)
+    assert resumed.facts.objectives == whole.facts.objectives
+    assert whole.facts.objectives != run(**settings).facts.objectives
 
 
 def test_bfloat16_runs_and_is_stepped_in_float32():

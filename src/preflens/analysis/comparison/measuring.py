@@ -3,16 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from hashlib import blake2b
 from typing import TypeVar
 
-import numpy as np
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
 from preflens.analysis.batches import longest_first, sampling_order
-from preflens.analysis.checkpoint import Checkpoint, measure_batches
+from preflens.analysis.checkpoint import Checkpoint, digest, measure_batches
 from preflens.analysis.comparison.held_out import directions_that_fit, mean_gradients, products_along
 from preflens.analysis.comparison.per_pair import per_pair_changes
 from preflens.analysis.comparison.real_steps import Ground
@@ -23,7 +21,7 @@ from preflens.analysis.passes import Passes, PassLimit, Scorer, make_passes
 from preflens.analysis.progress import progress_bar
 from preflens.language_models.model import Reference
 from preflens.language_models.tokenizing import TokenizedPair
-from preflens.records.json_codec import from_json, to_json
+from preflens.records.json_codec import to_json
 
 Batches = Sequence[Sequence[TokenizedPair]]
 T = TypeVar("T")
@@ -116,7 +114,8 @@ class Measuring:
         found = []
         with progress_bar("Held-out means", total=sum(map(len, batches)), shown=self.progress) as advance:
             for number, batch in enumerate(batches):
-                found.append(self._kept(f"products-{number:06}", partial(find, batch)))
+                shape = (2, 2, len(batch))
+                found.append(self.checkpoint.values(f"products-{number:06}", shape, partial(find, batch)))
                 advance(len(batch))
         return torch.cat(found, dim=2)
 
@@ -136,13 +135,15 @@ class Measuring:
         (some,) = longest_first([sampling_order(len(held_out), seed=seed)[:pairs]], held_out)
         watched = [held_out[i] for i in some]
         positions, training = _numbered(chosen)
-        geometry = self.checkpoint.load("followed")
-        if geometry is None:
+
+        def measure() -> BatchGeometry:
             with progress_bar("Pairs to follow", total=len(training) + len(watched), shown=self.progress) as advance:
-                passes = self.passes([*training, *watched])
-                geometry = batch_geometry(passes, self.reference, memory=self.memory)
+                geometry = batch_geometry(self.passes([*training, *watched]), self.reference, memory=self.memory)
                 advance(len(training) + len(watched))
-            self.checkpoint.store("followed", geometry)
+            return geometry
+
+        name = f"followed-{digest(to_json([len(training), some]).encode())}"
+        geometry = self.checkpoint.geometry(name, len(training) + len(watched), measure)
         followed = Followed(geometry, tuple(tuple(p) for p in positions), len(training))
         in_order = tuple(sorted(range(len(some)), key=some.__getitem__))
         return Ground(followed, tuple(self.passes(batch) for batch in chosen), self.passes(watched), in_order)
@@ -168,7 +169,8 @@ class Measuring:
             changes = per_pair_changes([self.scored_passes(batch) for batch in batches], passes, signed, fit=fit)
             return changes[:, :, torch.tensor(order).argsort()]
 
-        return self._kept(f"per-pair-{_digest(signed.numpy().tobytes())}", find)
+        name = f"per-pair-{digest(signed.numpy().tobytes())}"
+        return self.checkpoint.values(name, (len(signed), 2, len(held_out)), find)
 
     def remembered(self, kind: type[T], make: Callable[[], T], *parts: object) -> T:
         """Make a record, or take the one that an interrupted run has made.
@@ -181,25 +183,7 @@ class Measuring:
         Returns:
             The record.
         """
-        name = f"record-{_digest(''.join(map(to_json, parts)).encode())}"
-        arrays = self.checkpoint.load_arrays(name)
-        if arrays is not None:
-            return from_json(kind, str(arrays["json"]))
-        record = make()
-        self.checkpoint.store_arrays(name, {"json": np.array(to_json(record))})
-        return record
-
-    def _kept(self, name: str, find: Callable[[], Tensor]) -> Tensor:
-        arrays = self.checkpoint.load_arrays(name)
-        if arrays is not None:
-            return torch.from_numpy(arrays["values"])
-        values = find()
-        self.checkpoint.store_arrays(name, {"values": values.numpy()})
-        return values
-
-
-def _digest(content: bytes) -> str:
-    return blake2b(content, digest_size=12).hexdigest()
+        return self.checkpoint.record(kind, make, *parts)
 
 
 def _numbered(batches: Batches) -> tuple[list[list[int]], list[TokenizedPair]]:
