@@ -101,8 +101,10 @@ def read_table(path: Path, schema: pa.Schema, *, command: str, run: str) -> pa.T
     try:
         there = pq.read_schema(path)
         missing = [name for name in schema.names if name not in there.names]
-        table = None if missing else pq.read_table(path, schema=schema)
-    except (pa.ArrowException, OSError) as error:
+        table = None if missing else pq.read_table(path, schema=schema, page_checksum_verification=True)
+        if table is not None:
+            table.validate(full=True)  # texts that are no UTF-8
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"`{path}` cannot be read: {error}. Run `{command}` again.") from None
     if table is None:
         raise InputError(

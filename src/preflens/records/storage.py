@@ -100,7 +100,7 @@ def write_table(table: pa.Table, path: Path, *, run: str) -> None:
         path: of the Parquet file.
         run: names the run.
     """
-    pq.write_table(table.replace_schema_metadata({RUN: run.encode()}), path)
+    pq.write_table(table.replace_schema_metadata({RUN: run.encode()}), path, write_page_checksum=True)
 
 
 def _put_on_disk(path: Path) -> None:

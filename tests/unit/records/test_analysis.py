@@ -148,3 +148,17 @@ def test_facts_that_are_no_text_or_no_json_are_named(content, tmp_path):
     (tmp_path / "analysis.json").write_bytes(content)
     with pytest.raises(InputError, match="analysis.json` cannot be read"):
         Analysis.load(tmp_path)
+
+
+@pytest.mark.parametrize("file", ["pairs.parquet", "objectives.parquet"])
+def test_a_changed_byte_of_a_table_is_refused_or_changes_nothing(file, tmp_path):
+    typical().save(tmp_path)
+    whole = (tmp_path / file).read_bytes()
+    for place in range(4, len(whole), len(whole) // 300):
+        (tmp_path / file).write_bytes(whole[:place] + bytes([whole[place] ^ 0x81]) + whole[place + 1 :])
+        try:
+            again = Analysis.load(tmp_path)
+        except InputError:
+            continue
+        assert again.pairs.equals(typical().pairs), place
+        assert again.objectives.equals(typical().objectives), place
