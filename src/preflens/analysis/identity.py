@@ -20,6 +20,8 @@ def run_traits(
     data: DataFacts,
     pairs: Sequence[TokenizedPair],
     batches: Sequence[Sequence[int]],
+    *,
+    seed: int,
 ) -> dict[str, Trait]:
     """Collect everything that the geometry of update batches depends on.
 
@@ -29,6 +31,7 @@ def run_traits(
         data: the pairs.
         pairs: the same, tokenised.
         batches: which of them share an update.
+        seed: by which those were drawn.
 
     Returns:
         Traits by name, in the order in which differences are told.
@@ -36,7 +39,7 @@ def run_traits(
     used = versions()
     stepping = sorted(name for name, p in model.named_parameters() if p.requires_grad)
     weights = [about.fingerprint, configuration_fingerprint(model.config)]
-    sizes = f"{len(batches)} of up to {max(map(len, batches))} pairs"
+    drawn = f"{len(batches)} of up to {max(map(len, batches))} pairs (seed {seed})"
     return {
         "versions": _trait(", ".join(f"{p} {used[p]}" for p in _DECIDING if p in used)),
         "adapter": _adapter_trait(model),
@@ -46,7 +49,7 @@ def run_traits(
         "parameters": _trait(about.selection, *stepping),
         "reference": _trait(about.reference),
         "pairs": pairs_trait(data, pairs),
-        "update batches": _trait(sizes, json.dumps([list(batch) for batch in batches])),
+        "update batches": _trait(drawn, json.dumps([list(batch) for batch in batches])),
     }
 
 
