@@ -100,6 +100,13 @@ def test_the_table_shows_answers_as_they_are():
     assert "10.0 tokens, 0% repeated, 100% ended" in text
 
 
+def test_of_a_long_prompt_the_table_shows_the_end():
+    page, long = Console(file=StringIO(), width=120), Sample("BEGINNING " + "x" * 600 + " END", "yes", 1, True, 0.0)
+    BeforeAfter([long], [long], 64).show(page)
+    assert "END" in page.file.getvalue()
+    assert "BEGINNING" not in page.file.getvalue()
+
+
 def test_a_summary_is_the_means():
     found = summary([sample(tokens=4, ended=False), sample(tokens=8, repeated=0.5)])
     assert (found.tokens, found.repetition, found.ended) == (6, 0.25, 0.5)
