@@ -72,6 +72,23 @@ def test_a_resumed_run_with_the_probe_is_the_uninterrupted_run_without(tmp_path)
     assert all(torch.equal(a, b) for a, b in zip(final_state(again)[0], final_state(whole)[0], strict=True))
     steps = Rows(tmp_path / "cut" / "preflens" / "probe.parquet").read()["step"].to_pylist()
     assert sorted(set(steps)) == [1, 2, 3, 4]
+    assert steps_in(tmp_path / "cut" / "preflens" / "probe.earlier-1.parquet") == [3, 4]
+
+
+def steps_in(folder):
+    return sorted(set(Rows(folder).read()["step"].to_pylist()))
+
+
+def test_rows_of_an_earlier_run_in_the_same_folder_are_kept(tmp_path, caplog):
+    rows = tmp_path / "preflens" / "probe.parquet"
+    trained(tmp_path, probe=True)
+    first = Rows(rows).read()
+    for number in (1, 2):
+        trained(tmp_path, probe=True, max_steps=2)
+        assert steps_in(rows) == [1, 2]
+        assert f"are kept in `{rows.with_name(f'probe.earlier-{number}.parquet')}`" in caplog.text
+    assert Rows(rows.with_name("probe.earlier-1.parquet")).read().equals(first)
+    assert steps_in(rows.with_name("probe.earlier-2.parquet")) == [1, 2]
 
 
 class Window(PreflensCallback):

@@ -1,5 +1,6 @@
 """Where the findings of a probed step go: the trainer's log, a file of rows, and whoever should be told."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,8 @@ from preflens.training.calibration import Calibration
 from preflens.training.looks import SIDES, Look
 from preflens.training.metrics import calibration_metrics, finite, look_metrics
 from preflens.training.rows import Rows, rows_of
+
+LOGGER = logging.getLogger("preflens")
 
 
 class Recorder:
@@ -27,7 +30,9 @@ class Recorder:
         self._calibrations = {name: Calibration(window=window) for name in ("batch", "probe")}
         self._alerts = None if alerts is None else replace(alerts)
         self._rows = Rows(Path(trainer.args.output_dir) / "preflens" / "probe.parquet")
-        self._rows.drop_after(trainer.state.global_step)
+        earlier = self._rows.set_aside_after(trainer.state.global_step)
+        if earlier is not None:
+            LOGGER.warning("Rows that the probe wrote in an earlier run here are kept in `%s`.", earlier)
         self._start = self._rows.first_held_out_logps()
 
     def record(self, step: int, looks: Mapping[str, Look], *, overhead: float) -> list[Alert]:

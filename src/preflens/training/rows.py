@@ -1,6 +1,7 @@
 """Per-pair rows of a run, one file a probed step: an interrupted run loses nothing, and a resumed one goes on."""
 
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 
 import pyarrow as pa
@@ -46,15 +47,24 @@ class Rows:
         path = output_folder(self._folder) / f"step-{step:07d}.parquet"
         write_atomically(path, lambda to: pq.write_table(table, to))
 
-    def drop_after(self, step: int) -> None:
-        """Forget steps that a resumed run will take again.
+    def set_aside_after(self, step: int) -> Path | None:
+        """Move the rows of steps that this run will take again, an earlier run's, into a folder beside.
 
         Args:
             step: the last one that stays.
+
+        Returns:
+            That folder, which reads as a table too; None where there were no such steps.
         """
-        for path in self._folder.glob("step-*.parquet"):
-            if int(path.stem.removeprefix("step-")) > step:
-                path.unlink()
+        later = [p for p in self._folder.glob("step-*.parquet") if int(p.stem.removeprefix("step-")) > step]
+        if not later:
+            return None
+        names = (f"{self._folder.stem}.earlier-{n}{self._folder.suffix}" for n in count(1))
+        beside = next(p for p in map(self._folder.with_name, names) if not p.exists())
+        output_folder(beside)
+        for path in later:
+            path.replace(beside / path.name)
+        return beside
 
     def first_held_out_logps(self) -> dict[str, float]:
         """Return the log-prob of each held-out chosen response when it was first looked at, nats, by id."""
