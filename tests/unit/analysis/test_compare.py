@@ -316,6 +316,27 @@ def test_real_steps_and_single_pairs_of_an_interrupted_run_are_not_taken_again(t
     assert resumed.held_out.equals(whole.held_out)
 
 
+def test_a_comparison_that_cannot_be_saved_loses_no_finished_part(interrupted, monkeypatch):
+    out, computed = interrupted
+    save = Comparison.save
+
+    def block(self, folder):
+        (folder / "compare.parquet").mkdir()
+        save(self, folder)
+
+    monkeypatch.setattr(Comparison, "save", block)
+    with pytest.raises(
+        InputError, match=r"compare.parquet`: Is a directory.* finished parts in `.*/.unfinished-compare`"
+    ):
+        run(out=out, objectives=("dpo",))
+    monkeypatch.setattr(Comparison, "save", save)
+    (out / "compare.parquet").rmdir()
+    computed["geometry"] = computed["products"] = 0
+    run(out=out, objectives=("dpo",))
+    assert computed == {"geometry": 0, "products": 0}
+    assert Comparison.load(out).facts.update_batches == 3
+
+
 def test_other_held_out_pairs_are_another_run_and_refused(interrupted):
     out, computed = interrupted
     words = r"held-out pairs 2 of memory \(at most 96 tokens\), then 3 of memory \(at most 96 tokens\). Finish"

@@ -104,6 +104,7 @@ def test_another_run_is_refused_with_the_difference_and_loses_nothing(interrupte
 def test_what_reads_alike_and_counts_otherwise_is_another_run(counter, tmp_path, first, second, words):
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, **first())
+    counter.lets_through = 100
     with pytest.raises(InputError, match=f"that is not this one: {words}"):
         run(tmp_path, **second())
 
