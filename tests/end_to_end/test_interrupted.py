@@ -1,5 +1,7 @@
 """A command that is interrupted or killed from outside, at any time, and called again."""
 
+import errno
+import os
 import random
 import signal
 import subprocess
@@ -82,6 +84,30 @@ def test_a_command_goes_on_where_it_was_stopped_and_finds_the_same_numbers(
             assert timeless(replace(found, command=None)) == timeless(replace(resumed.facts, command=None))
         else:
             assert found.equals(getattr(resumed, name)), name
+
+
+@pytest.mark.parametrize(("command", "name"), [("analyze", "report.html"), ("compare", "compare.html")])
+def test_a_page_that_cannot_be_written_costs_neither_results_nor_verdict(
+    command, name, place, tmp_path, preflens, monkeypatch
+):
+    from preflens.records import storage
+
+    real = storage._put_on_disk
+
+    def full(path):
+        if path.suffix == ".html":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(path)
+
+    monkeypatch.setattr(storage, "_put_on_disk", full)
+    code, out, said = preflens(*arguments(command, place, place / "pairs.jsonl", tmp_path), "--no-progress")
+    assert code == 2
+    assert said.startswith(f"error: Cannot write `{tmp_path / name}`: No space left on device.")
+    assert said.count("\n") == 1
+    assert "margin" in out
+    monkeypatch.setattr(storage, "_put_on_disk", real)
+    assert preflens("report", tmp_path)[0] == 0
+    assert (tmp_path / name).exists()
 
 
 def test_an_unfinished_run_is_discarded_by_its_flag_alone(place, many, tmp_path, preflens):

@@ -134,7 +134,7 @@ class UnfinishedRun:
             if (self._folder / _ABOUT).exists():
                 (self._folder / _ABOUT).replace(self._folder / _SAVED)
             _remove(self._folder)
-            (self._folder / LOCK).unlink()
+            (self._folder / LOCK).unlink(missing_ok=True)
         except OSError as error:
             LOGGER.warning("`%s` is of no more use and cannot be removed: %s.", self._folder, error.strerror or error)
 

@@ -79,7 +79,7 @@ def analyze(
         micro_batch=passes, learning_rate=learning_rate, max_length=max_length, limit=limit, seed=seed, verify=verify,
         out=out, discard=discard, progress=progress, name=model, command=options.command_line(),
     )  # fmt: skip
-    page = render_report(result, out / "report.html")
     print_verdicts(result)
+    page = render_report(result, out / "report.html")
     OUTPUT.print(f"Report: {shown(page)}", soft_wrap=True, highlight=False)
     ERRORS.print("Tables: pairs.parquet, objectives.parquet and analysis.json beside it.", style="dim")

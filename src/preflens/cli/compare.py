@@ -165,8 +165,8 @@ def _names(text: str) -> list[str]:
 def _show(result: Comparison, out: Path) -> None:
     from preflens.report.comparison import render_comparison
 
-    page = render_comparison(result, out / "compare.html")
     print_comparison(result)
+    page = render_comparison(result, out / "compare.html")
     OUTPUT.print(f"Report: {shown(page)}", soft_wrap=True, highlight=False)
     ERRORS.print("Tables: compare.parquet, compare_pairs.parquet and compare.json beside it.", style="dim")
 

@@ -16,6 +16,12 @@ from tests.cases.language_models import tiny_lora, tiny_model, tiny_tokenizer
 from tests.cases.pairs import TEXT_ROWS, chat_rows
 
 
+def test_a_run_that_nothing_disturbs_says_nothing(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "preflens")
+    run(tmp_path)
+    assert [record for record in caplog.records if record.name == "preflens"] == []
+
+
 def test_what_an_interruption_leaves_is_said(counter, tmp_path, caplog):
     caplog.set_level(logging.INFO, "preflens")
     with pytest.raises(KeyboardInterrupt):
