@@ -1,17 +1,36 @@
 """What the finished parts of a run depend on; objectives and learning rate are not among it."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from preflens.analysis.checkpoint import digest
 from preflens.analysis.provenance import versions
-from preflens.analysis.unfinished import Trait
 from preflens.language_models.fingerprints import adapter_fingerprint, configuration_fingerprint, tokens_fingerprint
 from preflens.language_models.model import LanguageModel
 from preflens.language_models.tokenizing import TokenizedPair
 from preflens.records.facts import DataFacts, ModelFacts
 
 _DECIDING = ("preflens", "torch", "transformers", "peft")
+
+# What differs wherever another trait differs says nothing more.
+_FOLLOWS = {"model": {"adapter", "type"}, "update batches": {"pairs"}}
+
+
+@dataclass(frozen=True)
+class Trait:
+    """Something that the finished parts of a run depend on.
+
+    Attributes:
+        content: a hash, compared.
+        words: for people; two traits may differ in content alone.
+    """
+
+    content: str
+    words: str
+
+
+Traits = Mapping[str, Trait]
 
 
 def run_traits(
@@ -65,6 +84,30 @@ def pairs_trait(data: DataFacts, pairs: Iterable[TokenizedPair]) -> Trait:
     """
     words = f"{data.pairs} of {data.source} (at most {data.max_length} tokens)"
     return Trait(tokens_fingerprint(pairs), words)
+
+
+def differences(now: Traits, then: Traits) -> list[str]:
+    """Say in which traits two runs differ.
+
+    Args:
+        now: of this run.
+        then: of the other.
+
+    Returns:
+        A phrase for each.
+    """
+    names = [
+        name
+        for name in {**now, **then}
+        if name not in now or name not in then or now[name].content != then[name].content
+    ]
+    said = [name for name in names if not _FOLLOWS.get(name, set()) & set(names)]
+    phrases = []
+    for name in said:
+        ours, theirs = (traits[name].words if name in traits else "none" for traits in (now, then))
+        same = f"{name} {ours}, with other content then" if ours == theirs else f"{name} {ours}, then {theirs}"
+        phrases.append(same)
+    return phrases
 
 
 def _trait(words: str, *content: str) -> Trait:

@@ -2,13 +2,14 @@
 
 import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from preflens.analysis.checkpoint import Checkpoint, digest
+from preflens.analysis.identity import Trait, Traits, differences
 from preflens.errors import InputError
 from preflens.records.json_codec import from_json, to_json
 from preflens.records.lock import LOCK, folder_lock
@@ -18,25 +19,6 @@ LOGGER = logging.getLogger("preflens")
 _ABOUT = "run.json"  # what the parts belong to
 _SAVED = "saved.json"  # its name as soon as the results are saved and the parts are of no use
 _WHAT_TO_DO = "choose another output folder, or throw it away with `discard=True` (`--discard`)."
-
-# What differs wherever another trait differs says nothing more.
-_FOLLOWS = {"model": {"adapter", "type"}, "update batches": {"pairs"}}
-
-
-@dataclass(frozen=True)
-class Trait:
-    """Something that the finished parts of a run depend on.
-
-    Attributes:
-        content: a hash, compared.
-        words: for people; two traits may differ in content alone.
-    """
-
-    content: str
-    words: str
-
-
-Traits = Mapping[str, Trait]
 
 
 @dataclass(frozen=True)
@@ -174,30 +156,6 @@ class UnfinishedRun:
     def _how_many(self) -> str:
         count = len(self.parts())
         return f"{count} finished part{'s' * (count != 1)}"
-
-
-def differences(now: Traits, then: Traits) -> list[str]:
-    """Say in which traits two runs differ.
-
-    Args:
-        now: of this run.
-        then: of the other.
-
-    Returns:
-        A phrase for each.
-    """
-    names = [
-        name
-        for name in {**now, **then}
-        if name not in now or name not in then or now[name].content != then[name].content
-    ]
-    said = [name for name in names if not _FOLLOWS.get(name, set()) & set(names)]
-    phrases = []
-    for name in said:
-        ours, theirs = (traits[name].words if name in traits else "none" for traits in (now, then))
-        same = f"{name} {ours}, with other content then" if ours == theirs else f"{name} {ours}, then {theirs}"
-        phrases.append(same)
-    return phrases
 
 
 def _read(folder: Path) -> _About:

@@ -15,6 +15,9 @@ from tests.cases import comparisons
 from tests.cases.interrupted import Interrupter, assert_same, run, timeless
 from tests.cases.pairs import TEXT_ROWS
 
+# Python 3.12 warns of it where there are threads; the child does nothing that waits for one.
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+
 
 def killed(work, *, at):
     """Work in a process of its own that is killed at a moment when something on the disk has changed or will.
