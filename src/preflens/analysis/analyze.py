@@ -116,7 +116,9 @@ def analyze(
             data = data_facts(source, tokenized, used, max_length=length)
             with observing(model, parameters):
                 scorer = Scorer.of(model, tokenizer)
-                about = model_facts(model, name=name, selection=parameters, reference=reference_in_words(reference, model))
+                about = model_facts(
+                    model, name=name, selection=parameters, reference=reference_in_words(reference, model)
+                )
                 traits = run_traits(model, about, data, used, batches, seed=seed)
                 checkpoint, memory = run.begin(traits, memory=memory_budget(model.device) / 2)
                 limit_of_pass = pass_limit(scorer, used, micro_batch, memory=memory)

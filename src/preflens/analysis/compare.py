@@ -133,7 +133,9 @@ def compare(
             check_vocabulary((*data.training, *data.held_out), model, reference)
             batches = data.update_batches(size=update_batch_size, seed=seed)
             with observing(model, parameters):
-                about = model_facts(model, name=name, selection=parameters, reference=reference_in_words(reference, model))
+                about = model_facts(
+                    model, name=name, selection=parameters, reference=reference_in_words(reference, model)
+                )
                 traits = run_traits(model, about, data.facts, data.training, batches, seed=seed)
                 traits["held-out pairs"] = pairs_trait(data.probe_facts, data.held_out)
                 checkpoint, memory = run.begin(traits, memory=memory_budget(model.device) / 2)
