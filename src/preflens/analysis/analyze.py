@@ -115,7 +115,7 @@ def analyze(
             batches = longest_first(update_batches(len(used), size=update_batch_size, seed=seed), used)
             data = data_facts(source, tokenized, used, max_length=length)
             with observing(model, parameters):
-                scorer = Scorer.of(model, tokenizer)
+                scorer = Scorer.of(model, tokenizer, used)
                 about = model_facts(
                     model, name=name, selection=parameters, reference=reference_in_words(reference, model)
                 )

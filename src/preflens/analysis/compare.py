@@ -139,7 +139,7 @@ def compare(
                 traits = run_traits(model, about, data.facts, data.training, batches, seed=seed)
                 traits["held-out pairs"] = pairs_trait(data.probe_facts, data.held_out)
                 checkpoint, memory = run.begin(traits, memory=memory_budget(model.device) / 2)
-                scorer = Scorer.of(model, tokenizer)
+                scorer = Scorer.of(model, tokenizer, data.training)
                 measuring = _measuring(scorer, data, micro_batch, reference, checkpoint, memory=memory, shown=progress)
                 seen = look(measuring, data, batches, wanted, seconds)
             result = _record(seen, data, about, wanted, batches, arguments=given, command=command, seconds=seconds)

@@ -41,17 +41,20 @@ class Scorer:
         object.__setattr__(self, "stepping", Stepping.of(self.model))
 
     @classmethod
-    def of(cls, model: LanguageModel, tokenizer: PreTrainedTokenizerBase) -> "Scorer":
-        """Find out how a model is scored.
+    def of(cls, model: LanguageModel, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[TokenizedPair]) -> "Scorer":
+        """Find out how a model is scored, once for all of its pairs.
 
         Args:
             model: the policy.
             tokenizer: its tokenizer.
+            pairs: what will be scored; the first of them shows whether the head is understood.
 
         Returns:
             The scorer.
         """
-        return cls(model, plain_head(model), padding_token_id(tokenizer))
+        padding = padding_token_id(tokenizer)
+        first = collate(pairs[:1], pad_token_id=padding, device=model.device) if pairs else None
+        return cls(model, plain_head(model, first), padding)
 
 
 @dataclass(frozen=True)

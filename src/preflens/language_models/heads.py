@@ -1,19 +1,27 @@
 """The output head of a language model, where it is a plain one: hidden states in, scores out, nothing between."""
 
+import logging
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
 from preflens.language_models.activations import fused_activations
 from preflens.language_models.batch import PairBatch
 from preflens.language_models.inputs import model_inputs
+from preflens.language_models.logps import scored_token_logps
 from preflens.language_models.model import LanguageModel, evaluating, without_adapter_wrapper
 from preflens.types import HeadInput, TokenRows
 
-# How much the scores of the head as understood may differ from the model's own, as a share of the largest.
-_SAME = 1e-2
+LOGGER = logging.getLogger("preflens")
+
+# How much the log-prob of a token may differ from the model's own, as a share of 1 + the largest score: rounding of the
+# scores, which some models do in float32 whatever their type.
+_SAME = {torch.float64: 1e-6, torch.float32: 1e-5}
+_SAME_HALF = 1e-2
+# The names that families of models give to κ: most; RecurrentGemma; xLSTM.
+_SOFT_CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
 
 
 @dataclass(frozen=True)
@@ -33,35 +41,68 @@ class PlainHead:
     soft_cap: float | None
 
 
-def plain_head(model: LanguageModel) -> PlainHead | None:
-    """Recognise the head of a model by comparing its scores on two tokens.
+def plain_head(model: LanguageModel, batch: PairBatch | None = None) -> PlainHead | None:
+    """Recognise the head of a model, and compare the log-probs that it leads to with the model's own.
 
     Args:
         model: a causal language model, with or without an adapter.
+        batch: the first real rows, to compare on and to say so where the head is no plain one; None for two tokens,
+            on which heads may agree that differ elsewhere.
 
     Returns:
         The head, or None where it is of another kind: scored by a module that is no `nn.Linear` (an adapter on it, for
         example), or with something between hidden states and scores that is not known here.
     """
+    found = _understood(model)
+    if found is not None:
+        rows = _two_tokens(found.linear.weight) if batch is None else batch
+        with torch.no_grad(), evaluating(model):
+            if _same_logps(found, model, rows):
+                return found
+    if batch is not None:
+        LOGGER.warning(
+            "The output head of this `%s` is no plain linear map of hidden states, so the model itself scores every "
+            "token of a row: the numbers are the same, and take more time and memory.",
+            type(without_adapter_wrapper(model)).__name__,
+        )
+    return None
+
+
+def _understood(model: LanguageModel) -> PlainHead | None:
+    """The head as its configuration describes it."""
     base = without_adapter_wrapper(model)
-    linear = _active(base.get_output_embeddings())
-    backbone = getattr(base, "base_model", None)
-    if type(linear) is not nn.Linear or backbone is None or backbone is base:
+    linear, backbone = _active(base.get_output_embeddings()), _backbone(base)
+    if type(linear) is not nn.Linear or backbone is None:
         return None
     config = base.config.get_text_config()
-    soft_cap = getattr(config, "final_logit_softcapping", None)
-    ids = torch.tensor([[0, len(linear.weight) - 1]], device=linear.weight.device)
-    with torch.no_grad(), evaluating(model):
-        hidden = backbone(input_ids=ids, use_cache=False)[0]
-        if hidden.shape[-1] != linear.weight.shape[1]:
-            return None
-        raw, scores = linear(hidden).float(), model(input_ids=ids, use_cache=False).logits.float()
-    scale = _scale(config)
-    expected = raw * scale
-    if soft_cap is not None:
-        expected = soft_cap * torch.tanh(expected / soft_cap)
-    alike = expected.shape == scores.shape and bool((expected - scores).abs().max() <= _SAME * scores.abs().max())
-    return PlainHead(backbone, linear, scale, soft_cap) if alike else None
+    caps = (getattr(config, name, None) for name in _SOFT_CAPS)
+    return PlainHead(backbone, linear, _scale(config), next((float(cap) for cap in caps if cap), None))
+
+
+def _backbone(base: LanguageModel) -> nn.Module | None:
+    found = [getattr(base, name, None) for name in ("base_model", "model")]  # Llama 4 has it under another name
+    return next((module for module in found if isinstance(module, nn.Module) and module is not base), None)
+
+
+def _two_tokens(weight: Tensor) -> PairBatch:
+    ids = torch.tensor([[0, len(weight) - 1, 0], [len(weight) - 1, 0, 0]], device=weight.device)
+    everything = torch.ones_like(ids, dtype=torch.bool)
+    return PairBatch(ids, everything, everything)
+
+
+def _same_logps(head: PlainHead, model: LanguageModel, batch: PairBatch) -> bool:
+    """Compare token by token, to rounding."""
+    given = head_input(head, batch)
+    if given.hidden.shape[-1] != given.weight.shape[1]:
+        return False
+    raw = head.linear(given.hidden.to(given.weight.dtype))
+    scores = raw.to(torch.promote_types(raw.dtype, torch.float32)) * head.scale
+    if head.soft_cap is not None:
+        scores = head.soft_cap * torch.tanh(scores / head.soft_cap)
+    ours = scores.gather(1, given.targets[:, None]).squeeze(1) - scores.logsumexp(1)
+    theirs = scored_token_logps(model, batch)
+    allowed = _SAME.get(raw.dtype, _SAME_HALF) * (1 + float(scores.abs().max()))
+    return bool(((ours - theirs).abs() <= allowed).all())
 
 
 def head_input(head: PlainHead, batch: PairBatch) -> HeadInput:

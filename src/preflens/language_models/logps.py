@@ -22,13 +22,27 @@ def response_logps(model: LanguageModel, batch: PairBatch) -> Float[Tensor, " re
     Returns:
         One log-prob a row, chosen rows first, with a graph where gradients are enabled.
     """
+    token_logps = scored_token_logps(model, batch)
+    row = batch.completion_mask[:, 1:].nonzero()[:, 0]
+    logps: Tensor = token_logps.new_zeros(len(batch.input_ids)).index_add(0, row, token_logps)
+    return logps
+
+
+def scored_token_logps(model: LanguageModel, batch: PairBatch) -> Float[Tensor, " scored_token"]:
+    """Compute log π(y_t | x, y_<t) of every response token of a batch, from the scores that the model itself returns.
+
+    Args:
+        model: a Hugging Face causal language model.
+        batch: rows in TRL's layout.
+
+    Returns:
+        One log-prob a token, response by response, nats.
+    """
     logits = model(**model_inputs(without_adapter_wrapper(model), batch), use_cache=False).logits
     predicts_response = batch.completion_mask[:, 1:]
     scores = logits[:, :-1][predicts_response]  # [scored token, vocab]
     if scores.dtype in {torch.float16, torch.bfloat16}:
         scores = scores.float()
     targets = batch.input_ids[:, 1:][predicts_response]
-    token_logps = scores.gather(1, targets[:, None]).squeeze(1) - scores.logsumexp(dim=1)
-    row = predicts_response.nonzero()[:, 0]
-    logps: Tensor = token_logps.new_zeros(len(batch.input_ids)).index_add(0, row, token_logps)
-    return logps
+    token_logps: Tensor = scores.gather(1, targets[:, None]).squeeze(1) - scores.logsumexp(dim=1)
+    return token_logps

@@ -17,7 +17,7 @@ from preflens.errors import InputError
 from preflens.gram.bookkeeping import Books
 from preflens.gram.ride import Ride, riding
 from preflens.language_models.batch import PairBatch
-from preflens.language_models.heads import head_input, plain_head
+from preflens.language_models.heads import PlainHead, head_input, plain_head
 from preflens.language_models.inputs import positions
 from preflens.language_models.logps import response_logps
 from preflens.language_models.model import flags_kept, without_adapter_wrapper
@@ -80,6 +80,7 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
         self.objective: Schedule | None = made
         self._geometry_every, self._replace_head = geometry_every, replace_head
         self._ride: Ride | None = None
+        self._own_head: tuple[PlainHead | None] | None = None  # None until the first pass of our own
         self._mitigating = Mitigating.of(self, mitigation, window=mitigation_window, guard=mitigation_probe)
         self._check()
         if probe:
@@ -186,7 +187,9 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
     def own_pass(self, batch: PairBatch) -> HeadInput | Tensor:
         """For responses to which the loss sends nothing back."""
         model = self.accelerator.unwrap_model(self.model)
-        head = plain_head(model)
+        if self._own_head is None:
+            self._own_head = (plain_head(model, batch),)
+        (head,) = self._own_head
         return response_logps(model, batch) if head is None else head_input(head, batch)
 
     def _head(self, inputs: dict[str, Tensor], ride: Ride | Books | None = None) -> AbstractContextManager[None]:

@@ -17,6 +17,8 @@ from preflens.training.source_rows import source_rows
 
 # Rows of training data that are numbered, so that a pair of a batch can be found again.
 _NUMBERED = 50_000
+# Rows of training data that are looked at for one whose responses have tokens.
+_LOOKED_AT = 100
 
 
 def make_session(
@@ -41,7 +43,7 @@ def make_session(
         UnsupportedModelError: the trainer is not one that can be watched, or its parameters are spread over devices.
     """
     model = trainer.accelerator.unwrap_model(trainer.model)
-    scorer = Scorer.of(model, tokenizer_of(trainer))
+    scorer = Scorer.of(model, tokenizer_of(trainer), held_out[:1] or _first_row(trainer))
     looker = Looker(scorer, trainer.accelerator.autocast, memory)
     loss = HeldOutLoss(trainer, looker, held_out, fresh=fresh)
     looker.limit = None  # found while gradients and optimizer state took no memory yet
@@ -60,6 +62,13 @@ def tokenizer_of(trainer: Any) -> PreTrainedTokenizerBase:  # noqa: ANN401  # as
     """
     found: PreTrainedTokenizerBase = getattr(trainer, "_tokenizer", trainer.processing_class)
     return found
+
+
+def _first_row(trainer: Any) -> tuple[TokenizedPair, ...]:  # noqa: ANN401  # as above
+    """The first pair of the training data with something to score, where they are tokenised rows."""
+    length = getattr(trainer.args, "max_length", None)
+    rows = (tokenized_row(row, length) for row in islice(iter(trainer.train_dataset), _LOOKED_AT))
+    return tuple(islice((row for row in rows if min(row.scored_tokens) > 0), 1))
 
 
 def refuse_what_cannot_be_watched(trainer: Any) -> None:  # noqa: ANN401  # as above
