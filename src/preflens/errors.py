@@ -1,7 +1,7 @@
 """The exceptions preflens raises, each also the built-in error that it refines."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 
 class PreflensError(Exception):
@@ -95,3 +95,33 @@ class MissingExtraError(PreflensError, ImportError):
 
 class UnsupportedModelError(PreflensError, TypeError):
     """A model does something whose per-response gradients cannot be told apart; the message names the module."""
+
+
+class UnreadableGradientError(UnsupportedModelError):
+    """Gradients cannot be read off the calls of one module; those of a module around it may say more.
+
+    Args:
+        message: says what was found.
+        module: the module.
+        parameters: whose gradients these are, where it is not all that are read off the module.
+        mixed: rows of responses cannot be told apart there, so nothing inside the module around it can be trusted.
+        again: the same pass may succeed when it is repeated, because something has been learnt about the module.
+
+    Attributes:
+        module: see above.
+        parameters: see above.
+        mixed: see above.
+        again: see above.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        module: object = None,
+        parameters: Collection[object] = (),
+        mixed: bool = False,
+        again: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.module, self.parameters, self.mixed, self.again = module, tuple(parameters), mixed, again

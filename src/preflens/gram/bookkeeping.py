@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from preflens.gram.engine import by_block
 from preflens.gram.outcome import Outcome, check_outcome
 from preflens.gram.owners import Owners, drops, find_owners
-from preflens.gram.passes import Collector, frozen
+from preflens.gram.passes import Collector
 from preflens.gram.products.compact import compact
 from preflens.gram.products.factors import Flat
 from preflens.gram.products.layout import Layout, layout_of
 from preflens.gram.products.modes import PairMode, Use
+from preflens.gram.restoring import frozen
 from preflens.gram.rules import Claim
 from preflens.gram.softmax_head import HeadBias, HeadPass, Scored, head_pass
 from preflens.gram.softmax_rows import SoftmaxRows, softmax_rows
@@ -47,7 +48,7 @@ def bookkeeping(module: nn.Module, *, pairs: bool) -> "Iterator[Books]":
         books = Books(module, owners, equal_inputs=equal_inputs, pairs=pairs)
         collector = Collector(owners, books)
         stack.enter_context(frozen(owners.block_of))
-        books.start(collector, stack.enter_context(taps(owners.keep_outputs(), collector.receive, force=True)))
+        books.start(collector, stack.enter_context(taps(owners.recognizers(), collector.receive, force=True)))
         yield books
         books.close()
 

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from preflens.gram.differentiate import grad_version
 from preflens.gram.kept import KeptGradients
 from preflens.gram.outcome import check_outcome
 from preflens.gram.owners import find_owners
@@ -38,7 +39,7 @@ def looking_on(module: nn.Module, *, memory: float = math.inf) -> "Iterator[Byst
     kept = KeptGradients(module, owners, equal_inputs=True, pin=False, later=True)
     collector = Collector(owners, kept)
     bystander = Bystander(kept, collector, memory=memory)
-    with taps(owners.keep_outputs(), bystander.receive, force=False, mishap=bystander.give_up) as state:
+    with taps(owners.recognizers(), bystander.receive, force=False, mishap=bystander.give_up) as state:
         collector.state = bystander.state = state
         yield bystander
         bystander.close()
@@ -62,6 +63,7 @@ class Bystander:
         self.kept, self._collector, self._memory = kept, collector, memory
         self.failed = False
         self.state: TapState | None = None
+        self._written = {p: grad_version(p) for p in kept.owners.block_of}
 
     @property
     def usable(self) -> bool:
@@ -125,3 +127,10 @@ class Bystander:
                 self.kept.head_with(self._head, send_back=False)
                 self._collector.finish()
                 self.kept.finish()
+            self._check_all_came_by()
+
+    def _check_all_came_by(self) -> None:
+        """Leave it to a pass of our own, where some gradient did not come by, to find out what that means."""
+        came = {p for key in self.kept.factors for p in key} | set(self.kept.head_parameters)
+        missed = [p for p in self._written if p not in came and grad_version(p) != self._written[p]]
+        self.failed = self.failed or bool(missed)

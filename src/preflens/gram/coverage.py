@@ -14,12 +14,14 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor, nn
 
-from preflens.errors import AuditError, UnsupportedModelError
+from preflens.errors import AuditError, UnreadableGradientError
 from preflens.gram.blocks import Block
+from preflens.gram.differentiate import differentiate
 from preflens.gram.exact import gradient, products, values_of
 from preflens.gram.outcome import Forward
 from preflens.gram.owners import Owners
-from preflens.gram.passes import frozen, same_random_state
+from preflens.gram.passes import Seen
+from preflens.gram.restoring import frozen, same_random_state
 from preflens.gram.streamed import Streamed
 
 # How far products may be from autograd's, as a share of the product of the block's norms. Wide enough for the rounding
@@ -47,7 +49,7 @@ def audited(module: nn.Module, owners: Owners, forward: Forward) -> bool:
     return _key(owners, forward) in _AUDITED.get(module, set())
 
 
-def audit(module: nn.Module, owners: Owners, forward: Forward, found: Streamed) -> None:
+def audit(module: nn.Module, owners: Owners, forward: Forward, found: Streamed, seen: Seen) -> None:
     """Compare what a pass found with autograd, on its first pair.
 
     Costs a forward pass and two backward passes, once for a model and a choice of parameters.
@@ -57,20 +59,18 @@ def audit(module: nn.Module, owners: Owners, forward: Forward, found: Streamed) 
         owners: of the parameters that are differentiated.
         forward: the pass.
         found: what the engine read off it.
-
-    Raises:
-        UnsupportedModelError: a parameter has an influence that no module's call explains.
-        AuditError: products differ.
+        seen: what was called in it.
     """
     checked = _one_block_a_class(owners, found)
     blocks = [owners.blocks[number] for number in checked]
-    unclaimed = Block("unclaimed", tuple(p for p in owners.block_of if p not in found.claimed))
-    wanted = {p for block in (*blocks, unclaimed) for p in block.parameters}
+    unclaimed = [p for p in owners.block_of if p not in found.claimed]
+    wanted = {p for block in blocks for p in block.parameters} | set(unclaimed)
     with frozen(p for p in owners.block_of if p not in wanted), same_random_state():
         values = values_of(forward)
-        rows = [gradient(values[row], [*blocks, unclaimed]) for row in (0, len(values) // 2)]
-    _check_unused(owners, unclaimed, [row[-1] for row in rows])
-    expected = products([row[:-1] for row in rows]) if blocks else torch.zeros(0, 2, 2)
+        pair = [values[row] for row in (0, len(values) // 2)]
+        _check_unused(owners, unclaimed, [differentiate(value, unclaimed) for value in pair], seen)
+        rows = [gradient(value, blocks) for value in pair]
+    expected = products(rows) if blocks else torch.zeros(0, 2, 2)
     ours = [found.first_pair(number).cpu() for number in checked]
     there = [number for number, p in enumerate(found.products) if p is not None]
     whole = torch.stack([found.first_pair(number).cpu() for number in there]).sum(0) if there else torch.zeros(2, 2)
@@ -101,15 +101,24 @@ def _one_block_a_class(owners: Owners, found: Streamed) -> list[int]:
     return sorted(set(first.values()))
 
 
-def _check_unused(owners: Owners, unclaimed: Block, gradients: Sequence[list[Tensor]]) -> None:
-    for row in gradients:
-        for p, found in zip(unclaimed.parameters, row, strict=True):
-            if bool(found.any()):
-                raise UnsupportedModelError(
-                    f"Parameter `{_name_of(p, owners)}` influences the log-probs, but not through a call of the module "
-                    "that owns it, so its gradient cannot be read off there. Freeze it, or use `exact_pair_gram` / "
-                    "`exact_batch_gram`."
-                )
+def _check_unused(
+    owners: Owners, unclaimed: Sequence[nn.Parameter], gradients: Sequence[list[Tensor | None]], seen: Seen
+) -> None:
+    """A gradient of zero will do only where the parameter's module was called and so says so itself."""
+    called = {p for m in seen.called if m in owners.parameters for p in owners.parameters[m].values()}
+    used = {
+        p: None
+        for row in gradients
+        for p, found in zip(unclaimed, row, strict=True)
+        if found is not None and (p not in called or bool(found.any()))
+    }
+    if used:
+        raise UnreadableGradientError(
+            f"Parameter `{owners.parameter_names[next(iter(used))]}` influences the log-probs, but not through a call "
+            "of the module that owns it or of one around it, so its gradient cannot be read off there. Freeze it, or "
+            "use `exact_pair_gram` / `exact_batch_gram`.",
+            parameters=list(used),
+        )
 
 
 def _norms(products: Float64[Tensor, "2 2"]) -> Float64[Tensor, "2 2"]:
@@ -128,11 +137,3 @@ def _compare(
         "module does not compute what its class promises, or its responses influence each other. Freeze its "
         "parameters, or use `exact_pair_gram` / `exact_batch_gram`."
     )
-
-
-def _name_of(parameter: nn.Parameter, owners: Owners) -> str:
-    for module, own in owners.parameters.items():
-        for name, p in own.items():
-            if p is parameter:
-                return f"{owners.names[module]}.{name}"
-    return "?"

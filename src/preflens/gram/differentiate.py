@@ -51,3 +51,16 @@ def is_reentrant(root: Tensor) -> bool:
         seen.add(node)
         todo += [following for following, _ in node.next_functions]
     return False
+
+
+def grad_version(parameter: nn.Parameter) -> tuple[int, int] | None:
+    """Return what changes when something is written to a parameter's `.grad`.
+
+    Args:
+        parameter: any.
+
+    Returns:
+        Which tensor it is and how often it was written to; None where there is none.
+    """
+    grad = parameter.grad
+    return None if grad is None else (id(grad), grad._version)

@@ -13,17 +13,15 @@ from torch import Tensor, nn
 
 from preflens.errors import InputError
 from preflens.gram.along import Update, along, slice_along
-from preflens.gram.coverage import audit, audited
 from preflens.gram.outcome import Forward
-from preflens.gram.owners import Owners, find_owners
+from preflens.gram.owners import Owners
 from preflens.gram.passes import run_pass
 from preflens.gram.products.factors import Factor, Outer
 from preflens.gram.products.layout import Layout, layout_of
-from preflens.gram.products.modes import PairMode
 from preflens.gram.rules import Claim
+from preflens.gram.settling import with_settled_owners
 from preflens.gram.softmax_head import head_pass
 from preflens.gram.softmax_rows import SoftmaxRows
-from preflens.gram.streamed import Streamed
 from preflens.types import HeadInput
 
 
@@ -52,15 +50,14 @@ def directional(
         >>> directional(linear, lambda: linear(x).squeeze(1), [[torch.tensor([[0.1, 1.0]])]]).round(decimals=4).tolist()
         [[0.1, 4.3]]
     """
-    owners = find_owners(module, dropout=dropout)
     by_parameter = [_by_parameter(module, update) for update in updates]
-    if check and not audited(module, owners, forward):
-        probe = Streamed(owners, PairMode, equal_inputs=not dropout)
-        run_pass(owners, forward, probe)
-        audit(module, owners, forward, probe)
-    reader = Directional(owners, by_parameter, equal_inputs=not dropout)
-    run_pass(owners, forward, reader)
-    return reader.changes
+
+    def run(owners: Owners) -> Float64[Tensor, "update response"]:
+        reader = Directional(owners, by_parameter, equal_inputs=not dropout)
+        run_pass(owners, forward, reader)
+        return reader.changes
+
+    return with_settled_owners(module, [forward], run, dropout=dropout, check=check)
 
 
 class Directional:

@@ -6,11 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from preflens.gram.blocks import Breakdown, block_names, parameter_blocks
-from preflens.gram.coverage import audit, audited
 from preflens.gram.outcome import Forward
-from preflens.gram.owners import Owners, find_owners
-from preflens.gram.passes import run_pass
+from preflens.gram.owners import Owners
 from preflens.gram.products.modes import BatchMode, Mode, PairMode
+from preflens.gram.settling import settled_pass, with_settled_owners
 from preflens.gram.stored import over_passes
 from preflens.gram.streamed import Streamed
 from preflens.types import BatchGram, PairGram
@@ -39,9 +38,8 @@ def pair_gram(
         Responses must not influence each other, and every module must see one row a response, in the order of the
         responses (or flattened rows in that order). What breaks this is refused by name, or fails the audit.
     """
-    owners = find_owners(module, dropout=dropout)
-    found = _streamed(module, owners, forward, PairMode, dropout=dropout, check=check)
-    products, names = by_block(found.products, owners, module, by, shape=(3, len(found.logps) // 2))
+    found = _streamed(module, forward, PairMode, dropout=dropout, check=check)
+    products, names = by_block(found.products, found.owners, module, by, shape=(3, len(found.logps) // 2))
     ww, ll, wl = products.unbind(-2)
     return PairGram(ww, ll, wl, names)
 
@@ -72,27 +70,25 @@ def batch_gram(
     Returns:
         The Gram, chosen responses of all micro-batches first, and the numbers that were differentiated, in float64.
     """
-    owners = find_owners(module, dropout=dropout)
     forwards = [forward] if callable(forward) else list(forward)
     if len(forwards) == 1:
-        found = _streamed(module, owners, forwards[0], BatchMode, dropout=dropout, check=check)
-        table, logps = found.products, found.logps
+        found = _streamed(module, forwards[0], BatchMode, dropout=dropout, check=check)
+        owners, table, logps = found.owners, found.products, found.logps
     else:
-        if check and not audited(module, owners, forwards[0]):
-            _streamed(module, owners, forwards[0], PairMode, dropout=dropout, check=True)
-        table, logps = over_passes(owners, forwards, equal_inputs=not dropout, memory=memory)
+
+        def run(owners: Owners) -> tuple[Owners, tuple[list[Tensor | None], Tensor]]:
+            return owners, over_passes(owners, forwards, equal_inputs=not dropout, memory=memory)
+
+        owners, (table, logps) = with_settled_owners(module, forwards, run, dropout=dropout, check=check)
     whole, names = by_block(table, owners, module, by, shape=(len(logps), len(logps)))
     return BatchGram(whole, logps.cpu(), names)
 
 
-def _streamed(
-    module: nn.Module, owners: Owners, forward: Forward, mode: type[Mode], *, dropout: bool, check: bool
-) -> Streamed:
-    found = Streamed(owners, mode, equal_inputs=not dropout)
-    run_pass(owners, forward, found)
-    if check and not audited(module, owners, forward):
-        audit(module, owners, forward, found)
-    return found
+def _streamed(module: nn.Module, forward: Forward, mode: type[Mode], *, dropout: bool, check: bool) -> Streamed:
+    def make(owners: Owners) -> Streamed:
+        return Streamed(owners, mode, equal_inputs=not dropout)
+
+    return settled_pass(module, forward, make, lambda found: found, dropout=dropout, check=check)
 
 
 def by_block(

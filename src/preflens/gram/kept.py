@@ -12,16 +12,15 @@ from torch import Tensor, nn
 
 from preflens.gram.along import Rows, formed_slice_along, slice_along
 from preflens.gram.blocks import Breakdown
-from preflens.gram.coverage import audit, audited
 from preflens.gram.engine import by_block
 from preflens.gram.outcome import Forward
-from preflens.gram.owners import Owners, find_owners
-from preflens.gram.passes import run_pass
+from preflens.gram.owners import Owners
 from preflens.gram.products.compact import bytes_of, compact
 from preflens.gram.products.factors import Factor, Flat, Outer, PerResponse
 from preflens.gram.products.layout import Layout, layout_of
 from preflens.gram.products.modes import PairMode
 from preflens.gram.rules import Claim
+from preflens.gram.settling import settled_pass
 from preflens.gram.softmax_rows import SCORES, pinned, score_once
 from preflens.gram.streamed import Key, Streamed
 from preflens.types import HeadInput, PairGram
@@ -42,12 +41,11 @@ def keep_gradients(
     Returns:
         The gradients at the parameters' present values; unless pinned, to be used before these change.
     """
-    owners = find_owners(module, dropout=dropout)
-    kept = KeptGradients(module, owners, equal_inputs=not dropout, pin=pin)
-    run_pass(owners, forward, kept)
-    if check and not audited(module, owners, forward):
-        audit(module, owners, forward, kept.streamed)
-    return kept
+
+    def make(owners: Owners) -> KeptGradients:
+        return KeptGradients(module, owners, equal_inputs=not dropout, pin=pin)
+
+    return settled_pass(module, forward, make, lambda kept: kept.streamed, dropout=dropout, check=check)
 
 
 class KeptGradients:
@@ -61,6 +59,7 @@ class KeptGradients:
         later: leave products of large gradients open: they come cheaper when these meet an update.
 
     Attributes:
+        owners: of the model's parameters.
         streamed: the products within pairs, reduced in the pass but for those that are `open`.
         factors: of each parameter (or weight and bias together), the parts of its gradient; a head's apart.
         head_parameters: weight and bias of the head where they are differentiated.
@@ -73,7 +72,7 @@ class KeptGradients:
     ) -> None:
         self._later = later
         self.open: dict[Key, Outer] = {}
-        self._module, self._owners, self._equal_inputs, self._pin = module, owners, equal_inputs, pin
+        self._module, self.owners, self._equal_inputs, self._pin = module, owners, equal_inputs, pin
         self._layout = Layout(0)
         # Not the head itself: its hidden states hold the graph, which holds the taps, which hold this object.
         self.head_parameters: tuple[nn.Parameter | None, nn.Parameter | None] = (None, None)
@@ -110,7 +109,7 @@ class KeptGradients:
         self, head: HeadInput, *, send_back: bool
     ) -> tuple[Float64[Tensor, " response"], Float[Tensor, "scored_token in"]]:
         """Score the head; the gradient of the hidden rows is computed only if it is to be sent back."""
-        self.head_parameters = (self._owners.own(head.weight), self._owners.own(head.bias))
+        self.head_parameters = (self.owners.own(head.weight), self.owners.own(head.bias))
         scored = score_once(head) if len(head.hidden) * len(head.weight) <= SCORES else None
         result = self.streamed.head_with(head, lambda *_: None, weights=None, scored=scored, send_back=send_back)
         self._scores = None if scored is None or self.streamed.head_rows is None else scored[1]
@@ -120,7 +119,7 @@ class KeptGradients:
 
     def take(self, module: nn.Module, claims: list[Claim]) -> None:
         """Reduce and keep the claims of a module."""
-        own, now = self._owners.parameters[module], []
+        own, now = self.owners.parameters[module], []
         uses = Counter(claim.parameters for claim in claims)
         for claim in claims:
             key = tuple(own[name] for name in claim.parameters)
@@ -129,7 +128,7 @@ class KeptGradients:
             kept = Flat(factor.dense()) if formed else factor
             self.factors.setdefault(key, []).append(kept)
             self.taken += bytes_of(kept)
-            alone = uses[claim.parameters] == 1 and self._owners.single.issuperset(key)
+            alone = uses[claim.parameters] == 1 and self.owners.single.issuperset(key)
             if self._later and alone and isinstance(factor, Outer):
                 self.open[key] = factor
             else:
@@ -157,7 +156,7 @@ class KeptGradients:
         for key, factor in list(self.open.items()):
             self.settle(key, PairMode(Layout(factor.grads.shape[0])).own(factor))
         shape = (3, len(self.logps) // 2)
-        found, names = by_block(self.streamed.products, self._owners, self._module, by, shape=shape)
+        found, names = by_block(self.streamed.products, self.owners, self._module, by, shape=shape)
         ww, ll, wl = found.unbind(-2)
         return PairGram(ww, ll, wl, names)
 

@@ -5,8 +5,8 @@ handed to the layer rules together with the inputs.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -17,7 +17,8 @@ from preflens.errors import UnsupportedModelError
 from preflens.gram.differentiate import is_reentrant
 from preflens.gram.outcome import Forward, check_finite, check_outcome
 from preflens.gram.owners import Owners
-from preflens.gram.rules import Claim, Request, claims_of
+from preflens.gram.restoring import frozen, same_random_state
+from preflens.gram.rules import Claim, Request
 from preflens.gram.tap import Call, TapState, taps
 from preflens.types import HeadInput
 
@@ -75,19 +76,30 @@ class Collector:
                 f"`{self._owners.names[module]}` is called in several segments of reentrant gradient checkpointing. "
                 "Use `use_reentrant=False`, or switch checkpointing off."
             )
-        own = self._owners.parameters[module]
-        private = frozenset(name for name, p in own.items() if p in self._owners.single)
-        request = Request(self._responses, tuple(own), private, state.switched_off)
+        assert call.reading is not None
         with torch.autocast(_device_of(call), enabled=False):
-            self._waiting.setdefault(module, []).extend(claims_of(call, request))
+            self._waiting.setdefault(module, []).extend(call.reading.rule(call, self._request_for(module)))
             self._arrived[module] += 1
             if self._arrived[module] >= self._expected[module]:
                 self._hand_over(module)
+
+    def _request_for(self, module: nn.Module) -> Request:
+        assert self.state is not None
+        own = self._owners.parameters[module]
+        private = frozenset(name for name, p in own.items() if p in self._owners.single)
+        return Request(self._responses, tuple(own), private, self._owners.groups(module), self.state.switched_off)
 
     def finish(self) -> None:
         """Hand over what waits for calls that the backward pass did not reach."""
         for module in list(self._waiting):
             self._hand_over(module)
+
+    def seen(self) -> "Seen":
+        """Return what was called."""
+        assert self.state is not None
+        return Seen(
+            frozenset(m for m, count in (self.state.recorded + self.state.skipped + self.state.empty).items() if count)
+        )
 
     def _hand_over(self, module: nn.Module) -> None:
         self._done.add(module)
@@ -98,7 +110,18 @@ def _device_of(call: Call) -> str:
     return next(g.device.type for g in call.gradients if g is not None)
 
 
-def run_pass(owners: Owners, forward: Forward, reader: Reader) -> None:
+@dataclass(frozen=True)
+class Seen:
+    """What a pass saw beside gradients.
+
+    Attributes:
+        called: modules of the owners that were called.
+    """
+
+    called: frozenset[nn.Module]
+
+
+def run_pass(owners: Owners, forward: Forward, reader: Reader) -> Seen:
     """Run forward and backward once and let a reader see the per-response gradients.
 
     Parameters, `param.grad`, hooks and random state are as before afterwards, also after an error.
@@ -108,6 +131,9 @@ def run_pass(owners: Owners, forward: Forward, reader: Reader) -> None:
         forward: runs the model; returns log-probs or the input of its head.
         reader: hears of everything.
 
+    Returns:
+        What was called.
+
     Raises:
         InputError: `forward` does not return chosen and rejected rows.
         NonFiniteLogpError: a log-prob is not finite.
@@ -116,7 +142,7 @@ def run_pass(owners: Owners, forward: Forward, reader: Reader) -> None:
     with ExitStack() as stack:
         stack.enter_context(frozen(owners.block_of))
         stack.enter_context(same_random_state())
-        collector.state = stack.enter_context(taps(owners.keep_outputs(), collector.receive, force=True))
+        collector.state = stack.enter_context(taps(owners.recognizers(), collector.receive, force=True))
         stack.enter_context(torch.enable_grad())
         outcome = forward()
         collector.begin(check_outcome(outcome))
@@ -133,38 +159,7 @@ def run_pass(owners: Owners, forward: Forward, reader: Reader) -> None:
         with torch.no_grad(), torch.autocast(device.type, enabled=False):
             collector.finish()
             reader.finish()
-
-
-@contextmanager
-def frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
-    """Let autograd pass parameters by for a while.
-
-    Args:
-        parameters: those that require a gradient will again.
-
-    Yields:
-        Nothing.
-    """
-    kept = [p for p in parameters if p.requires_grad]
-    try:
-        for p in kept:
-            p.requires_grad_(False)
-        yield
-    finally:
-        for p in kept:
-            p.requires_grad_(True)
-
-
-@contextmanager
-def same_random_state() -> Iterator[None]:
-    """Leave the random state as it was: dropout may draw.
-
-    Yields:
-        Nothing.
-    """
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices=devices):
-        yield
+    return collector.seen()
 
 
 def _backward(root: Tensor, gradient: Tensor, state: TapState) -> None:

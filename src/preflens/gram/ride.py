@@ -13,8 +13,9 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
-from preflens.errors import InputError
+from preflens.errors import InputError, UnsupportedModelError
 from preflens.gram.blocks import Breakdown
+from preflens.gram.differentiate import grad_version
 from preflens.gram.engine import batch_gram, by_block, pair_gram
 from preflens.gram.outcome import Forward, Outcome, check_outcome
 from preflens.gram.owners import drops, find_owners
@@ -53,7 +54,7 @@ def riding(module: nn.Module, *, products: Literal["pairs", "batch"] = "pairs") 
     owners = find_owners(module, dropout=True)
     reader = Streamed(owners, _MODES[products], equal_inputs=not any(map(drops, module.modules())))
     collector = Collector(owners, reader)
-    with taps(owners.keep_outputs(), collector.receive, force=False) as state:
+    with taps(owners.recognizers(), collector.receive, force=False) as state:
         collector.state = state
         ride = Ride(module, reader, collector, state)
         yield ride
@@ -72,6 +73,7 @@ class Ride:
 
     def __init__(self, module: nn.Module, reader: Streamed, collector: Collector, state: TapState) -> None:
         self._module, self._reader, self._collector, self._state = module, reader, collector, state
+        self._written = {p: grad_version(p) for p in reader.owners.block_of}
 
     @property
     def coefficients(self) -> Float64[Tensor, " response"]:
@@ -171,6 +173,7 @@ class Ride:
         """
         if self._lost(fallback) and fallback is not None:
             return pair_gram(self._module, fallback, by=by, dropout=True, check=False)
+        self._check_all_accounted_for()
         pairs = len(self.coefficients) // 2
         found, names = by_block(self._reader.products, self._reader.owners, self._module, by, shape=(3, pairs))
         ww, ll, wl = found.unbind(-2)
@@ -188,9 +191,25 @@ class Ride:
         """
         if self._lost(fallback) and fallback is not None:
             return batch_gram(self._module, fallback, by=by, dropout=True, check=False)
+        self._check_all_accounted_for()
         size = len(self.coefficients)
         found, names = by_block(self._reader.products, self._reader.owners, self._module, by, shape=(size, size))
         return BatchGram(found, self._reader.logps.cpu(), names)
+
+    def _check_all_accounted_for(self) -> None:
+        """Refuse parameters that got a gradient in this step of which no call told.
+
+        Raises:
+            UnsupportedModelError: there are some.
+        """
+        owners, claimed = self._reader.owners, self._reader.claimed
+        for p in owners.block_of:
+            if p not in claimed and grad_version(p) != self._written[p]:
+                raise UnsupportedModelError(
+                    f"Parameter `{owners.parameter_names[p]}` gets a gradient in this step, but not through a call of "
+                    "the module that owns it, so its gradient did not come by. Ask `pair_gram` once before the ride, "
+                    "which finds out where it can be read off; or freeze it."
+                )
 
     def _lost(self, fallback: Forward | None) -> bool:
         """Whether a coefficient is zero, so that nothing of a response's gradient came down.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from preflens.errors import InputError, UnsupportedModelError
 from preflens.gram.bookkeeping import Books, bookkeeping
-from preflens.gram.passes import same_random_state
+from preflens.gram.restoring import same_random_state
 from preflens.language_models.batch import PairBatch, collate
 from preflens.language_models.loading import padding_token_id
 from preflens.language_models.model import evaluating

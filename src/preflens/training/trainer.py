@@ -14,6 +14,7 @@ from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer.utils import use_adapter
 
 from preflens.errors import InputError
+from preflens.gram import pair_gram
 from preflens.gram.bookkeeping import Books
 from preflens.gram.ride import Ride, riding
 from preflens.language_models.batch import PairBatch
@@ -80,6 +81,7 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
         self.objective: Schedule | None = made
         self._geometry_every, self._replace_head = geometry_every, replace_head
         self._ride: Ride | None = None
+        self._settled = False
         self._own_head: tuple[PlainHead | None] | None = None  # None until the first pass of our own
         self._mitigating = Mitigating.of(self, mitigation, window=mitigation_window, guard=mitigation_probe)
         self._check()
@@ -158,9 +160,15 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
         if self._mitigating is not None:
             mitigated: Tensor = self._mitigating.step(partial(super().training_step, *args, **kwargs))
             return mitigated
+        inputs = args[1] if len(args) > 1 else kwargs["inputs"]
         if self._geometry_every is None or (self.state.global_step + 1) % self._geometry_every:
             plain: Tensor = super().training_step(*args, **kwargs)
             return plain
+        if not self._settled:  # once: where every parameter's gradient is read off
+            self._settled = True
+            batch = _pair_batch(self._prepare_inputs(inputs))
+            with self.compute_loss_context_manager():
+                pair_gram(self.accelerator.unwrap_model(self.model), partial(self.own_pass, batch), dropout=True)
         with riding(self.accelerator.unwrap_model(self.model)) as ride:
             self._ride = ride
             try:
@@ -169,7 +177,7 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
                 self._ride = None
         found: dict[str, float] = {}
         if ride.observed:  # not where the tokens of a response count differently
-            batch = _pair_batch(args[1] if len(args) > 1 else kwargs["inputs"])
+            batch = _pair_batch(inputs)
             found = finite(gram_metrics(ride.pair_gram(fallback=partial(self.own_pass, batch))))
         log_geometry(self, found, [PREFIX + name for name in GRAM_NAMES])
         return loss

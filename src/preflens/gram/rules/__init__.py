@@ -1,11 +1,14 @@
 """Layer rules: what a module's inputs and output gradients say about the per-response gradients of its parameters.
 
 `LAYER_RULES` is by exact class, because children lie about what they compute. Modules of other classes are recognised
-by their numbers where they can be, and differentiated response by response where they cannot.
+by their numbers where they can be, and differentiated response by response where they cannot. That happens as a call is
+made: later the model may have changed in place what went in or came out.
 """
 
 from collections.abc import Mapping
+from functools import partial
 
+import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
@@ -14,8 +17,8 @@ from preflens.gram.rules.base import Claim, Request, Rule
 from preflens.gram.rules.conv1d import conv1d
 from preflens.gram.rules.embedding import embedding, embedding_scale
 from preflens.gram.rules.linear import is_linear, linear
-from preflens.gram.rules.norm import is_norm, layer_norm, norm
-from preflens.gram.tap import Call
+from preflens.gram.rules.norm import layer_norm, norm, norm_form
+from preflens.gram.tap import CHANGED, Call, Keep, Reading, TapState
 
 LAYER_RULES: Mapping[type[nn.Module], Rule] = {
     nn.Linear: linear,
@@ -24,25 +27,43 @@ LAYER_RULES: Mapping[type[nn.Module], Rule] = {
     nn.LayerNorm: layer_norm,
 }
 
-__all__ = ["LAYER_RULES", "Claim", "Request", "Rule", "claims_of"]
+__all__ = ["LAYER_RULES", "Claim", "Request", "Rule", "recognize", "recognize_whole"]
 
 
-def claims_of(call: Call, request: Request) -> list[Claim]:
-    """Find the rule for a call and apply it.
+def recognize(call: Call, state: TapState) -> Reading:
+    """Find the rule for a call.
 
     Args:
-        call: of a module, with its outputs kept unless its class has a rule.
-        request: what is asked.
+        call: of a module that owns parameters, as it is made.
+        state: of the taps.
 
     Returns:
-        Claims for all wanted parameters.
+        The rule, and what it needs.
     """
     rule = LAYER_RULES.get(type(call.module))
     if rule is not None:
-        return rule(call, request)
-    if is_linear(call):
-        return linear(call, request)
-    scale = embedding_scale(call)
-    if scale is not None:
-        return embedding(call, request, scale)
-    return norm(call, request) if is_norm(call, request) else any_module(call, request)
+        return Reading(rule, Keep.NOTHING)
+    with torch.no_grad(), torch.autocast(call.outputs[0].device.type, enabled=False), state.switched_off():
+        if is_linear(call):
+            return Reading(linear, Keep.NOTHING)
+        scale = embedding_scale(call)
+        if scale is not None:
+            return Reading(partial(embedding, scale=scale), Keep.NOTHING)
+        form = norm_form(call)
+    if form is None:
+        return recognize_whole(call, state)
+    divided = call.module not in CHANGED and form.divides(call.module)
+    return Reading(norm, Keep.ALIAS if divided else Keep.NOTHING)
+
+
+def recognize_whole(call: Call, state: TapState) -> Reading:  # noqa: ARG001  # as `recognize`
+    """Have a module differentiated as a whole, whatever it is.
+
+    Args:
+        call: of the module.
+        state: of the taps.
+
+    Returns:
+        The rule for any module.
+    """
+    return Reading(any_module, Keep.COPY)

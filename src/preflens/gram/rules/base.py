@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from preflens.errors import UnsupportedModelError
+from preflens.errors import UnreadableGradientError
 from preflens.gram.products.factors import Factor, Flat, Outer, widen
 from preflens.gram.tap import Call
 
@@ -30,14 +30,17 @@ class Request:
 
     Attributes:
         responses: how many share the pass.
-        wanted: names of the module's own parameters that are differentiated.
-        private: those of them that no other module owns too.
+        wanted: names of the parameters whose gradients are read off the module: its own, and dotted ones of modules
+            inside it that are not called.
+        private: those of them that no other module is read for too.
+        groups: the same names, those together that may stand in one claim.
         untapped: switches taps off while a rule calls the module again.
     """
 
     responses: int
     wanted: tuple[str, ...]
     private: frozenset[str]
+    groups: tuple[tuple[str, ...], ...]
     untapped: Callable[[], AbstractContextManager[None]]
 
     def foldable(self, bias: object) -> bool:
@@ -82,14 +85,28 @@ def check_rows(rows: int, module: nn.Module, responses: int) -> None:
         responses: how many share the pass.
 
     Raises:
-        UnsupportedModelError: rows of responses cannot be told apart.
+        UnreadableGradientError: rows of responses cannot be told apart.
     """
     if rows < responses or rows % responses:
-        raise UnsupportedModelError(
-            f"A `{type(module).__name__}` saw {rows} row(s) for {responses} responses, so their gradients cannot be "
-            "told apart. Give every response its own row: position ids with one row a response, no packed sequences, "
-            "no statistics over the batch. Or use `exact_batch_gram`."
-        )
+        raise UnreadableGradientError(rows_in_words(rows, module, responses), module=module, mixed=True)
+
+
+def rows_in_words(rows: int, module: nn.Module, responses: int) -> str:
+    """Say that rows of responses cannot be told apart.
+
+    Args:
+        rows: how many there are.
+        module: that saw them.
+        responses: how many share the pass.
+
+    Returns:
+        The message.
+    """
+    return (
+        f"A `{type(module).__name__}` saw {rows} row(s) for {responses} responses, so their gradients cannot be told "
+        "apart. Give every response its own row: position ids with one row a response, no packed sequences, no "
+        "statistics over the batch. Or use `exact_batch_gram`."
+    )
 
 
 def linear_claims(inputs: Tensor, grads: Tensor, request: Request, *, bias: object, input_first: bool) -> list[Claim]:

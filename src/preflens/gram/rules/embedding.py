@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from preflens.errors import UnsupportedModelError
 from preflens.gram.products.factors import Lookup, widen
-from preflens.gram.rules.base import Claim, Request, check_rows
+from preflens.gram.rules.base import Claim, Request, check_rows, rows_in_words
 from preflens.gram.tap import Call
 
 
@@ -18,11 +19,16 @@ def embedding(call: Call, request: Request, scale: float = 1.0) -> list[Claim]:
 
     Returns:
         The claim.
+
+    Raises:
+        UnsupportedModelError: one row is looked up for all responses.
     """
     module, (grads,) = call.module, call.gradients
     ids: Tensor = call.args[0] if call.args else call.kwargs["input"]
     assert isinstance(module, nn.Embedding)
     assert grads is not None
+    if len(ids) == 1 < request.responses:  # positions, which the caller can give every response a row of
+        raise UnsupportedModelError(rows_in_words(1, module, request.responses))
     check_rows(len(ids), module, request.responses)
     ids = ids.reshape(request.responses, -1)
     (d,) = widen(grads.reshape(*ids.shape, -1))

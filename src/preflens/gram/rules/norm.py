@@ -31,14 +31,18 @@ class _Form:
     on: float
     off: float | None
 
-    def gain(self, module: nn.Module) -> Tensor | None:
-        """Return what x̂ is multiplied by where the output can be divided by it: no bias, and nothing near zero."""
+    def divides(self, module: nn.Module) -> bool:
+        """Tell whether x̂ can be got from the output by a division: no bias, and no gain near zero."""
+        if self.off is not None or module._parameters.get("bias") is not None:
+            return False
+        size = self.gain(module).abs()
+        return bool(size.min() > _DIVISIBLE * size.max())
+
+    def gain(self, module: nn.Module) -> Tensor:
+        """Return what x̂ is multiplied by."""
         weight = module._parameters["weight"]
-        if self.off is not None or weight is None or module._parameters.get("bias") is not None:
-            return None
-        gain = weight.detach() + (1 - self.on)
-        size = gain.abs()
-        return gain if bool(size.min() > _DIVISIBLE * size.max()) else None
+        assert weight is not None
+        return weight.detach() + (1 - self.on)
 
 
 # Found once a module: its form does not change with its weights.
@@ -63,7 +67,7 @@ def layer_norm(call: Call, request: Request) -> list[Claim]:
 
 
 def norm(call: Call, request: Request) -> list[Claim]:
-    """Claim the gain and the bias of a module that `is_norm`.
+    """Claim the gain and the bias of a module that has a form (`norm_form`).
 
     Args:
         call: of the module.
@@ -74,9 +78,8 @@ def norm(call: Call, request: Request) -> list[Claim]:
     """
     form = _FORMS[call.module]
     assert form is not None
-    gain = form.gain(call.module)
-    if gain is not None:
-        return _claims(call.outputs[0] / gain, call, request)
+    if call.outputs:  # kept where they can be divided
+        return _claims(call.outputs[0] / form.gain(call.module), call, request)
     with request.untapped():
         normalized = _with_weight(call, form.on)
         if form.off is not None:
@@ -84,20 +87,18 @@ def norm(call: Call, request: Request) -> list[Claim]:
     return _claims(normalized, call, request)
 
 
-def is_norm(call: Call, request: Request) -> bool:
+def norm_form(call: Call) -> "_Form | None":
     """Recognise a module whose output is linear in its own weight, feature by feature.
 
     Args:
-        call: with its output kept.
-        request: what is asked.
+        call: with its output kept; taps are switched off.
 
     Returns:
-        Whether it is.
+        Its form, or None if it is something else.
     """
     if call.module not in _FORMS:
-        with request.untapped():
-            _FORMS[call.module] = _find_form(call)
-    return _FORMS[call.module] is not None
+        _FORMS[call.module] = _find_form(call)
+    return _FORMS[call.module]
 
 
 def _find_form(call: Call) -> _Form | None:
