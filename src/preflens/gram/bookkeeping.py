@@ -151,6 +151,7 @@ class Books:
             with torch.no_grad():
                 self._collector.finish()
                 self.finish()
+            self._collector.seen().check({p for key in self.uses for p in key}, self._owners, None)
         self._collector = None  # it holds us: without this, memory would wait for the collector of cycles
 
     def finish(self) -> None:

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from preflens.errors import UnsupportedModelError
 from preflens.gram.differentiate import grad_version
 from preflens.gram.kept import KeptGradients
 from preflens.gram.outcome import check_outcome
@@ -133,4 +134,9 @@ class Bystander:
         """Leave it to a pass of our own, where some gradient did not come by, to find out what that means."""
         came = {p for key in self.kept.factors for p in key} | set(self.kept.head_parameters)
         missed = [p for p in self._written if p not in came and grad_version(p) != self._written[p]]
+        try:
+            self._collector.seen().check(came, self.kept.owners, None)
+        except UnsupportedModelError as error:
+            LOGGER.debug("not read off the backward pass: %s", error)
+            self.failed = True
         self.failed = self.failed or bool(missed)

@@ -1,12 +1,13 @@
-"""Two audits: is every trainable parameter accounted for, and are the numbers those of autograd?
+"""Three audits: is every trainable parameter accounted for, are the numbers those of autograd, is it the same model?
 
 A gradient inner product that silently skips a parameter is the worst mistake of this field, and classes lie about what
 they compute. So before the first answer for a model, the first pair is differentiated by autograd: with respect to the
 parameters that no tap has claimed, which must come out as unused, and with respect to one module of each class, whose
-products must agree.
+products must agree. And a plain forward pass without gradients must give the log-probs that were differentiated.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from weakref import WeakKeyDictionary
 
@@ -17,10 +18,11 @@ from torch import Tensor, nn
 from preflens.errors import AuditError, UnreadableGradientError
 from preflens.gram.blocks import Block
 from preflens.gram.differentiate import differentiate
-from preflens.gram.exact import gradient, products, values_of
+from preflens.gram.exact import gradient, leaves_of_pass, products, values_of
 from preflens.gram.outcome import Forward
 from preflens.gram.owners import Owners
 from preflens.gram.passes import Seen
+from preflens.gram.plain import check_plain
 from preflens.gram.restoring import frozen, same_random_state
 from preflens.gram.streamed import Streamed
 
@@ -31,6 +33,11 @@ _TOLERANCE_HALF = 0.2
 # And of the whole gradient's norms: a bias before a softmax has no gradient but rounding, which agrees with nothing.
 _ROUNDING = {torch.float64: 1e-10, torch.float32: 1e-6}
 _ROUNDING_HALF = 1e-3
+
+# How far log-probs of a pass without gradients may be from those that were differentiated, for each nat of 1 + |a|: the
+# same kernels compute both.
+_PLAIN = {torch.float64: 1e-6, torch.float32: 1e-4}
+_PLAIN_HALF = 2e-2
 
 _AUDITED: WeakKeyDictionary[nn.Module, set[object]] = WeakKeyDictionary()
 
@@ -50,16 +57,16 @@ def audited(module: nn.Module, owners: Owners, forward: Forward) -> bool:
 
 
 def audit(module: nn.Module, owners: Owners, forward: Forward, found: Streamed, seen: Seen) -> None:
-    """Compare what a pass found with autograd, on its first pair.
+    """Compare what a pass found with autograd, on its first pair, and its log-probs with those of a plain pass.
 
-    Costs a forward pass and two backward passes, once for a model and a choice of parameters.
+    Costs three forward passes and two backward passes, once for a model and a choice of parameters.
 
     Args:
         module: the model.
         owners: of the parameters that are differentiated.
         forward: the pass.
         found: what the engine read off it.
-        seen: what was called in it.
+        seen: what was called and reached in it.
     """
     checked = _one_block_a_class(owners, found)
     blocks = [owners.blocks[number] for number in checked]
@@ -70,6 +77,7 @@ def audit(module: nn.Module, owners: Owners, forward: Forward, found: Streamed, 
         pair = [values[row] for row in (0, len(values) // 2)]
         _check_unused(owners, unclaimed, [differentiate(value, unclaimed) for value in pair], seen)
         rows = [gradient(value, blocks) for value in pair]
+    _check_reached(owners, forward, found, seen)
     expected = products(rows) if blocks else torch.zeros(0, 2, 2)
     ours = [found.first_pair(number).cpu() for number in checked]
     there = [number for number, p in enumerate(found.products) if p is not None]
@@ -80,7 +88,18 @@ def audit(module: nn.Module, owners: Owners, forward: Forward, found: Streamed, 
     for block, mine, true in zip(blocks, ours, expected, strict=True):
         allowed = _norms(true) * _TOLERANCE.get(dtype, _TOLERANCE_HALF) + rounding
         _compare(block, mine, true, allowed)
+    check_plain(found.logps, forward, tolerance=_PLAIN.get(dtype, _PLAIN_HALF))
     _AUDITED.setdefault(module, set()).add(_key(owners, forward))
+
+
+def _check_reached(owners: Owners, forward: Forward, found: Streamed, seen: Seen) -> None:
+    """Refuse what no gradient reaches: no tap saw one come, or autograd knows no way although a tap did.
+
+    A tap sits behind a module's output. What the module itself cuts off is only seen in the graph.
+    """
+    leaves = leaves_of_pass(forward)
+    cut_off = set() if leaves is None else found.claimed - leaves
+    replace(seen, unreached=seen.unreached | cut_off).check(found.claimed - cut_off, owners, forward)
 
 
 def _key(owners: Owners, forward: Forward) -> object:

@@ -1,6 +1,6 @@
 """Gradients by autograd that leave every `.grad` alone, through reentrant checkpointing too."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Float
@@ -41,16 +41,31 @@ def is_reentrant(root: Tensor) -> bool:
     Returns:
         Whether it does.
     """
+    return any(node.name() == "CheckpointFunctionBackward" for node in _nodes(root))
+
+
+def leaves_of(root: Tensor) -> set[Tensor]:
+    """Find what a gradient would reach.
+
+    Args:
+        root: end of a graph without reentrant checkpoints, which hide what is in them.
+
+    Returns:
+        The tensors at its beginnings.
+    """
+    # A node that adds to `.grad` knows the tensor it does that for.
+    return {node.variable for node in _nodes(root) if hasattr(node, "variable")}
+
+
+def _nodes(root: Tensor) -> Iterator[torch.autograd.graph.Node]:
     seen, todo = set(), [root.grad_fn]
     while todo:
         node = todo.pop()
         if node is None or node in seen:
             continue
-        if node.name() == "CheckpointFunctionBackward":
-            return True
         seen.add(node)
         todo += [following for following, _ in node.next_functions]
-    return False
+        yield node
 
 
 def grad_version(parameter: nn.Parameter) -> tuple[int, int] | None:

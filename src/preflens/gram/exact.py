@@ -3,15 +3,19 @@
 Slow and plainly right. The fast engine is tested against it, and users can check their own models with it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from preflens.gram.blocks import Block, Breakdown, block_names, parameter_blocks
-from preflens.gram.differentiate import differentiate
+from preflens.gram.differentiate import differentiate, is_reentrant, leaves_of
 from preflens.gram.outcome import Forward, check_outcome
+from preflens.gram.plain import running_modules
+from preflens.gram.reached import check_reached
+from preflens.gram.restoring import same_random_state
 from preflens.gram.softmax_rows import head_logps
 from preflens.types import BatchGram, HeadInput, PairGram
 
@@ -37,6 +41,9 @@ def exact_pair_gram(module: nn.Module, forward: Forward, *, by: Breakdown | None
     Raises:
         InputError: nothing is trainable, or `forward` does not return chosen and rejected rows.
 
+    Note:
+        A parameter on which the log-probs depend though no gradient says so is refused by name.
+
     Example:
         >>> import torch
         >>> linear = torch.nn.Linear(2, 1, bias=False)
@@ -45,9 +52,11 @@ def exact_pair_gram(module: nn.Module, forward: Forward, *, by: Breakdown | None
         (25.0, 3.0)
     """
     blocks = parameter_blocks(module, by)
-    values = values_of(forward)
-    pairs = len(values) // 2
-    columns = [products([gradient(values[i], blocks), gradient(values[i + pairs], blocks)]) for i in range(pairs)]
+    with _watched(module, forward) as reached:
+        values = values_of(forward)
+        pairs = len(values) // 2
+        sides = [(values[i], values[i + pairs]) for i in range(pairs)]
+        columns = [products([gradient(value, blocks, reached) for value in both]) for both in sides]
     entries = torch.stack(columns, dim=-1)  # [block, 2, 2, pair]
     if by is None:
         entries = entries[0]
@@ -78,8 +87,9 @@ def exact_batch_gram(
     blocks = parameter_blocks(module, by)
     chosen, rejected, logps = [], [], []
     for run in [forward] if callable(forward) else forward:
-        values = values_of(run)
-        gradients = [gradient(value, blocks) for value in values]
+        with _watched(module, run) as reached:
+            values = values_of(run)
+            gradients = [gradient(value, blocks, reached) for value in values]
         chosen += gradients[: len(values) // 2]
         rejected += gradients[len(values) // 2 :]
         logps.append(values.detach().double().cpu().reshape(2, -1))
@@ -87,6 +97,21 @@ def exact_batch_gram(
     return BatchGram(
         matrix if by is not None else matrix[0], torch.cat(logps, dim=1).flatten(), blocks=block_names(blocks, by)
     )
+
+
+@contextmanager
+def _watched(module: nn.Module, forward: Forward) -> Iterator[set[nn.Parameter]]:
+    """Refuse parameters that no gradient reaches though their module runs and the log-probs depend on them.
+
+    Yields:
+        Takes the parameters that a gradient came to.
+    """
+    reached: set[nn.Parameter] = set()
+    own = {p: path for path, p in module.named_parameters() if p.requires_grad}
+    with running_modules(module) as ran:
+        yield reached
+    silent = {p for m in ran for p in m.parameters(recurse=False) if p in own} - reached
+    check_reached(silent, own, forward)
 
 
 def values_of(forward: Forward) -> Float[Tensor, " response"]:
@@ -104,18 +129,38 @@ def values_of(forward: Forward) -> Float[Tensor, " response"]:
         return head_logps(outcome) if isinstance(outcome, HeadInput) else outcome
 
 
-def gradient(value: Float[Tensor, ""], blocks: Sequence[Block]) -> list[list[Tensor]]:
+def leaves_of_pass(forward: Forward) -> set[Tensor] | None:
+    """Find what gradients of the log-probs would reach, without keeping anything that they would be computed from.
+
+    Args:
+        forward: returns log-probs or the input of a head.
+
+    Returns:
+        The tensors at the beginnings of the graph; None where reentrant checkpoints hide them.
+    """
+    nothing = torch.empty(0)
+    with same_random_state(), torch.autograd.graph.saved_tensors_hooks(lambda _: None, lambda _: nothing):
+        values = values_of(forward)
+    return None if is_reentrant(values) else leaves_of(values)
+
+
+def gradient(
+    value: Float[Tensor, ""], blocks: Sequence[Block], reached: set[nn.Parameter] | None = None
+) -> list[list[Tensor]]:
     """Differentiate one number.
 
     Args:
         value: the number; its graph stays.
         blocks: of the parameters.
+        reached: takes those that a gradient came to, be it zero.
 
     Returns:
         The gradient, per block and parameter; zero for a parameter that is not used.
     """
     parameters = [p for block in blocks for p in block.parameters]
-    found = zip(differentiate(value, parameters), parameters, strict=True)
+    found = list(zip(differentiate(value, parameters), parameters, strict=True))
+    if reached is not None:
+        reached.update(p for g, p in found if g is not None)
     flat = iter([torch.zeros_like(p) if g is None else g for g, p in found])
     return [[next(flat) for _ in block.parameters] for block in blocks]
 

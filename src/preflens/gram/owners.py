@@ -14,6 +14,8 @@ from preflens.gram.tap import Recognize
 # Of a model: path of a parameter → path of the module around its owner whose calls use it. Found by `settling`.
 Places = dict[str, str]
 PLACES: WeakKeyDictionary[nn.Module, Places] = WeakKeyDictionary()
+# Of a model: parameters of modules that run for nothing.
+_IDLE: WeakKeyDictionary[nn.Module, set[nn.Parameter]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Owners:
         block_of: which block a parameter is in, by its number.
         single: parameters that are read off one module only.
         parameter_names: the first path of each parameter.
+        idle: those that are known not to matter although their modules run; of the model, for all passes.
     """
 
     parameters: Mapping[nn.Module, Mapping[str, nn.Parameter]]
@@ -36,6 +39,7 @@ class Owners:
     block_of: Mapping[nn.Parameter, int]
     single: frozenset[nn.Parameter]
     parameter_names: Mapping[nn.Parameter, str]
+    idle: set[nn.Parameter]
 
     def only(self, blocks: Collection[int]) -> "Owners":
         """Return the same with only the modules that own a parameter of some blocks."""
@@ -106,7 +110,8 @@ def find_owners(module: nn.Module, *, dropout: bool) -> Owners:
         counts[p] = counts.get(p, 0) + 1
     block_of = {p: number for number, block in enumerate(blocks) for p in block.parameters}
     single = frozenset(p for p, count in counts.items() if count == 1)
-    return Owners(owned, names, blocks, block_of, single, {p: path for path, p in reversed(named)})
+    parameter_names = {p: path for path, p in reversed(named)}
+    return Owners(owned, names, blocks, block_of, single, parameter_names, _IDLE.setdefault(module, set()))
 
 
 def owner_path(path: str) -> str:

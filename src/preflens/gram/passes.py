@@ -5,6 +5,7 @@ handed to the layer rules together with the inputs.
 """
 
 from collections import Counter
+from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -17,6 +18,7 @@ from preflens.errors import UnsupportedModelError
 from preflens.gram.differentiate import is_reentrant
 from preflens.gram.outcome import Forward, check_finite, check_outcome
 from preflens.gram.owners import Owners
+from preflens.gram.reached import check_reached
 from preflens.gram.restoring import frozen, same_random_state
 from preflens.gram.rules import Claim, Request
 from preflens.gram.tap import Call, TapState, taps
@@ -95,11 +97,13 @@ class Collector:
             self._hand_over(module)
 
     def seen(self) -> "Seen":
-        """Return what was called."""
+        """Return what was called, and what was reached."""
         assert self.state is not None
-        return Seen(
-            frozenset(m for m, count in (self.state.recorded + self.state.skipped + self.state.empty).items() if count)
-        )
+        ran = {m for counted in (self.state.recorded, self.state.skipped) for m, count in counted.items() if count}
+        owned, arrived = self._owners.parameters, {m for m, count in self._arrived.items() if count}
+        reached = {p for m in arrived for p in owned[m].values()}
+        silent = {p for m in ran - arrived if m in owned for p in owned[m].values()}
+        return Seen(frozenset(ran | {m for m, count in self.state.empty.items() if count}), frozenset(silent - reached))
 
     def _hand_over(self, module: nn.Module) -> None:
         self._done.add(module)
@@ -116,12 +120,26 @@ class Seen:
 
     Attributes:
         called: modules of the owners that were called.
+        unreached: parameters of modules that ran without any gradient arriving at what they returned.
     """
 
     called: frozenset[nn.Module]
+    unreached: frozenset[nn.Parameter]
+
+    def check(self, claimed: Collection[nn.Parameter | None], owners: Owners, forward: Forward | None) -> None:
+        """Refuse parameters that should have been reached.
+
+        Args:
+            claimed: parameters whose gradients were found in another way.
+            owners: know names, and what does no harm.
+            forward: the pass, to find that out; None where it cannot be run again.
+        """
+        doubtful = {p for p in self.unreached if p not in claimed and p not in owners.idle}
+        check_reached(doubtful, owners.parameter_names, forward)
+        owners.idle.update(doubtful)
 
 
-def run_pass(owners: Owners, forward: Forward, reader: Reader) -> Seen:
+def run_pass(owners: Owners, forward: Forward, reader: Reader, *, strict: bool = True) -> Seen:
     """Run forward and backward once and let a reader see the per-response gradients.
 
     Parameters, `param.grad`, hooks and random state are as before afterwards, also after an error.
@@ -130,9 +148,10 @@ def run_pass(owners: Owners, forward: Forward, reader: Reader) -> Seen:
         owners: of the parameters that are differentiated.
         forward: runs the model; returns log-probs or the input of its head.
         reader: hears of everything.
+        strict: refuse parameters that no gradient reached though their module ran and the log-probs depend on them.
 
     Returns:
-        What was called.
+        What was called, and what was reached.
 
     Raises:
         InputError: `forward` does not return chosen and rejected rows.
@@ -147,7 +166,9 @@ def run_pass(owners: Owners, forward: Forward, reader: Reader) -> Seen:
         outcome = forward()
         collector.begin(check_outcome(outcome))
         reader.begin(outcome)
+        head: set[nn.Parameter | None] = set()
         if isinstance(outcome, HeadInput):
+            head = {owners.own(outcome.weight), owners.own(outcome.bias)}
             with torch.no_grad(), torch.autocast(outcome.hidden.device.type, enabled=False):
                 logps, gradient = reader.head(outcome)
             check_finite(logps)
@@ -159,7 +180,10 @@ def run_pass(owners: Owners, forward: Forward, reader: Reader) -> Seen:
         with torch.no_grad(), torch.autocast(device.type, enabled=False):
             collector.finish()
             reader.finish()
-    return collector.seen()
+    seen = collector.seen()
+    if strict:
+        seen.check(head, owners, forward)
+    return seen
 
 
 def _backward(root: Tensor, gradient: Tensor, state: TapState) -> None:

@@ -1,14 +1,61 @@
-"""A plain forward pass without gradients: which modules are called in it."""
+"""A plain forward pass without gradients: the log-probs of the model as it is, and which of its modules are called."""
 
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
-from torch import nn
+from jaxtyping import Float64
+from torch import Tensor, nn
 
+from preflens.errors import AuditError
 from preflens.gram.outcome import Forward
 from preflens.gram.restoring import same_random_state
+from preflens.gram.softmax_rows import softmax_rows
+from preflens.types import HeadInput
+
+
+def check_plain(logps: Float64[Tensor, " response"], forward: Forward, *, tolerance: float) -> None:
+    """Compare log-probs that were differentiated with those of a pass without gradients.
+
+    Layers may take another way when no gradient is wanted: kernels for inference, weights packed for them.
+
+    Args:
+        logps: that were differentiated, nats.
+        forward: the pass.
+        tolerance: how far they may be apart, for each nat of 1 + |a|.
+
+    Raises:
+        AuditError: they are further apart.
+    """
+    plain = plain_logps(forward).to(logps.device)
+    off = (plain - logps).abs() / (1 + plain.abs())
+    if bool((off <= tolerance).all()):
+        return
+    row = int(off.argmax())
+    raise AuditError(
+        f"The log-prob of response {row} is {float(logps[row]):.6g} nats in the pass that measures gradients and "
+        f"{float(plain[row]):.6g} in a forward pass without gradients. The model computes something else when no "
+        "gradient is wanted: a layer that takes another way for inference, weights packed for it, or random numbers "
+        "that are no dropout. Switch that off."
+    )
+
+
+def plain_logps(forward: Forward) -> Float64[Tensor, " response"]:
+    """Compute log-probs without gradients; the random state stays as it was.
+
+    Args:
+        forward: runs the model.
+
+    Returns:
+        Log-probs, nats.
+    """
+    with _without_gradients():
+        outcome = forward()
+        if not isinstance(outcome, HeadInput):
+            return outcome.double()
+        with torch.autocast(outcome.hidden.device.type, enabled=False):
+            return softmax_rows(outcome).logps()
 
 
 def called_modules(module: nn.Module, forward: Forward) -> set[nn.Module]:

@@ -197,7 +197,7 @@ class Ride:
         return BatchGram(found, self._reader.logps.cpu(), names)
 
     def _check_all_accounted_for(self) -> None:
-        """Refuse parameters that got a gradient in this step of which no call told.
+        """Refuse parameters that got a gradient in this step of which no call told, and those that should have got one.
 
         Raises:
             UnsupportedModelError: there are some.
@@ -210,6 +210,7 @@ class Ride:
                     "the module that owns it, so its gradient did not come by. Ask `pair_gram` once before the ride, "
                     "which finds out where it can be read off; or freeze it."
                 )
+        self._collector.seen().check(claimed, owners, None)
 
     def _lost(self, fallback: Forward | None) -> bool:
         """Whether a coefficient is zero, so that nothing of a response's gradient came down.

@@ -29,6 +29,7 @@ from preflens.training.loss import Reference, ScoredRows, pair_logps
 from preflens.training.metrics import GRAM_NAMES, PREFIX, finite, gram_metrics
 from preflens.training.mitigating import Mitigating
 from preflens.training.probe import PreflensCallback
+from preflens.training.reaching import first_step
 from preflens.training.response_head import response_rows_only
 from preflens.training.rewards import as_logged, rewards_need_reference
 from preflens.training.schedules import Schedule, schedule
@@ -81,7 +82,7 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
         self.objective: Schedule | None = made
         self._geometry_every, self._replace_head = geometry_every, replace_head
         self._ride: Ride | None = None
-        self._settled = False
+        self._stepped = self._settled = False
         self._own_head: tuple[PlainHead | None] | None = None  # None until the first pass of our own
         self._mitigating = Mitigating.of(self, mitigation, window=mitigation_window, guard=mitigation_probe)
         self._check()
@@ -162,7 +163,11 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
             return mitigated
         inputs = args[1] if len(args) > 1 else kwargs["inputs"]
         if self._geometry_every is None or (self.state.global_step + 1) % self._geometry_every:
-            plain: Tensor = super().training_step(*args, **kwargs)
+            step, first = partial(super().training_step, *args, **kwargs), not self._stepped
+            self._stepped = True
+            plain: Tensor = (
+                first_step(self, step, lambda: _pair_batch(self._prepare_inputs(inputs))) if first else step()
+            )
             return plain
         if not self._settled:  # once: where every parameter's gradient is read off
             self._settled = True
