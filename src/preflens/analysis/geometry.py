@@ -10,6 +10,7 @@ from preflens.analysis.passes import Passes
 from preflens.errors import NonFiniteLogpError
 from preflens.gram import batch_gram
 from preflens.language_models.model import Reference
+from preflens.language_models.quantized import kept_from_packing
 from preflens.language_models.references import as_reference, is_policy
 from preflens.log_probs import PairLogps
 from preflens.types import BatchGram, PairGram
@@ -66,6 +67,6 @@ def batch_geometry(passes: Passes, reference: Reference, *, memory: float | None
 def _reference_logps(passes: Passes, reference: Reference) -> Float[Tensor, " response"] | None:
     if reference == "none":
         return None
-    with as_reference(passes.model, reference) as scorer:
+    with as_reference(passes.model, reference) as scorer, kept_from_packing(scorer or passes.model):
         values = [forward().double().cpu().reshape(2, -1) for forward in passes.forwards(scorer)]
     return torch.cat(values, dim=1).flatten()

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from preflens.errors import InputError, UnsupportedModelError
 from preflens.language_models.names import first_line
+from preflens.language_models.quantized import kept_from_packing
 
 # A PEFT model is no PreTrainedModel but passes everything on to the one inside; for the type checker it is one.
 if TYPE_CHECKING:
@@ -63,18 +64,19 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     """Put a model in evaluation mode for a while; every module's own mode comes back.
 
     Args:
-        model: the model.
+        model: the model; quantised layers do not pack their weights meanwhile.
 
     Yields:
         Nothing.
     """
     modes = {module: module.training for module in model.modules()}
-    try:
-        model.eval()
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    with kept_from_packing(model):
+        try:
+            model.eval()
+            yield
+        finally:
+            for module, training in modes.items():
+                module.training = training
 
 
 def resolve_device(device: str) -> torch.device:

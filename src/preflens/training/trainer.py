@@ -22,6 +22,7 @@ from preflens.language_models.heads import PlainHead, head_input, plain_head
 from preflens.language_models.inputs import positions
 from preflens.language_models.logps import response_logps
 from preflens.language_models.model import flags_kept, without_adapter_wrapper
+from preflens.language_models.quantized import never_packing
 from preflens.mitigations import Mitigation
 from preflens.objectives.base import Objective
 from preflens.training.held_out import TOKENS, ProbePairs
@@ -78,6 +79,7 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
         **kwargs: Any,  # noqa: ANN401  # TRL's
     ) -> None:
         super().__init__(*args, **kwargs)
+        never_packing(self.model)
         made = objective if objective is None or isinstance(objective, Schedule) else schedule(objective)
         self.objective: Schedule | None = made
         self._geometry_every, self._replace_head = geometry_every, replace_head
