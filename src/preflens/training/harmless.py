@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from preflens.errors import PreflensError
-from preflens.gram.passes import same_random_state
+from preflens.gram.restoring import same_random_state
 from preflens.language_models.names import first_line
 
 LOGGER = logging.getLogger("preflens")

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor, nn
 
-from preflens.gram.passes import same_random_state
+from preflens.gram.restoring import same_random_state
 from preflens.language_models.batch import collate
 from preflens.language_models.model import LanguageModel, evaluating, flags_kept
 from preflens.language_models.tokenizing import TokenizedPair

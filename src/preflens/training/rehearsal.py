@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from preflens.gram.owners import find_owners
-from preflens.gram.passes import frozen, same_random_state
+from preflens.gram.restoring import frozen, same_random_state
 from preflens.gram.tap import taps
 
 LOGGER = logging.getLogger("preflens")
@@ -35,7 +35,7 @@ def can_be_tapped(model: nn.Module, autocast: Callable[[], AbstractContextManage
             stack.enter_context(frozen(owners.block_of))
             stack.enter_context(same_random_state())
             stack.enter_context(_training(model))
-            state = stack.enter_context(taps(owners.keep_outputs(), lambda _: None, force=True))
+            state = stack.enter_context(taps(owners.recognizers(), lambda _: None, force=True))
             state.rows = 2
             with torch.enable_grad(), autocast():
                 total = _two_rows(model)

@@ -1,6 +1,7 @@
 """A run of TRL's DPOTrainer as the probe sees it."""
 
 import sys
+from itertools import islice
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback
