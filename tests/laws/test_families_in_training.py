@@ -37,7 +37,7 @@ def test_the_plain_forecast_is_that_of_brute_force(kind, tmp_path):
     trainer, spy, table = spied(tmp_path, optim="sgd", max_grad_norm=0.0, **policy_and_reference(kind))
     (gram,) = spy.grams
     c = torch.cat([column(table, "chosen_coefficient"), -column(table, "rejected_coefficient")])
-    expected = trainer.args.learning_rate * gram.matrix @ c
+    expected = trainer.args.learning_rate / gram.pairs * gram.matrix @ c
     found = torch.cat([column(table, "plain_chosen"), column(table, "plain_rejected")])
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-7)
 

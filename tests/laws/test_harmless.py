@@ -105,7 +105,7 @@ STAGES = {
     "start: memory": ("preflens.training.looking.limit_for", 1),
     "start: the reference": ("preflens.training.held_out_reference.collate", 2),
     "start: rows": ("preflens.training.probe.number_rows", 1),
-    "start: the file": ("preflens.training.rows.Rows.drop_after", 1),
+    "start: the file": ("preflens.training.rows.Rows.set_aside_after", 1),
     "watch": ("preflens.training.session.Session.watch", 2),
     "watch: rehearsal": ("preflens.training.rehearsal.find_owners", 1),
     "watch: hooks": ("preflens.training.watch.looking_on", 1),
@@ -123,8 +123,8 @@ STAGES = {
     "before: the update, midway": ("preflens.training.next_step.NextStep._moved", 5),
     "before: a comparison": ("preflens.training.looking.Looker.confirms", 1),
     "before: passes": ("preflens.training.looking.keep_gradients", 1),
-    "before: a rule, midway": ("preflens.gram.passes.claims_of", 9),
-    "before: the audit": ("preflens.gram.engine.audit", 1),
+    "before: a rule, midway": ("preflens.gram.passes.Collector.receive", 9),
+    "before: the audit": ("preflens.gram.settling.audit", 1),
     "before: products": ("preflens.training.looking.changes_along", 2),
     "before: coefficients": ("preflens.training.session.step_coefficients", 1),
     "before: held-out coefficients": ("preflens.training.held_out_loss.HeldOutLoss.__call__", 2),
@@ -154,7 +154,7 @@ def test_a_failure_at_any_stage_costs_the_probe_and_not_a_bit_of_the_run(stage, 
     place, call = STAGES[stage]
     error = ERRORS[list(STAGES).index(stage) % len(ERRORS)]
     # A rule that fails in the step's own backward pass is no reason to give up.
-    ours = lambda *args: "a rule" not in stage or not args[0].module.training  # noqa: E731
+    ours = lambda *args: "a rule" not in stage or not args[1].module.training  # noqa: E731
     calls = broken(monkeypatch, place, error, call=call, when=ours)
     assert_same(run(tmp_path, probe()), plain)
     assert len(calls) >= call
@@ -181,7 +181,7 @@ def test_a_failure_of_the_model_inside_a_pass_of_ours_costs_no_bit_of_the_run(
 
 def test_a_failure_of_a_pass_in_full_precision_leaves_the_run_its_autocast(monkeypatch, tmp_path, caplog):
     expected = run(tmp_path / "b", bf16=True)
-    monkeypatch.setattr("preflens.analysis.passes.plain_head", lambda _: None)  # so that `forward` itself is changed
+    monkeypatch.setattr("preflens.analysis.passes.plain_head", lambda *_: None)  # so that `forward` itself is changed
     place = "transformers.models.llama.modeling_llama.LlamaMLP.forward"
     finely = lambda module, *_: not module.training and not torch.is_autocast_enabled("cpu")  # noqa: E731
     calls = broken(monkeypatch, place, MemoryError(), call=4, when=finely)

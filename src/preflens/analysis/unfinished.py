@@ -61,7 +61,7 @@ def unfinished_run(
             LOGGER.info("Stopped. %s", run.what_stays())
             raise
         except InputError as error:
-            raise InputError(f"{error} {run.what_stays()}".rstrip()) from error
+            raise InputError(f"{error} {run.what_stays()}".rstrip(), arguments=error.arguments) from error
         finally:
             if not run.parts():
                 run.clear()

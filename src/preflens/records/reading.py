@@ -35,7 +35,7 @@ def require_files(folder: Path, names: Sequence[str], *, what: str, command: str
     if missing:
         raise InputError(
             f"`{folder}` holds no finished {what}: {', '.join(missing)} not found. "
-            f"Pass the folder that `{command} --out` wrote."
+            f"Pass the folder that `{command}` wrote."
         )
 
 

@@ -124,9 +124,9 @@ def only(**entries):
     [
         (lambda record: [record], "cannot be read .it says no format"),
         (only(a=1), "cannot be read .it says no format"),
-        (only(format_version=1), "cannot be read .`created` is missing"),
-        (only(format_version=0, versions=None), "has format 0; this version reads format 1"),
-        (changed(update_batches="3"), "`update_batches` should be of type int. Found str"),
+        (only(format_version=2), "cannot be read .`created` is missing"),
+        (only(format_version=0, versions=None), "has format 0; this version reads format 2"),
+        (changed(update_batches="3"), "`update_batches` should be of type list. Found str"),
         (changed(objectives={"dpo": 1}), "`objectives` should be of type list. Found dict"),
         (changed(seconds=[]), "`seconds` should be of type dict. Found list"),
         (changed(model=None), "`model` should be of type dict. Found NoneType"),
