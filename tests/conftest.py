@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers.utils.logging import disable_progress_bar
 
+disable_progress_bar()  # of saving models: tests look at what the commands write to standard error
 torch.set_num_threads(1)
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32}

@@ -18,7 +18,8 @@ def test_the_slope_is_of_the_fact_on_the_forecast(factor):
     """Forecasts that are too large by a factor, of a step that is as small: the fact is one over the factor of them."""
     model = tiny_model()
     with observing(model, "all"):
-        passes = make_passes(Scorer.of(model, tiny_tokenizer()), tokenized(TEXT_ROWS), PassLimit(pairs=6))
+        pairs = tokenized(TEXT_ROWS)
+        passes = make_passes(Scorer.of(model, tiny_tokenizer(), pairs), pairs, PassLimit(pairs=6))
         true = batch_geometry(passes, "self")
         wrong = BatchGeometry(true.logps, BatchGram(factor * true.gram.matrix, true.gram.logps), true.by_layer)
         found = verify("dpo", dpo(), [passes], [wrong])
