@@ -4,7 +4,9 @@ import json
 import logging
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 
@@ -35,33 +37,40 @@ def failing(*_, **__):
     raise MemoryError("in this process")
 
 
-def main(folder, size, how):
+def run(folder, size, how):
     """`how` is `alone`, `probed`, `mitigated`, or `before 1`: a place and the process in which the probe fails."""
-    torch.set_num_threads(1)
-    logging.basicConfig(stream=sys.stdout, format="SAID %(message)s")
+    logging.basicConfig(stream=sys.stdout, format=f"SAID {how}: %(message)s", force=True)
     place, _, number = how.partition(" ")
-    if place in PLACES and os.environ["RANK"] == number:
-        setattr(*PLACES[place], failing)
+    fails = place in PLACES and os.environ["RANK"] == number
     probed = how == "probed" or place in PLACES
     callbacks = [PreflensCallback(every=1, max_overhead=None, probe_pairs=3)] if probed else []
-    trainer = make_trainer(
-        folder,
-        trainer=PreferenceTrainer,
-        objective="dpo",
-        mitigation="normalized" if how == "mitigated" else None,
-        per_device_train_batch_size=size,
-        max_steps=2,
-        callbacks=callbacks,
-    )
-    trainer.train()
+    with patch.object(*PLACES[place], failing) if fails else nullcontext():
+        trainer = make_trainer(
+            folder,
+            trainer=PreferenceTrainer,
+            objective="dpo",
+            mitigation="normalized" if how == "mitigated" else None,
+            per_device_train_batch_size=size,
+            max_steps=2,
+            callbacks=callbacks,
+        )
+        trainer.train()
     if trainer.accelerator.is_main_process:
         model = trainer.accelerator.unwrap_model(trainer.model)
         weights = [float(p.detach().double().sum()) for p in model.parameters()]
         logs = [log for log in trainer.state.log_history if "loss" in log]
         rows = Rows(Path(folder) / "preflens" / "probe.parquet").read().to_pylist()
-        print("FOUND " + json.dumps({"weights": weights, "logs": logs, "rows": rows}))
+        print(f"FOUND {how}: " + json.dumps({"weights": weights, "logs": logs, "rows": rows}), flush=True)
+    return trainer
+
+
+def main(folder, size, *hows):
+    """One run after the other in the same processes: starting them takes most of the time."""
+    torch.set_num_threads(1)
+    for number, how in enumerate(hows):
+        trainer = run(f"{folder}/{number}", size, how)
     trainer.end()  # threads of a process group that is left open bring a process down at its exit, now and then
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])
+    main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])

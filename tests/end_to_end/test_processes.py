@@ -20,29 +20,33 @@ def free_port():
 
 
 ROOT = Path(__file__).parents[2]
+# Where the probe fails, and in which process.
+PLACES = ["begin 1", "watch 1", "hook 0", "before 1", "after 0", "pack 1", "record 0"]
 
 
-def run(folder, *, processes, how="probed"):
+def runs(folder, *hows, processes):
     size = 2 // processes  # pairs a process, so that the batch of a step is the same
     launch = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--nproc_per_node", str(processes)]
     command = [*launch, "--master_port", str(free_port()), "-m", "tests.cases.two_processes", str(folder), str(size)]
-    command.append(how)
     environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(
+        [*command, *hows], cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=400
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     said = done.stdout.splitlines()
-    found = json.loads(next(line for line in said if line.startswith("FOUND ")).removeprefix("FOUND "))
-    return found | {"said": [line for line in said if line.startswith("SAID ")]}
+    found = dict(line.removeprefix("FOUND ").split(": ", 1) for line in said if line.startswith("FOUND "))
+    return {
+        how: json.loads(found[how]) | {"said": [line for line in said if line.startswith(f"SAID {how}: ")]}
+        for how in hows
+    }
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     folder = tmp_path_factory.mktemp("processes")
-    return {
-        "one": run(folder / "one", processes=1),
-        "two": run(folder / "two", processes=2),
-        "two, not probed": run(folder / "alone", processes=2, how="alone"),
-    }
+    one = runs(folder / "one", "probed", processes=1)
+    two = runs(folder / "two", "probed", "alone", "mitigated", *PLACES, processes=2)
+    return two | {"one": one["probed"], "two": two["probed"], "two, not probed": two["alone"]}
 
 
 def test_probing_changes_no_weight_in_either_process(found):
@@ -69,25 +73,21 @@ def test_logs_agree_too(found):
             assert float(one[name]) == pytest.approx(float(two[name]), rel=2e-3, abs=1e-5), name
 
 
-PLACES = ["begin 1", "watch 1", "hook 0", "before 1", "after 0", "pack 1", "record 0"]
-
-
 @pytest.mark.parametrize("place", PLACES)
-def test_where_one_process_fails_all_switch_the_probe_off_and_train_on(place, found, tmp_path):
+def test_where_one_process_fails_all_switch_the_probe_off_and_train_on(place, found):
     """Within a time limit: no process waits for another one."""
-    failed = run(tmp_path, processes=2, how=place)
+    failed = found[place]
     assert failed["weights"] == found["two, not probed"]["weights"]
     assert failed["rows"] == []
     causes = sorted("MemoryError: in this process" in said for said in failed["said"] if "The probe is off" in said)
     assert causes == [False, True]
 
 
-def test_mitigated_steps_of_two_processes_are_those_of_one(tmp_path):
+def test_mitigated_steps_of_two_processes_are_those_of_one(found, tmp_path):
     """Two processes take passes of their own for the geometry; one keeps books of its backward pass."""
     one = make_trainer(
         tmp_path / "one", trainer=PreferenceTrainer, objective="dpo", mitigation="normalized", max_steps=2
     )
     one.train()
-    two = run(tmp_path / "two", processes=2, how="mitigated")
     sums = [float(p.detach().double().sum()) for p in one.model.parameters()]
-    assert sums == pytest.approx(two["weights"], rel=1e-4, abs=1e-5)
+    assert sums == pytest.approx(found["mitigated"]["weights"], rel=1e-4, abs=1e-5)
