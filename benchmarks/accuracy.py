@@ -11,7 +11,7 @@ from benchmarks.shared.clock import about, run_script, say
 from benchmarks.shared.models import CASES, random_pairs
 from preflens import exact_pair_gram, pair_gram
 from preflens.language_models.batch import PairBatch
-from preflens.language_models.heads import head_input, plain_head
+from preflens.language_models.output_head import head_input, plain_head
 from preflens.types import PairGram
 
 

@@ -15,17 +15,17 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from benchmarks.shared.clock import run_script
-from preflens.analysis.checkpoint import Checkpoint
-from preflens.analysis.comparison.choice import Choice, choose_objectives
 from preflens.analysis.comparison.first_step import Training, first_steps, stack_batches
-from preflens.analysis.comparison.measuring import Measuring
+from preflens.analysis.comparison.model_queries import Measuring
 from preflens.analysis.comparison.real_steps import Ground
+from preflens.analysis.comparison.rollouts import recorded_steps, trajectories
+from preflens.analysis.comparison.selection import Choice, choose_objectives
 from preflens.analysis.comparison.summary import first_changes, own_steps, summarize
 from preflens.analysis.comparison.tables import compare_table
-from preflens.analysis.comparison.trajectories import recorded_steps, trajectories
-from preflens.analysis.passes import PassLimit, Scorer
-from preflens.analysis.threads import one_thread
-from preflens.language_models.heads import plain_head
+from preflens.analysis.measurement.checkpoint import Checkpoint
+from preflens.analysis.measurement.forward_passes import PassLimit, Scorer
+from preflens.analysis.measurement.progress import one_thread
+from preflens.language_models.output_head import plain_head
 from preflens.language_models.pairs import PreferencePair
 from preflens.language_models.parameters import observing
 from preflens.language_models.tokenizing import TokenizedPair

@@ -16,7 +16,7 @@ from benchmarks.shared.clock import about, medians, peak_elsewhere, peak_of, run
 from benchmarks.shared.models import CASES, Case, random_pairs
 from preflens import batch_gram, directional, pair_gram
 from preflens.language_models.batch import PairBatch
-from preflens.language_models.heads import head_input, plain_head
+from preflens.language_models.output_head import head_input, plain_head
 
 ROUNDS = 9
 FULL_RESPONSES = {"GPT-2-like 124M": 8}  # the Gram of eight responses, beside its own training pass

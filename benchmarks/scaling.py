@@ -6,7 +6,7 @@ from benchmarks.shared.baselines import accumulating
 from benchmarks.shared.clock import about, medians, run_script, say
 from benchmarks.shared.models import CASES, random_pairs
 from preflens import pair_gram
-from preflens.language_models.heads import head_input, plain_head
+from preflens.language_models.output_head import head_input, plain_head
 
 ROUNDS = 7
 

@@ -20,8 +20,8 @@ from trl import DPOConfig, DPOTrainer
 from benchmarks.shared.clock import about
 from preflens import load_model, load_tokenizer, read_pairs
 from preflens.training import PreflensCallback
-from preflens.training.calibration import agreement
-from preflens.training.rows import Rows
+from preflens.training.probe.calibration import agreement
+from preflens.training.probe.table import Rows
 
 DATA_SETS = ("polite_edits", "tweets_long", "pandalm_human")
 DEFAULT, TEN_TIMES, MORE = 1e-6, 1e-5, (1e-4, 1e-3)  # TRL's default; what lies beyond is run with the first seed only

@@ -32,13 +32,13 @@ from trl import DPOConfig
 from benchmarks.shared.clock import about
 from experiments.forecast import plain_rows
 from preflens import load_model, load_tokenizer
-from preflens.demo.sentences import SUFFIXES, reviews
-from preflens.demo.tiny import make_model, make_tokenizer, tokenize, train_language_model
+from preflens.demo.synthetic_reviews import SUFFIXES, reviews
+from preflens.demo.tiny_model import make_model, make_tokenizer, tokenize, train_language_model
 from preflens.errors import NumericalError
 from preflens.language_models.reading import pairs_in_memory
 from preflens.language_models.tokenizing import tokenize_pairs
 from preflens.training import PreferenceTrainer
-from preflens.training.samples import greedy_samples
+from preflens.training.command.samples import greedy_samples
 
 # Objective and mitigation of each method.
 METHODS: dict[str, tuple[str, str | None]] = {

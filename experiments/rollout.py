@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.shared.clock import about
 from preflens import compare, load_model, load_tokenizer, read_pairs
-from preflens.records.comparison_facts import RealSteps
+from preflens.records.comparison_metadata import RealSteps
 
 # At these learning rates chosen gains one nat on rejected, on average over the training pairs that are followed, in a
 # hundred steps at the pace of the first. Times one is a careful run, times ten one that goes far.

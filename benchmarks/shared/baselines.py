@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.func import functional_call, grad, vmap
 from transformers import PreTrainedModel
 
-from preflens.gram.softmax_rows import head_logps
+from preflens.gram.factors.scored_rows import head_logps
 from preflens.language_models.batch import PairBatch
-from preflens.language_models.heads import PlainHead, head_input
+from preflens.language_models.output_head import PlainHead, head_input
 
 
 def logits_logps(model: PreTrainedModel, batch: PairBatch) -> Tensor:

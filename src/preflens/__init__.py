@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from preflens.gram import batch_gram, directional, exact_batch_gram, exact_pair_gram, pair_gram, riding
     from preflens.language_models.loading import load_model, load_tokenizer
     from preflens.language_models.reading import read_pairs
-    from preflens.log_probs import PairLogps, TokenCoefficients
     from preflens.objectives import (
         MODIFIERS,
         OBJECTIVES,
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
         trl_objective,
     )
     from preflens.objectives.parse import parse_objective
+    from preflens.pair_logps import PairLogps, TokenCoefficients
     from preflens.records.analysis import Analysis
     from preflens.records.comparison import Comparison
     from preflens.records.outcome import Outcome
@@ -97,8 +97,8 @@ _HOMES = {
     "Outcome": "preflens.records.outcome",
     "PairCoefficients": "preflens.types",
     "PairGram": "preflens.types",
-    "PairLogps": "preflens.log_probs",
-    "TokenCoefficients": "preflens.log_probs",
+    "PairLogps": "preflens.pair_logps",
+    "TokenCoefficients": "preflens.pair_logps",
 }
 
 __all__ = [

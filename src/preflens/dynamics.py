@@ -13,8 +13,8 @@ from jaxtyping import Float64, Int
 from torch import Tensor
 
 from preflens.errors import NumericalError, UnsupportedObjectiveError
-from preflens.log_probs import PairLogps
-from preflens.objectives.base import Objective
+from preflens.objectives.kinds.base import Objective
+from preflens.pair_logps import PairLogps
 from preflens.records.outcome import Outcome
 from preflens.types import BatchGram, LogpChange, PairCoefficients, PairGram
 

@@ -30,7 +30,7 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from preflens.errors import NumericalError, UnsupportedObjectiveError
-from preflens.log_probs import TokenCoefficients
+from preflens.pair_logps import TokenCoefficients
 
 # How far the square of an inner product may exceed the product of squared norms, as a share of it. For two identical
 # responses they are equal, and products of float32 gradients are off by up to a millionth of the product of norms.

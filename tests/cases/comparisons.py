@@ -7,14 +7,14 @@ import pyarrow as pa
 import torch
 
 from preflens import MarginObjective, compare, dpo
-from preflens.analysis.checkpoint import Checkpoint
-from preflens.analysis.comparison.measuring import Measuring
-from preflens.analysis.passes import PassLimit, Scorer
-from preflens.language_models.heads import plain_head
+from preflens.analysis.comparison.model_queries import Measuring
+from preflens.analysis.measurement.checkpoint import Checkpoint
+from preflens.analysis.measurement.forward_passes import PassLimit, Scorer
+from preflens.language_models.output_head import plain_head
 from preflens.language_models.reading import pairs_in_memory
 from preflens.language_models.tokenizing import tokenize_pairs
-from preflens.records.comparison_facts import Change
-from preflens.records.facts import Estimate
+from preflens.records.analysis_metadata import Estimate
+from preflens.records.comparison_metadata import Change
 from tests.cases.analyses import HOSTILE
 from tests.cases.language_models import tiny_model, tiny_tokenizer
 from tests.cases.pairs import ALIKE_ROWS, PROBE_ROWS, TEXT_ROWS

@@ -5,7 +5,7 @@ from itertools import product
 
 import torch
 
-from preflens.log_probs import PairLogps
+from preflens.pair_logps import PairLogps
 
 TOKENS = 12
 

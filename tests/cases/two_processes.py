@@ -11,13 +11,13 @@ from unittest.mock import patch
 import torch
 
 from preflens.training import probe, trl_run
-from preflens.training.looking import Looker
-from preflens.training.probe import PreflensCallback
-from preflens.training.recorder import Recorder
-from preflens.training.rows import Rows
-from preflens.training.session import Session
+from preflens.training.probe.callback import PreflensCallback
+from preflens.training.probe.capture import Watch
+from preflens.training.probe.evaluator import Looker
+from preflens.training.probe.recorder import Recorder
+from preflens.training.probe.step_probe import Session
+from preflens.training.probe.table import Rows
 from preflens.training.trainer import PreferenceTrainer
-from preflens.training.watch import Watch
 from tests.cases.training import make_trainer
 
 # Where the probe fails, by the name of the failure.

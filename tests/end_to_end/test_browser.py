@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from preflens.report.comparison import comparison_html
+from preflens.report.comparison_page import comparison_html
 from preflens.report.render import report_html
 from tests.cases.analyses import ANALYSES
 from tests.cases.comparisons import COMPARISONS

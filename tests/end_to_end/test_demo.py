@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 from preflens import Analysis
-from preflens.cli.story import print_story
+from preflens.cli.terminal.demo import print_story
 from preflens.demo.run import Setup, run_demo, save_demo
-from preflens.demo.sentences import SUFFIXES
-from preflens.demo.tiny import make_tokenizer, tokenize
+from preflens.demo.synthetic_reviews import SUFFIXES
+from preflens.demo.tiny_model import make_tokenizer, tokenize
 from preflens.demo.tuning import Tuning
 
 SMOKE = Setup(seeds=1, pretraining_steps=20, sft_steps=3, dpo_steps=3, held_out=6)
@@ -23,7 +23,7 @@ def runs():
 def test_responses_differ_in_one_token_and_share_the_suffix():
     from random import Random
 
-    from preflens.demo.sentences import reviews
+    from preflens.demo.synthetic_reviews import reviews
 
     lengths = []
     for suffix in SUFFIXES.values():

@@ -6,7 +6,7 @@ import pytest
 
 from preflens import Analysis
 from preflens.records.comparison import Comparison
-from preflens.records.visible import visible
+from preflens.records.visible_characters import visible
 from tests.cases.analyses import HIDDEN
 from tests.cases.pairs import TEXT_ROWS
 from tests.end_to_end.conftest import write_rows

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from statistics import mean
 
-from preflens.demo.sentences import SUFFIXES
+from preflens.demo.synthetic_reviews import SUFFIXES
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -34,7 +34,7 @@ def test_every_linked_file_is_there():
 
 
 def test_every_column_it_explains_is_a_column():
-    from preflens.records.tables import OBJECTIVES_SCHEMA, PAIRS_SCHEMA
+    from preflens.records.analysis_schema import OBJECTIVES_SCHEMA, PAIRS_SCHEMA
 
     named = set(re.findall(r"^\| (.*?) \|", README, re.M))
     columns = {c for row in named for c in re.findall(r"`(\w+)`", row)}

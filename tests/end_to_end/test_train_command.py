@@ -16,8 +16,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOTrainer
 
 from preflens.cli.main import main as command_line
-from preflens.training.configuration import read_configuration
-from preflens.training.script import main as run_script
+from preflens.training.command.configuration import read_configuration
+from preflens.training.command.main import main as run_script
 from tests.cases.language_models import tiny_model, tiny_tokenizer
 from tests.cases.pairs import TEXT_ROWS, chat_rows
 from tests.end_to_end.conftest import write_rows

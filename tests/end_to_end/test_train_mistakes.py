@@ -3,7 +3,7 @@
 import pytest
 from transformers import AutoTokenizer
 
-from preflens.training.script import main as run_script
+from preflens.training.command.main import main as run_script
 from tests.cases.language_models import tiny_model, tiny_tokenizer
 from tests.cases.pairs import TEXT_ROWS, chat_rows
 from tests.end_to_end.conftest import write_rows
@@ -141,6 +141,6 @@ def test_what_is_hidden_in_a_row_is_spelt_out(refused):
 
 
 def test_the_launcher_knows_the_option(place, tmp_path):
-    from preflens.training.configuration import read_configuration
+    from preflens.training.command.configuration import read_configuration
 
     assert read_configuration(["--output_dir", "out", "--chat-template", "t.jinja"]).options.chat_template == "t.jinja"

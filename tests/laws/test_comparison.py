@@ -12,10 +12,10 @@ from preflens.analysis.comparison.per_pair import cross_gram, stacked_directions
 from preflens.language_models.batch import collate
 from preflens.language_models.logps import response_logps
 from preflens.language_models.parameters import observing
-from preflens.log_probs import PairLogps
 from preflens.mitigations.parse import parse_mitigation
 from preflens.objectives.parse import resolve_objectives
-from preflens.records.facts import Estimate
+from preflens.pair_logps import PairLogps
+from preflens.records.analysis_metadata import Estimate
 from preflens.types import BatchGram
 from tests.cases.comparisons import measuring, run, tokenized
 from tests.cases.language_models import tiny_lora, tiny_model, tiny_tokenizer

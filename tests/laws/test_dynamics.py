@@ -23,7 +23,7 @@ from preflens import (
     predict_change,
     rollout,
 )
-from preflens.analysis.measure import measure_change, plain_update
+from preflens.analysis.measurement.real_steps import measure_change, plain_update
 from preflens.errors import UnsupportedObjectiveError
 from preflens.language_models.batch import collate
 from preflens.language_models.logps import response_logps

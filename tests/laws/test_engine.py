@@ -5,10 +5,10 @@ import torch
 
 from preflens import batch_gram, directional, exact_batch_gram, pair_gram, riding
 from preflens.language_models.batch import PairBatch, collate
-from preflens.language_models.heads import head_input, plain_head
 from preflens.language_models.logps import response_logps
-from preflens.log_probs import PairLogps
+from preflens.language_models.output_head import head_input, plain_head
 from preflens.objectives import dpo
+from preflens.pair_logps import PairLogps
 from tests.cases.language_models import MENAGERIE, tiny_lora, tiny_model
 from tests.laws.test_gram import tokenized
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-import preflens.gram.settling as settling
+import preflens.gram.readers.placement as settling
 from preflens import batch_gram, directional, exact_batch_gram, exact_pair_gram, pair_gram, riding
-from preflens.gram.changes import changes_along
-from preflens.gram.kept import keep_gradients
-from preflens.gram.owners import PLACES
+from preflens.gram.readers.first_order_changes import changes_along
+from preflens.gram.readers.owners import PLACES
+from preflens.gram.readers.stored_gradients import keep_gradients
 from preflens.language_models.batch import collate
 from preflens.language_models.logps import response_logps
 from tests.cases.families import FAMILIES, tiny_family

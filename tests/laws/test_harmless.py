@@ -12,13 +12,13 @@ from datasets import Dataset
 from transformers import AutoConfig, AutoModelForCausalLM, TrainerCallback
 from transformers.models.llama.modeling_llama import LlamaMLP
 
-from preflens.analysis.passes import Scorer
+from preflens.analysis.measurement.forward_passes import Scorer
 from preflens.errors import UnsupportedModelError
 from preflens.training import PreferenceTrainer
-from preflens.training.alerts import Alerts
-from preflens.training.harmless import Trouble
-from preflens.training.looking import Looker
-from preflens.training.probe import PreflensCallback
+from preflens.training.probe.alerts import Alerts
+from preflens.training.probe.callback import PreflensCallback
+from preflens.training.probe.evaluator import Looker
+from preflens.training.probe.failsafe import Trouble
 from tests.cases.language_models import tiny_model, tiny_tokenizer
 from tests.cases.training import final_state, in_the_old_layout, make_trainer, policy_and_reference, rows
 
@@ -99,45 +99,45 @@ def plain(tmp_path_factory):
 
 # Every stage of the probe, and at which of its calls it fails.
 STAGES = {
-    "start: the trainer": ("preflens.training.probe.refuse_what_cannot_be_watched", 1),
-    "start: held-out pairs": ("preflens.training.probe.held_out_pairs", 1),
-    "start: the model's head": ("preflens.analysis.passes.plain_head", 1),
-    "start: memory": ("preflens.training.looking.limit_for", 1),
-    "start: the reference": ("preflens.training.held_out_reference.collate", 2),
-    "start: rows": ("preflens.training.probe.number_rows", 1),
-    "start: the file": ("preflens.training.rows.Rows.set_aside_after", 1),
-    "watch": ("preflens.training.session.Session.watch", 2),
-    "watch: rehearsal": ("preflens.training.rehearsal.find_owners", 1),
-    "watch: hooks": ("preflens.training.watch.looking_on", 1),
-    "watch: the second micro-batch": ("preflens.training.watch.looking_on", 2),
-    "watch: owners": ("preflens.gram.bystander.find_owners", 3),
-    "forward: the batch": ("preflens.training.watch.MicroBatch", 1),
-    "forward: the second batch": ("preflens.training.watch.MicroBatch", 2),
-    "forward: rows": ("preflens.gram.bystander.Bystander.expect", 1),
-    "forward: the head": ("preflens.training.watch.Watch._head_input", 3),
-    "forward: the bystander": ("preflens.gram.bystander.Bystander.begin", 1),
-    "backward: arrival": ("preflens.gram.bystander.Bystander.arrive", 2),
-    "backward: what the loss sends": ("preflens.training.observed.MicroBatch.response_coefficients", 1),
-    "after the backward pass": ("preflens.gram.kept.KeptGradients.head_with", 2),
-    "before: the optimizer": ("preflens.training.session.NextStep", 1),
-    "before: the update, midway": ("preflens.training.next_step.NextStep._moved", 5),
-    "before: a comparison": ("preflens.training.looking.Looker.confirms", 1),
-    "before: passes": ("preflens.training.looking.keep_gradients", 1),
-    "before: a rule, midway": ("preflens.gram.passes.Collector.receive", 9),
-    "before: the audit": ("preflens.gram.settling.audit", 1),
-    "before: products": ("preflens.training.looking.changes_along", 2),
-    "before: coefficients": ("preflens.training.session.step_coefficients", 1),
-    "before: held-out coefficients": ("preflens.training.held_out_loss.HeldOutLoss.__call__", 2),
-    "after: what was made": ("preflens.training.next_step.NextStep.was_made", 1),
-    "after: a score": ("preflens.training.looking.softmax_rows", 3),
+    "start: the trainer": ("preflens.training.probe.callback.refuse_what_cannot_be_watched", 1),
+    "start: held-out pairs": ("preflens.training.probe.callback.held_out_pairs", 1),
+    "start: the model's head": ("preflens.analysis.measurement.forward_passes.plain_head", 1),
+    "start: memory": ("preflens.training.probe.evaluator.limit_for", 1),
+    "start: the reference": ("preflens.training.probe.held_out_reference.collate", 2),
+    "start: rows": ("preflens.training.probe.callback.number_rows", 1),
+    "start: the file": ("preflens.training.probe.table.Rows.set_aside_after", 1),
+    "watch": ("preflens.training.probe.step_probe.Session.watch", 2),
+    "watch: rehearsal": ("preflens.training.probe.rehearsal.find_owners", 1),
+    "watch: hooks": ("preflens.training.probe.capture.looking_on", 1),
+    "watch: the second micro-batch": ("preflens.training.probe.capture.looking_on", 2),
+    "watch: owners": ("preflens.gram.training_step.passive.find_owners", 3),
+    "forward: the batch": ("preflens.training.probe.capture.MicroBatch", 1),
+    "forward: the second batch": ("preflens.training.probe.capture.MicroBatch", 2),
+    "forward: rows": ("preflens.gram.training_step.passive.Bystander.expect", 1),
+    "forward: the head": ("preflens.training.probe.capture.Watch._head_input", 3),
+    "forward: the bystander": ("preflens.gram.training_step.passive.Bystander.begin", 1),
+    "backward: arrival": ("preflens.gram.training_step.passive.Bystander.arrive", 2),
+    "backward: what the loss sends": ("preflens.training.probe.micro_batch.MicroBatch.response_coefficients", 1),
+    "after the backward pass": ("preflens.gram.readers.stored_gradients.KeptGradients.head_with", 2),
+    "before: the optimizer": ("preflens.training.probe.step_probe.NextStep", 1),
+    "before: the update, midway": ("preflens.training.probe.optimizer_preview.NextStep._moved", 5),
+    "before: a comparison": ("preflens.training.probe.evaluator.Looker.confirms", 1),
+    "before: passes": ("preflens.training.probe.evaluator.keep_gradients", 1),
+    "before: a rule, midway": ("preflens.gram.readers.backward.Collector.receive", 9),
+    "before: the audit": ("preflens.gram.readers.placement.audit", 1),
+    "before: products": ("preflens.training.probe.evaluator.changes_along", 2),
+    "before: coefficients": ("preflens.training.probe.step_probe.step_coefficients", 1),
+    "before: held-out coefficients": ("preflens.training.probe.held_out_coefficients.HeldOutLoss.__call__", 2),
+    "after: what was made": ("preflens.training.probe.optimizer_preview.NextStep.was_made", 1),
+    "after: a score": ("preflens.training.probe.evaluator.softmax_rows", 3),
     "after: rounding": ("torch.Tensor.bernoulli_", 1),
-    "record: packing": ("preflens.training.probe.packed", 1),
-    "record: unpacking": ("preflens.training.probe.merged_looks", 1),
-    "record: metrics": ("preflens.training.recorder.look_metrics", 2),
-    "record: a full disk": ("preflens.training.rows.write_atomically", 2),
-    "record: alerts": ("preflens.training.alerts.Alerts.look", 1),
-    "record: telling": ("preflens.training.probe.tell", 1),
-    "the pace": ("preflens.training.recorder.calibration_metrics", 1),
+    "record: packing": ("preflens.training.probe.callback.packed", 1),
+    "record: unpacking": ("preflens.training.probe.callback.merged_looks", 1),
+    "record: metrics": ("preflens.training.probe.recorder.look_metrics", 2),
+    "record: a full disk": ("preflens.training.probe.table.write_atomically", 2),
+    "record: alerts": ("preflens.training.probe.alerts.Alerts.look", 1),
+    "record: telling": ("preflens.training.probe.callback.tell", 1),
+    "the pace": ("preflens.training.probe.recorder.calibration_metrics", 1),
 }  # fmt: skip
 ERRORS = (
     MemoryError(),
@@ -181,7 +181,8 @@ def test_a_failure_of_the_model_inside_a_pass_of_ours_costs_no_bit_of_the_run(
 
 def test_a_failure_of_a_pass_in_full_precision_leaves_the_run_its_autocast(monkeypatch, tmp_path, caplog):
     expected = run(tmp_path / "b", bf16=True)
-    monkeypatch.setattr("preflens.analysis.passes.plain_head", lambda *_: None)  # so that `forward` itself is changed
+    # So that `forward` itself is changed.
+    monkeypatch.setattr("preflens.analysis.measurement.forward_passes.plain_head", lambda *_: None)
     place = "transformers.models.llama.modeling_llama.LlamaMLP.forward"
     finely = lambda module, *_: not module.training and not torch.is_autocast_enabled("cpu")  # noqa: E731
     calls = broken(monkeypatch, place, MemoryError(), call=4, when=finely)
@@ -214,13 +215,13 @@ def test_on_a_gpu_nothing_is_kept_beside_a_step_before_it_is_known_what_steps_ne
     model = tiny_model("llama")
     monkeypatch.setattr(type(model), "device", torch.device("cuda"))
     looker = Looker(Scorer(model, None, 0), autocast=nullcontext)
-    monkeypatch.setattr("preflens.training.looking.memory_budget", lambda _: 50.0)  # half of what is free
+    monkeypatch.setattr("preflens.training.probe.evaluator.memory_budget", lambda _: 50.0)  # half of what is free
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _: 90)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 30)
     assert looker.beside_training(trained=trained) == (20.0 if trained else 0.0)
 
 
-@pytest.mark.parametrize("place", ["preflens.gram.tap._tapped", "preflens.gram.tap._flat"])
+@pytest.mark.parametrize("place", ["preflens.gram.capture.taps._tapped", "preflens.gram.capture.taps._flat"])
 @pytest.mark.parametrize("call", [1, 9])
 def test_a_tap_that_fails_in_the_forward_pass_of_a_step_is_left_out(place, call, monkeypatch, tmp_path):
     changes = {"gradient_checkpointing": False}
@@ -231,7 +232,10 @@ def test_a_tap_that_fails_in_the_forward_pass_of_a_step_is_left_out(place, call,
     assert len(calls) >= call
 
 
-@pytest.mark.parametrize("place", ["preflens.gram.passes.Collector.receive", "preflens.gram.kept.KeptGradients.take"])
+@pytest.mark.parametrize(
+    "place",
+    ["preflens.gram.readers.backward.Collector.receive", "preflens.gram.readers.stored_gradients.KeptGradients.take"],
+)
 def test_what_the_bystander_cannot_follow_in_a_backward_pass_gets_a_pass_of_its_own(
     place, plain, monkeypatch, tmp_path, caplog
 ):
@@ -260,7 +264,7 @@ def test_random_numbers_that_the_probe_draws_are_not_missed():
 
 
 def test_the_user_may_still_interrupt(monkeypatch, tmp_path):
-    broken(monkeypatch, "preflens.training.looking.Looker.before", KeyboardInterrupt())
+    broken(monkeypatch, "preflens.training.probe.evaluator.Looker.before", KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, probe())
 
@@ -371,7 +375,7 @@ def test_a_run_that_cannot_be_watched_is_trained_unless_asked_otherwise(strict, 
 def test_a_probe_that_was_off_watches_the_next_run(monkeypatch, tmp_path):
     callback = probe()
     with monkeypatch.context() as patch:
-        broken(patch, "preflens.training.looking.Looker.before", ValueError())
+        broken(patch, "preflens.training.probe.evaluator.Looker.before", ValueError())
         run(tmp_path / "a", callback)
     found = run(tmp_path / "b", callback)
     assert "preflens/fact_chosen" in found.trainer.state.log_history[0]

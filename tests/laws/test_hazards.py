@@ -7,10 +7,9 @@ import torch
 from torch import nn
 
 from preflens import batch_gram, directional, exact_batch_gram, pair_gram, riding
-from preflens.language_models.batch import collate
-from preflens.language_models.heads import head_input, plain_head
-from preflens.language_models.inputs import positions
+from preflens.language_models.batch import collate, positions
 from preflens.language_models.logps import response_logps
+from preflens.language_models.output_head import head_input, plain_head
 from tests.cases.language_models import tiny_lora, tiny_model
 from tests.laws.test_engine import assert_close, assert_pairs_close, batch_of, dpo_loss, reference, tolerance, ways
 from tests.laws.test_gram import tokenized
@@ -125,12 +124,12 @@ def test_a_head_with_a_bias(tied):
 
 
 def test_a_vocabulary_larger_than_what_is_held_is_worked_through_in_slices(monkeypatch):
-    import preflens.gram.softmax_head
-    import preflens.gram.softmax_rows
+    import preflens.gram.factors.scored_rows
+    import preflens.gram.products.output_head
 
     model, batch = tiny_model(), batch_of(tokenized())
     expected = reference(model, batch)
-    for module in (preflens.gram.softmax_head, preflens.gram.softmax_rows):
+    for module in (preflens.gram.products.output_head, preflens.gram.factors.scored_rows):
         monkeypatch.setattr(module, "SCORES", 1000)  # of 320 entries and some 60 rows
     head = plain_head(model)
     assert_close(batch_gram(model, lambda: head_input(head, batch)), expected, 1e-10)

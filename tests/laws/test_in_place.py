@@ -6,8 +6,8 @@ from torch import nn
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from preflens import batch_gram, exact_batch_gram, pair_gram, riding
-from preflens.gram.owners import PLACES
-from preflens.gram.tap import CHANGED
+from preflens.gram.capture.taps import CHANGED
+from preflens.gram.readers.owners import PLACES
 from tests.cases.layers import LinearByAnotherName, Quadratic
 from tests.laws.test_engine import assert_close, assert_pairs_close
 

@@ -8,11 +8,11 @@ import torch
 
 from preflens import directional, pair_gram
 from preflens.gram import along
-from preflens.gram.changes import changes_along
-from preflens.gram.exact import exact_pair_gram
-from preflens.gram.kept import keep_gradients
-from preflens.language_models.heads import head_input, plain_head
+from preflens.gram.brute_force import exact_pair_gram
+from preflens.gram.readers.first_order_changes import changes_along
+from preflens.gram.readers.stored_gradients import keep_gradients
 from preflens.language_models.logps import response_logps
+from preflens.language_models.output_head import head_input, plain_head
 from tests.cases.language_models import MENAGERIE, tiny_model
 from tests.laws.test_engine import batch_of
 from tests.laws.test_gram import tokenized

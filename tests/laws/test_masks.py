@@ -14,8 +14,7 @@ from preflens.mitigations import (
     lambda_star,
     masked_logps,
 )
-from preflens.mitigations.alignment import contrast_tokens
-from preflens.mitigations.masks import TokenWeights, sparsest
+from preflens.mitigations.kinds.token_weights import TokenWeights, contrast_tokens, sparsest
 from preflens.mitigations.parse import parse_mitigation
 from preflens.objectives import dpo
 from tests.cases.geometries import gram_of

@@ -9,14 +9,14 @@ from transformers import TrainerCallback
 from preflens import directional
 from preflens.errors import AuditError, InputError, UnsupportedModelError
 from preflens.gram import closing
-from preflens.gram.exact import exact_batch_gram
+from preflens.gram.brute_force import exact_batch_gram
 from preflens.language_models.batch import PairBatch, collate
 from preflens.language_models.logps import response_logps
 from preflens.mitigations import LearnedMasks, MovingAverages
 from preflens.mitigations.parse import parse_mitigation
 from preflens.objectives import dpo
 from preflens.training import PreferenceTrainer, remembered, second_pass
-from preflens.training.held_out import held_out_pairs
+from preflens.training.probe.held_out import held_out_pairs
 from preflens.types import PairCoefficients
 from tests.cases.language_models import tiny_tokenizer
 from tests.cases.training import final_state, make_trainer, policy_and_reference

@@ -8,9 +8,9 @@ from trl.trainer.utils import use_adapter
 
 from preflens.language_models.batch import collate
 from preflens.language_models.logps import response_logps
-from preflens.training.held_out import held_out_pairs
-from preflens.training.probe import PreflensCallback
-from preflens.training.rows import Rows
+from preflens.training.probe.callback import PreflensCallback
+from preflens.training.probe.held_out import held_out_pairs
+from preflens.training.probe.table import Rows
 from tests.cases.training import final_state, make_trainer
 
 BETA = 0.1

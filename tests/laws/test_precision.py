@@ -6,7 +6,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from preflens import batch_gram, exact_batch_gram, pair_gram
 from preflens.language_models.batch import PairBatch
-from preflens.language_models.heads import head_input, plain_head
+from preflens.language_models.output_head import head_input, plain_head
 from tests.laws.test_engine import assert_close, assert_pairs_close
 
 FLOAT32 = 1e-6

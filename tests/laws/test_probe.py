@@ -6,15 +6,15 @@ from datasets import Dataset
 from trl import DPOTrainer
 
 from preflens.errors import InputError, UnsupportedModelError
-from preflens.gram.exact import exact_batch_gram
+from preflens.gram.brute_force import exact_batch_gram
 from preflens.language_models.batch import PairBatch
 from preflens.language_models.logps import response_logps
-from preflens.training.alerts import Alerts
-from preflens.training.observed import pair_id
-from preflens.training.probe import PreflensCallback
-from preflens.training.rows import Rows
+from preflens.training.probe.alerts import Alerts
+from preflens.training.probe.callback import PreflensCallback
+from preflens.training.probe.micro_batch import pair_id
+from preflens.training.probe.table import Rows
+from preflens.training.probe.trainer_adapter import calling_trainer, refuse_what_cannot_be_watched
 from preflens.training.trainer import PreferenceTrainer
-from preflens.training.trl_run import calling_trainer, refuse_what_cannot_be_watched
 from tests.cases.language_models import tiny_tokenizer
 from tests.cases.training import final_state, make_trainer, policy_and_reference, rows
 

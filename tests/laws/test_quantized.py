@@ -10,8 +10,8 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from preflens import analyze, batch_gram, exact_batch_gram, load_model
-from preflens.analysis.geometry import batch_geometry
-from preflens.analysis.passes import PassLimit, Scorer, make_passes
+from preflens.analysis.measurement.forward_passes import PassLimit, Scorer, make_passes
+from preflens.analysis.measurement.geometry import batch_geometry
 from preflens.language_models.logps import response_logps
 from preflens.language_models.model import evaluating
 from preflens.language_models.parameters import observing

@@ -20,8 +20,8 @@ from preflens import (
     riding,
 )  # fmt: skip
 from preflens.errors import AuditError
-from preflens.gram.bookkeeping import bookkeeping
-from preflens.gram.kept import keep_gradients
+from preflens.gram.readers.stored_gradients import keep_gradients
+from preflens.gram.training_step.deferred import bookkeeping
 from preflens.language_models.logps import response_logps
 from tests.cases.families import ADAPTERS, lora
 from tests.cases.language_models import tiny_lora, tiny_model, tiny_tokenizer

@@ -5,10 +5,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from preflens.records.visible import right_to_left, visible
-from preflens.report.comparison import comparison_html
-from preflens.report.comparison_panels import COMPARISON_PANELS
-from preflens.report.panels import PANELS
+from preflens.records.visible_characters import right_to_left, visible
+from preflens.report.analysis import PANELS
+from preflens.report.comparison import COMPARISON_PANELS
+from preflens.report.comparison_page import comparison_html
 from preflens.report.render import report_html
 from tests.cases.analyses import ANALYSES, HIDDEN, HOSTILE
 from tests.cases.comparisons import COMPARISONS

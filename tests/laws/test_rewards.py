@@ -6,10 +6,10 @@ from datasets import Dataset
 from trl import DPOTrainer
 
 from preflens import OBJECTIVES, TRL_LOSS_TYPES, parse_objective
-from preflens.log_probs import PairLogps
 from preflens.objectives.trl import TrlSettings
+from preflens.pair_logps import PairLogps
 from preflens.training import PreferenceTrainer
-from preflens.training.rewards import as_logged, rewards_need_reference
+from preflens.training.trl_rewards import as_logged, rewards_need_reference
 from tests.cases.language_models import tiny_model, tiny_tokenizer
 from tests.cases.training import in_the_old_layout, make_trainer, policy_and_reference, rows
 

@@ -6,13 +6,13 @@ import torch
 
 from preflens import MarginObjective, dpo, rollout
 from preflens.analysis.comparison.real_steps import check_rollout, rounding_floor, small_step
-from preflens.analysis.comparison.trajectories import Followed, roll, trajectories
-from preflens.analysis.geometry import BatchGeometry
+from preflens.analysis.comparison.rollouts import Followed, roll, trajectories
+from preflens.analysis.measurement.geometry import BatchGeometry
 from preflens.language_models.parameters import observing
-from preflens.log_probs import PairLogps
 from preflens.mitigations import what_if
 from preflens.mitigations.parse import parse_mitigation
 from preflens.objectives.parse import resolve_objectives
+from preflens.pair_logps import PairLogps
 from preflens.types import BatchGram
 from tests.cases.comparisons import measuring, tokenized
 from tests.cases.language_models import tiny_model

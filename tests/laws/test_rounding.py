@@ -8,11 +8,11 @@ from transformers import TrainerCallback
 
 from preflens.language_models.batch import collate
 from preflens.language_models.logps import response_logps
-from preflens.training.alerts import Alerts
-from preflens.training.held_out import held_out_pairs
-from preflens.training.precision import full_precision
-from preflens.training.probe import PreflensCallback
-from preflens.training.rows import Rows
+from preflens.training.probe.alerts import Alerts
+from preflens.training.probe.callback import PreflensCallback
+from preflens.training.probe.held_out import held_out_pairs
+from preflens.training.probe.precision import full_precision
+from preflens.training.probe.table import Rows
 from tests.cases.language_models import tiny_model
 from tests.cases.training import make_trainer
 
@@ -78,7 +78,7 @@ def rms(values):
 @pytest.mark.parametrize("plain", [True, False])
 def test_under_autocast_facts_are_those_of_the_weights_to_float32(plain, monkeypatch, tmp_path):
     if not plain:  # then log-probs come from the model's own `forward`, which accelerate has wrapped
-        monkeypatch.setattr("preflens.analysis.passes.plain_head", lambda *_: None)
+        monkeypatch.setattr("preflens.analysis.measurement.forward_passes.plain_head", lambda *_: None)
     found, true = exactly(tmp_path, dtype=torch.float32, bf16=True)
     assert rms(found["fact"] - true) < 0.02 * rms(true)
     assert rms(found["optimizer"] - true) < 0.1 * rms(true)  # gradients are those of the run, in bfloat16

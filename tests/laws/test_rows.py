@@ -11,12 +11,12 @@ import torch
 import trl
 from transformers import AutoTokenizer
 
-from preflens.analysis.batches import sample_pairs
+from preflens.analysis.measurement.update_batches import sample_pairs
 from preflens.language_models.batch import collate
 from preflens.language_models.loading import padding_token_id
 from preflens.language_models.reading import read_pairs
-from preflens.training.configuration import read_configuration
-from preflens.training.script import make_trainer
+from preflens.training.command.configuration import read_configuration
+from preflens.training.command.main import make_trainer
 from tests.cases.language_models import tiny_model, tiny_tokenizer
 from tests.end_to_end.conftest import write_rows
 

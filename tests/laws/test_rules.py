@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-import preflens.gram.products.batch as batch_products
-import preflens.gram.products.pairs as pair_products
+import preflens.gram.products.all_pairs as batch_products
+import preflens.gram.products.within_pairs as pair_products
 from preflens import batch_gram, exact_batch_gram, pair_gram
 from preflens.gram.rules import LAYER_RULES
 from preflens.gram.rules.any_module import any_module

@@ -10,13 +10,13 @@ from peft import PromptTuningConfig, get_peft_model
 from trl import DPOTrainer
 
 from preflens.errors import InputError, UnsupportedModelError
-from preflens.gram.exact import exact_batch_gram
+from preflens.gram.brute_force import exact_batch_gram
 from preflens.language_models.batch import PairBatch
 from preflens.language_models.logps import response_logps
 from preflens.objectives import dpo, sft
+from preflens.objectives.schedule import schedule
 from preflens.training import PreferenceTrainer
-from preflens.training.schedules import schedule
-from preflens.training.trl_run import refuse_what_cannot_be_watched
+from preflens.training.probe.trainer_adapter import refuse_what_cannot_be_watched
 from tests.cases.language_models import tiny_model
 from tests.cases.training import final_state, make_trainer, policy_and_reference
 
@@ -183,15 +183,15 @@ def test_objectives_that_trl_does_not_have_train(objective, tmp_path):
 @pytest.mark.parametrize("scores", [1, 2000])
 def test_a_head_in_many_parts_is_the_head_in_one(scores, tmp_path, monkeypatch):
     whole = logs(make_trainer(tmp_path / "a", trainer=PreferenceTrainer, objective="dpo", geometry_every=1))
-    monkeypatch.setattr("preflens.training.response_head.SCORES", scores)
-    monkeypatch.setattr("preflens.gram.softmax_rows.SCORES", scores)
+    monkeypatch.setattr("preflens.training.fused_head.SCORES", scores)
+    monkeypatch.setattr("preflens.gram.factors.scored_rows.SCORES", scores)
     parts = logs(make_trainer(tmp_path / "b", trainer=PreferenceTrainer, objective="dpo", geometry_every=1))
     assert_same_logs(parts, whole, [*METRICS, "preflens/cosine"], rtol=1e-4)
 
 
 def test_parts_under_autocast_are_differentiated_as_they_were_scored(tmp_path, monkeypatch):
     whole = logs(make_trainer(tmp_path / "a", trainer=PreferenceTrainer, objective="dpo", bf16=True))
-    monkeypatch.setattr("preflens.training.response_head.SCORES", 1)
+    monkeypatch.setattr("preflens.training.fused_head.SCORES", 1)
     parts = logs(make_trainer(tmp_path / "b", trainer=PreferenceTrainer, objective="dpo", bf16=True))
     assert_same_logs(parts, whole, ["loss", "grad_norm"], rtol=1e-2)
 
@@ -279,7 +279,7 @@ def test_what_does_not_go_together_is_refused(changes, tmp_path):
 
 
 def test_the_replaced_head_refuses_what_it_does_not_do(tmp_path):
-    from preflens.training.response_head import response_rows_only
+    from preflens.training.fused_head import response_rows_only
 
     model = tiny_model("llama", dtype=torch.float32)
     from trl.trainer.utils import add_fused_lm_head

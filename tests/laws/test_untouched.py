@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from preflens import batch_gram, directional, exact_batch_gram, exact_pair_gram, pair_gram, riding
-from preflens.language_models.heads import head_input, plain_head
 from preflens.language_models.logps import response_logps
+from preflens.language_models.output_head import head_input, plain_head
 from tests.cases.language_models import MENAGERIE, tiny_model
 from tests.laws.test_engine import batch_of, dpo_loss
 from tests.laws.test_gram import tokenized

@@ -10,14 +10,13 @@ import typer
 
 import preflens
 from preflens import errors
-from preflens.cli.flags import flags_of
+from preflens.cli.flag_names import flags_of
 from preflens.cli.main import app
 from preflens.errors import InputError, MissingExtraError, PreflensError
 
 HOME = Path(preflens.__file__).parent
 # They read flags and configurations, and speak of both.
-COMMANDS = {"cli", *(f"training/{name}.py" for name in ("checks", "configuration", "launch", "pairs_for_trl", "saying",
-                                                         "script", "settings"))}  # fmt: skip
+COMMANDS = ("cli/", "training/command/")
 ARGUMENTS = {*flags_of("analyze"), *flags_of("compare")}
 
 
@@ -36,7 +35,7 @@ def raised():
     """Place, literal text and named arguments of every error that is made outside of commands."""
     for path in sorted(HOME.rglob("*.py")):
         name = path.relative_to(HOME).as_posix()
-        if name in COMMANDS or name.split("/")[0] in COMMANDS:
+        if name.startswith(COMMANDS):
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             called = getattr(node, "func", None)

@@ -9,27 +9,27 @@ from typing import Literal
 import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
-from preflens.analysis.arguments import check_arguments, check_vocabulary, usable_length
-from preflens.analysis.batches import longest_first, sample_pairs, update_batches
-from preflens.analysis.checkpoint import Checkpoint, measure_batches
-from preflens.analysis.geometry import BatchGeometry, batch_geometry
-from preflens.analysis.identity import run_traits
-from preflens.analysis.memory import memory_budget, pass_limit
-from preflens.analysis.passes import Passes, Scorer, make_passes
-from preflens.analysis.progress import progress_bar, timed
-from preflens.analysis.provenance import data_facts, model_facts, reference_in_words, versions
-from preflens.analysis.summary import summarize_geometry, summarize_layers, summarize_objectives
-from preflens.analysis.tables import objectives_table, pairs_table
-from preflens.analysis.unfinished import unfinished_run
-from preflens.analysis.verify import verify as verify_objective
+from preflens.analysis.measurement.checkpoint import Checkpoint, measure_batches
+from preflens.analysis.measurement.forward_passes import Passes, Scorer, make_passes
+from preflens.analysis.measurement.geometry import BatchGeometry, batch_geometry
+from preflens.analysis.measurement.memory_budget import memory_budget, pass_limit
+from preflens.analysis.measurement.progress import progress_bar, timed
+from preflens.analysis.measurement.run_identity import run_traits
+from preflens.analysis.measurement.unfinished import unfinished_run
+from preflens.analysis.measurement.update_batches import longest_first, sample_pairs, update_batches
+from preflens.analysis.measurement.validation import check_arguments, check_vocabulary, usable_length
+from preflens.analysis.measurement.verification import verify as verify_objective
+from preflens.analysis.summaries.provenance import data_facts, model_facts, reference_in_words, versions
+from preflens.analysis.summaries.statistics import summarize_geometry, summarize_layers, summarize_objectives
+from preflens.analysis.summaries.tables import objectives_table, pairs_table
 from preflens.language_models.model import LanguageModel, Reference, check_experts, check_rows_are_independent
 from preflens.language_models.parameters import observing
 from preflens.language_models.reading import Pairs, pair_source
 from preflens.language_models.tokenizing import TokenizedPair
-from preflens.objectives.base import Objective
+from preflens.objectives.kinds.base import Objective
 from preflens.objectives.parse import resolve_objectives
 from preflens.records.analysis import ANALYSIS_FILES, UNFINISHED_ANALYSIS, Analysis
-from preflens.records.facts import (
+from preflens.records.analysis_metadata import (
     FORMAT_VERSION,
     Argument,
     Facts,
@@ -38,7 +38,7 @@ from preflens.records.facts import (
     ObjectiveSummary,
     Verification,
 )
-from preflens.records.tables import TEXT_LIMIT
+from preflens.records.analysis_schema import TEXT_LIMIT
 
 
 def analyze(

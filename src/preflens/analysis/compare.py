@@ -8,30 +8,30 @@ from typing import Literal
 import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
-from preflens.analysis.arguments import check_arguments, check_vocabulary, usable_length
-from preflens.analysis.checkpoint import Checkpoint
-from preflens.analysis.comparison.choice import check_horizon, choose_objectives, choose_verified
 from preflens.analysis.comparison.data import ComparisonData, comparison_data
-from preflens.analysis.comparison.looking import Seen, Wanted, look
-from preflens.analysis.comparison.measuring import Measuring
+from preflens.analysis.comparison.model_queries import Measuring
+from preflens.analysis.comparison.pipeline import Seen, Wanted, look
+from preflens.analysis.comparison.selection import check_horizon, choose_objectives, choose_verified
 from preflens.analysis.comparison.summary import own_steps, summarize
 from preflens.analysis.comparison.tables import compare_table, held_out_table, training_table
-from preflens.analysis.identity import pairs_trait, run_traits
-from preflens.analysis.memory import memory_budget, pass_limit
-from preflens.analysis.passes import Scorer
-from preflens.analysis.progress import timed
-from preflens.analysis.provenance import model_facts, reference_in_words, versions
-from preflens.analysis.tables import pairs_table
-from preflens.analysis.unfinished import unfinished_run
+from preflens.analysis.measurement.checkpoint import Checkpoint
+from preflens.analysis.measurement.forward_passes import Scorer
+from preflens.analysis.measurement.memory_budget import memory_budget, pass_limit
+from preflens.analysis.measurement.progress import timed
+from preflens.analysis.measurement.run_identity import pairs_trait, run_traits
+from preflens.analysis.measurement.unfinished import unfinished_run
+from preflens.analysis.measurement.validation import check_arguments, check_vocabulary, usable_length
+from preflens.analysis.summaries.provenance import model_facts, reference_in_words, versions
+from preflens.analysis.summaries.tables import pairs_table
 from preflens.language_models.model import LanguageModel, Reference, check_experts, check_rows_are_independent
 from preflens.language_models.parameters import observing
 from preflens.language_models.reading import Pairs
 from preflens.mitigations import Mitigation
-from preflens.objectives.base import Objective
+from preflens.objectives.kinds.base import Objective
+from preflens.records.analysis_metadata import Argument, ModelFacts
+from preflens.records.analysis_schema import TEXT_LIMIT
 from preflens.records.comparison import COMPARISON_FILES, UNFINISHED_COMPARISON, Comparison
-from preflens.records.comparison_facts import COMPARISON_FORMAT, ComparisonFacts, ObjectiveComparison
-from preflens.records.facts import Argument, ModelFacts
-from preflens.records.tables import TEXT_LIMIT
+from preflens.records.comparison_metadata import COMPARISON_FORMAT, ComparisonFacts, ObjectiveComparison
 
 
 def compare(

@@ -6,17 +6,17 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from preflens.cli.analyze import analyze
-from preflens.cli.compare import compare
-from preflens.cli.console import ERRORS, say_what_is_noted
-from preflens.cli.demo import demo
-from preflens.cli.flags import flags_of
-from preflens.cli.objectives import objectives
-from preflens.cli.report import report
-from preflens.cli.train import train
+from preflens.cli.commands.analyze import analyze
+from preflens.cli.commands.compare import compare
+from preflens.cli.commands.demo import demo
+from preflens.cli.commands.objectives import objectives
+from preflens.cli.commands.report import report
+from preflens.cli.commands.train import train
+from preflens.cli.flag_names import flags_of
+from preflens.cli.terminal.console import ERRORS, say_what_is_noted
 from preflens.cli.train_help import TrainCommand
 from preflens.errors import PreflensError
-from preflens.records.visible import visible
+from preflens.records.visible_characters import visible
 from preflens.version import __version__
 
 app = typer.Typer(

@@ -8,8 +8,8 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperCommand
 
-from preflens.cli.console import OUTPUT
-from preflens.train_options import PANELS, TrainOptions
+from preflens.cli.terminal.console import OUTPUT
+from preflens.train_config.options import PANELS, TrainOptions
 
 
 class TrainCommand(TyperCommand):

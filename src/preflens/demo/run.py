@@ -10,8 +10,8 @@ from pathlib import Path
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from preflens.analysis.analyze import analyze
-from preflens.demo.sentences import SUFFIXES, reviews
-from preflens.demo.tiny import make_model, make_tokenizer, tokenize, train_language_model
+from preflens.demo.synthetic_reviews import SUFFIXES, reviews
+from preflens.demo.tiny_model import make_model, make_tokenizer, tokenize, train_language_model
 from preflens.demo.tuning import Tuning, tune
 from preflens.language_models.reading import pairs_in_memory
 from preflens.records.analysis import Analysis

@@ -12,8 +12,8 @@ from transformers import GPT2LMHeadModel
 from preflens.language_models.batch import PairBatch, collate
 from preflens.language_models.logps import response_logps
 from preflens.language_models.tokenizing import TokenizedPair
-from preflens.log_probs import PairLogps
 from preflens.objectives import dpo
+from preflens.pair_logps import PairLogps
 
 
 @dataclass(frozen=True)

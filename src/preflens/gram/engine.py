@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from preflens.gram.blocks import Breakdown, block_names, parameter_blocks
-from preflens.gram.outcome import Forward
-from preflens.gram.owners import Owners
+from preflens.gram.capture.forward import Forward
 from preflens.gram.products.modes import BatchMode, Mode, PairMode
-from preflens.gram.settling import settled_pass, with_settled_owners
-from preflens.gram.stored import over_passes
-from preflens.gram.streamed import Streamed
+from preflens.gram.readers.multi_pass import over_passes
+from preflens.gram.readers.owners import Owners
+from preflens.gram.readers.placement import settled_pass, with_settled_owners
+from preflens.gram.readers.single_pass import Streamed
 from preflens.types import BatchGram, PairGram
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from preflens.errors import InputError, MissingExtraError
 from preflens.language_models.model import LanguageModel
-from preflens.language_models.names import ADAPTER_FILE, LOADING_ERRORS, check_folder, first_line
+from preflens.language_models.model_names import ADAPTER_FILE, LOADING_ERRORS, check_folder, first_line
 
 _WEIGHTS = "adapter_model.safetensors"
 

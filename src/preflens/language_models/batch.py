@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from inspect import signature
 
 import torch
 from jaxtyping import Bool, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from preflens.language_models.tokenizing import TokenizedPair
 
@@ -51,3 +52,36 @@ def collate(pairs: Sequence[TokenizedPair], *, pad_token_id: int, device: torch.
         attention[i, :end] = True
         completion[i, len(prompt) : end] = True
     return PairBatch(ids.to(device), attention.to(device), completion.to(device))
+
+
+def model_inputs(model: nn.Module, batch: PairBatch) -> dict[str, Tensor]:
+    """Return what a model is called with: ids, mask, and positions of every row where the model takes them.
+
+    Left to itself a model may look up one row of positions for the whole batch, and the gradients of responses could
+    not be told apart in its position table.
+
+    Args:
+        model: a causal language model or its backbone.
+        batch: rows in TRL's layout.
+
+    Returns:
+        Keyword arguments.
+    """
+    inputs: dict[str, Tensor] = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask.long()}
+    if "position_ids" in signature(type(model).forward).parameters:
+        inputs["position_ids"] = positions(batch.attention_mask)
+    return inputs
+
+
+def positions(attention_mask: Bool[Tensor, "response token"]) -> Int[Tensor, "response token"]:
+    """Count the real tokens before each token; padding on the right goes on counting.
+
+    Args:
+        attention_mask: true on real tokens.
+
+    Returns:
+        Positions.
+    """
+    steps = torch.arange(attention_mask.shape[1], device=attention_mask.device)
+    padding_before = attention_mask.long().argmax(dim=1, keepdim=True)
+    return (steps - padding_before).clamp(min=0)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from preflens.errors import InputError
-from preflens.language_models.messages import Text, render
+from preflens.language_models.conversations import Text, render
 
 _MEDIA = ("image", "images", "video", "videos", "audio", "audios")
 # Names under which public data sets keep what a response answers to.

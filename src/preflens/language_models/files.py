@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from preflens.errors import InputError
-from preflens.language_models.names import first_line
+from preflens.language_models.model_names import first_line
 
 # Where it stands, and its cells; or what is wrong with it, where the rows after it can still be read.
 Row = tuple[str, Mapping[str, object] | InputError]

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from preflens.errors import InputError
-from preflens.language_models.names import first_line
+from preflens.language_models.model_names import first_line
 
 _MEDIA = re.compile(r"\b(Image|Audio|Video|Pdf)\(")  # features of `datasets`
 

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 from preflens.errors import InputError
 from preflens.language_models.adapters import put_adapter
 from preflens.language_models.model import LanguageModel, Reference, resolve_device
-from preflens.language_models.names import LOADING_ERRORS, adapter_alone, check_folder, first_line, is_adapter
+from preflens.language_models.model_names import LOADING_ERRORS, adapter_alone, check_folder, first_line, is_adapter
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

@@ -4,8 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from preflens.language_models.batch import PairBatch
-from preflens.language_models.inputs import model_inputs
+from preflens.language_models.batch import PairBatch, model_inputs
 from preflens.language_models.model import LanguageModel, without_adapter_wrapper
 
 

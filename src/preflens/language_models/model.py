@@ -9,7 +9,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from preflens.errors import InputError, UnsupportedModelError
-from preflens.language_models.names import first_line
+from preflens.language_models.model_names import first_line
 from preflens.language_models.quantized import kept_from_packing
 
 # A PEFT model is no PreTrainedModel but passes everything on to the one inside; for the type checker it is one.

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from preflens.errors import InputError
 from preflens.language_models.columns import refuse_media, refuse_unread_context
-from preflens.language_models.messages import Message, Text, is_message, other_part, says_something, text_of
+from preflens.language_models.conversations import Message, Text, is_message, other_part, says_something, text_of
 
 T = TypeVar("T", str, list[Message])
 

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from preflens.errors import InputError
 from preflens.language_models.bad_rows import OnBadRow, bad_rows, refuse_or_note
-from preflens.language_models.names import first_line
+from preflens.language_models.model_names import first_line
 from preflens.language_models.pairs import PreferencePair
 
 # What a template raises by itself, and what Python raises inside of it on a value that it was not written for.

@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Mapping
 
-from preflens.mitigations.band import band
-from preflens.mitigations.base import CoefficientMap, Mitigated, MovingAverages, what_if
-from preflens.mitigations.cone import cone
-from preflens.mitigations.controlled import controlled
-from preflens.mitigations.masks import LearnedMasks, TokenWeights, lambda_star, masked_logps
-from preflens.mitigations.normalized import normalized
-from preflens.mitigations.reward_calibration import reward_calibration
-from preflens.mitigations.sparse_mask import SharedGeometry, TokenMask, sparse_mask
-from preflens.mitigations.splitting import Splitting, splitting
+from preflens.mitigations.catalogue.band import band
+from preflens.mitigations.catalogue.cone import cone
+from preflens.mitigations.catalogue.controlled import controlled
+from preflens.mitigations.catalogue.normalized import normalized
+from preflens.mitigations.catalogue.reward_calibration import reward_calibration
+from preflens.mitigations.catalogue.sparse_mask import SharedGeometry, TokenMask, sparse_mask
+from preflens.mitigations.catalogue.splitting import Splitting, splitting
+from preflens.mitigations.kinds.base import CoefficientMap, Mitigated, MovingAverages, what_if
+from preflens.mitigations.kinds.token_weights import LearnedMasks, TokenWeights, lambda_star, masked_logps
 
 Mitigation = CoefficientMap | TokenMask | Splitting
 MitigationFactory = Callable[..., Mitigation]

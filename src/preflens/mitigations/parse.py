@@ -6,7 +6,7 @@ from inspect import signature
 
 from preflens.errors import InputError
 from preflens.mitigations import MITIGATIONS, Mitigation
-from preflens.mitigations.base import Value
+from preflens.mitigations.kinds.base import Value
 
 
 def parse_mitigation(text: str) -> Mitigation:

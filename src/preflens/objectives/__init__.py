@@ -2,54 +2,54 @@
 
 from collections.abc import Callable, Mapping
 
-from preflens.objectives.adadpo import adadpo
-from preflens.objectives.alphapo import alphapo
-from preflens.objectives.aot import aot
-from preflens.objectives.aot_unpaired import aot_unpaired
-from preflens.objectives.apo_down import apo_down
-from preflens.objectives.apo_zero import apo_zero
-from preflens.objectives.base import Objective, Source
-from preflens.objectives.bce import bce
-from preflens.objectives.bco import bco
-from preflens.objectives.bdpo import bdpo
-from preflens.objectives.beta_dpo import beta_dpo
-from preflens.objectives.bpo import bpo
-from preflens.objectives.cal_dpo import cal_dpo
-from preflens.objectives.cdpo import cdpo
-from preflens.objectives.chipo import chipo
-from preflens.objectives.cpo import cpo
-from preflens.objectives.ddro import ddro
-from preflens.objectives.discopop import discopop
-from preflens.objectives.dpo import dpo
-from preflens.objectives.dpo_hinge import dpo_hinge
-from preflens.objectives.dpo_norm import dpo_norm
-from preflens.objectives.dpo_shift import dpo_shift
-from preflens.objectives.dpop import dpop
-from preflens.objectives.exo import exo
-from preflens.objectives.fpa import fpa
-from preflens.objectives.ipo import ipo
-from preflens.objectives.ipo_per_token import ipo_per_token
+from preflens.objectives.catalogue.adadpo import adadpo
+from preflens.objectives.catalogue.alphapo import alphapo
+from preflens.objectives.catalogue.aot import aot
+from preflens.objectives.catalogue.aot_unpaired import aot_unpaired
+from preflens.objectives.catalogue.apo_down import apo_down
+from preflens.objectives.catalogue.apo_zero import apo_zero
+from preflens.objectives.catalogue.bce import bce
+from preflens.objectives.catalogue.bco import bco
+from preflens.objectives.catalogue.bdpo import bdpo
+from preflens.objectives.catalogue.beta_dpo import beta_dpo
+from preflens.objectives.catalogue.bpo import bpo
+from preflens.objectives.catalogue.cal_dpo import cal_dpo
+from preflens.objectives.catalogue.cdpo import cdpo
+from preflens.objectives.catalogue.chipo import chipo
+from preflens.objectives.catalogue.cpo import cpo
+from preflens.objectives.catalogue.ddro import ddro
+from preflens.objectives.catalogue.discopop import discopop
+from preflens.objectives.catalogue.dpo import dpo
+from preflens.objectives.catalogue.dpo_hinge import dpo_hinge
+from preflens.objectives.catalogue.dpo_norm import dpo_norm
+from preflens.objectives.catalogue.dpo_shift import dpo_shift
+from preflens.objectives.catalogue.dpop import dpop
+from preflens.objectives.catalogue.exo import exo
+from preflens.objectives.catalogue.fpa import fpa
+from preflens.objectives.catalogue.ipo import ipo
+from preflens.objectives.catalogue.ipo_per_token import ipo_per_token
+from preflens.objectives.catalogue.kto import kto
+from preflens.objectives.catalogue.lsif import lsif
+from preflens.objectives.catalogue.nca import nca
+from preflens.objectives.catalogue.odpo import odpo
+from preflens.objectives.catalogue.orpo import orpo
+from preflens.objectives.catalogue.rdpo import rdpo
+from preflens.objectives.catalogue.robust_dpo import robust_dpo
+from preflens.objectives.catalogue.rpo import rpo
+from preflens.objectives.catalogue.rrhf import rrhf
+from preflens.objectives.catalogue.sft import sft
+from preflens.objectives.catalogue.simpo import simpo
+from preflens.objectives.catalogue.slic import slic
+from preflens.objectives.catalogue.slime import slime
+from preflens.objectives.catalogue.sppo import sppo
+from preflens.objectives.catalogue.squaredpo import squaredpo
+from preflens.objectives.catalogue.ukl import ukl
 from preflens.objectives.kinds import BatchObjective, MarginObjective, PairwiseObjective, TokenObjective
+from preflens.objectives.kinds.base import Objective, Source
 from preflens.objectives.kinds.weighted_sum import WeightedSum
-from preflens.objectives.kto import kto
-from preflens.objectives.lsif import lsif
 from preflens.objectives.modifiers import MODIFIERS, modified
-from preflens.objectives.nca import nca
 from preflens.objectives.not_included import NOT_INCLUDED
-from preflens.objectives.odpo import odpo
-from preflens.objectives.orpo import orpo
-from preflens.objectives.rdpo import rdpo
-from preflens.objectives.robust_dpo import robust_dpo
-from preflens.objectives.rpo import rpo
-from preflens.objectives.rrhf import rrhf
-from preflens.objectives.sft import sft
-from preflens.objectives.simpo import simpo
-from preflens.objectives.slic import slic
-from preflens.objectives.slime import slime
-from preflens.objectives.sppo import sppo
-from preflens.objectives.squaredpo import squaredpo
 from preflens.objectives.trl import TRL_LOSS_TYPES, trl_objective
-from preflens.objectives.ukl import ukl
 
 ObjectiveFactory = Callable[..., Objective]
 

@@ -5,7 +5,7 @@ from itertools import product
 
 from preflens.errors import ObjectiveError
 from preflens.objectives import OBJECTIVES
-from preflens.objectives.base import Objective
+from preflens.objectives.kinds.base import Objective
 from preflens.objectives.parse import default_parameters, objective_label, parse_objective
 
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from preflens.errors import ObjectiveError
 from preflens.objectives import MODIFIERS, NOT_INCLUDED, OBJECTIVES
-from preflens.objectives.base import Objective
+from preflens.objectives.kinds.base import Objective
 from preflens.objectives.kinds.weighted_sum import WeightedSum
 from preflens.objectives.modifiers import ModifiedObjective, modified
 from preflens.objectives.trl import TRL_LOSS_TYPES, TrlSettings

@@ -5,24 +5,24 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from preflens.errors import ObjectiveError
-from preflens.objectives.aot import aot
-from preflens.objectives.aot_unpaired import aot_unpaired
-from preflens.objectives.apo_down import apo_down
-from preflens.objectives.apo_zero import apo_zero
-from preflens.objectives.base import Objective
-from preflens.objectives.bco import bco
-from preflens.objectives.discopop import discopop
-from preflens.objectives.dpo import dpo
-from preflens.objectives.dpo_hinge import dpo_hinge
-from preflens.objectives.dpo_norm import dpo_norm
-from preflens.objectives.exo import exo
-from preflens.objectives.ipo_per_token import ipo_per_token
+from preflens.objectives.catalogue.aot import aot
+from preflens.objectives.catalogue.aot_unpaired import aot_unpaired
+from preflens.objectives.catalogue.apo_down import apo_down
+from preflens.objectives.catalogue.apo_zero import apo_zero
+from preflens.objectives.catalogue.bco import bco
+from preflens.objectives.catalogue.discopop import discopop
+from preflens.objectives.catalogue.dpo import dpo
+from preflens.objectives.catalogue.dpo_hinge import dpo_hinge
+from preflens.objectives.catalogue.dpo_norm import dpo_norm
+from preflens.objectives.catalogue.exo import exo
+from preflens.objectives.catalogue.ipo_per_token import ipo_per_token
+from preflens.objectives.catalogue.nca import nca
+from preflens.objectives.catalogue.robust_dpo import robust_dpo
+from preflens.objectives.catalogue.sft import sft
+from preflens.objectives.catalogue.sppo import sppo
+from preflens.objectives.kinds.base import Objective
 from preflens.objectives.kinds.weighted_sum import WeightedSum
 from preflens.objectives.modifiers import MODIFIERS, Modifier, modified
-from preflens.objectives.nca import nca
-from preflens.objectives.robust_dpo import robust_dpo
-from preflens.objectives.sft import sft
-from preflens.objectives.sppo import sppo
 
 
 @dataclass(frozen=True)

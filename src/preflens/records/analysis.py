@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from preflens.records.facts import FORMAT_VERSION, Facts
+from preflens.records.analysis_metadata import FORMAT_VERSION, Facts
+from preflens.records.analysis_schema import OBJECTIVES_SCHEMA, PAIRS_SCHEMA
 from preflens.records.json_codec import to_json
 from preflens.records.reading import check_rows, read_facts, read_table, require_files, run_name
 from preflens.records.storage import output_folder, write_table, write_together
-from preflens.records.tables import OBJECTIVES_SCHEMA, PAIRS_SCHEMA
 
 ANALYSIS_FILES = ("analysis.json", "pairs.parquet", "objectives.parquet")
 UNFINISHED_ANALYSIS = ".unfinished"  # folder of the finished parts of a run, beside them
@@ -22,7 +22,7 @@ class Analysis:
     """The result of an analysis.
 
     Attributes:
-        pairs: one row a pair; columns and units in `preflens.records.tables`.
+        pairs: one row a pair; columns and units in `preflens.records.analysis_schema`.
         objectives: one row a pair and objective.
         facts: the rest.
     """

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from preflens.records.comparison_facts import COMPARISON_FORMAT, ComparisonFacts
-from preflens.records.comparison_tables import COMPARE_SCHEMA, HELD_OUT_SCHEMA, TRAINING_SCHEMA
+from preflens.records.comparison_metadata import COMPARISON_FORMAT, ComparisonFacts
+from preflens.records.comparison_schema import COMPARE_SCHEMA, HELD_OUT_SCHEMA, TRAINING_SCHEMA
 from preflens.records.json_codec import to_json
 from preflens.records.reading import check_rows, read_facts, read_table, require_files, run_name
 from preflens.records.storage import output_folder, write_table, write_together
@@ -22,7 +22,7 @@ class Comparison:
     """The result of a comparison of objectives.
 
     Attributes:
-        rows: one row a training pair and objective; columns and units in `preflens.records.comparison_tables`.
+        rows: one row a training pair and objective; columns and units in `preflens.records.comparison_schema`.
         pairs: one row a training pair: what does not depend on the objective.
         held_out: one row a held-out pair and objective, pairs in the order of the data; no row where that was not
             asked for.

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from preflens.records.comparison_facts import (
+from preflens.records.analysis_metadata import Argument, Estimate
+from preflens.records.analysis_wording import direction, plain, signed
+from preflens.records.comparison_metadata import (
     EQUAL_MARGIN,
     LEARNING_RATE,
     ComparisonFacts,
@@ -11,8 +13,6 @@ from preflens.records.comparison_facts import (
     RolloutCheck,
     Trajectory,
 )
-from preflens.records.facts import Argument, Estimate
-from preflens.records.wording import direction, plain, signed
 
 # Said once, wherever numbers for each nat of it stand.
 MARGIN = (

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from preflens.errors import InputError
-from preflens.records.comparison_facts import ComparisonFacts
-from preflens.records.facts import Facts
+from preflens.records.analysis_metadata import Facts
+from preflens.records.comparison_metadata import ComparisonFacts
 from preflens.records.json_codec import from_json, to_json
 from preflens.records.storage import RUN
 

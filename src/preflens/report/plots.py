@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 import plotly.io as pio
 from markupsafe import Markup
 
-from preflens.records.visible import visible
+from preflens.records.visible_characters import visible
 
 # Okabe and Ito's colours, told apart with any colour vision.
 CHOSEN, REJECTED = "#0072B2", "#D55E00"

@@ -8,12 +8,12 @@ from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
 from preflens.records.analysis import Analysis
-from preflens.records.comparison_facts import ComparisonFacts
-from preflens.records.facts import Facts
+from preflens.records.analysis_metadata import Facts
+from preflens.records.analysis_wording import plain, share, signed, with_interval
+from preflens.records.comparison_metadata import ComparisonFacts
 from preflens.records.storage import output_folder, write_atomically
-from preflens.records.visible import right_to_left, visible
-from preflens.records.wording import plain, share, signed, with_interval
-from preflens.report.panels import PANELS
+from preflens.records.visible_characters import right_to_left, visible
+from preflens.report.analysis import PANELS
 from preflens.report.section import Section
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from preflens.log_probs import PairLogps
+from preflens.pair_logps import PairLogps
 
 Tokens = Float[Tensor, "response predicted_token"]
 

@@ -15,26 +15,25 @@ from trl.trainer.utils import use_adapter
 
 from preflens.errors import InputError
 from preflens.gram import pair_gram
-from preflens.gram.bookkeeping import Books
-from preflens.gram.ride import Ride, riding
-from preflens.language_models.batch import PairBatch
-from preflens.language_models.heads import PlainHead, head_input, plain_head
-from preflens.language_models.inputs import positions
+from preflens.gram.training_step.deferred import Books
+from preflens.gram.training_step.observer import Ride, riding
+from preflens.language_models.batch import PairBatch, positions
 from preflens.language_models.logps import response_logps
 from preflens.language_models.model import flags_kept, without_adapter_wrapper
+from preflens.language_models.output_head import PlainHead, head_input, plain_head
 from preflens.language_models.quantized import never_packing
 from preflens.mitigations import Mitigation
-from preflens.objectives.base import Objective
-from preflens.training.held_out import TOKENS, ProbePairs
+from preflens.objectives.kinds.base import Objective
+from preflens.objectives.schedule import Schedule, schedule
+from preflens.training.fused_head import response_rows_only
 from preflens.training.loss import Reference, ScoredRows, pair_logps
-from preflens.training.metrics import GRAM_NAMES, PREFIX, finite, gram_metrics
-from preflens.training.mitigating import Mitigating
-from preflens.training.probe import PreflensCallback
-from preflens.training.reaching import first_step
-from preflens.training.response_head import response_rows_only
-from preflens.training.rewards import as_logged, rewards_need_reference
-from preflens.training.schedules import Schedule, schedule
-from preflens.training.trl_metrics import log_batch, log_geometry
+from preflens.training.mitigation.controller import Mitigating
+from preflens.training.probe.callback import PreflensCallback
+from preflens.training.probe.held_out import TOKENS, ProbePairs
+from preflens.training.probe.metrics import GRAM_NAMES, PREFIX, finite, gram_metrics
+from preflens.training.trl_logging import log_batch, log_geometry
+from preflens.training.trl_rewards import as_logged, rewards_need_reference
+from preflens.training.unreached import first_step
 from preflens.types import HeadInput
 
 _NO_MODEL_INPUT = {"completion_mask", "ref_chosen_logps", "ref_rejected_logps"}

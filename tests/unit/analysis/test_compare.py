@@ -5,18 +5,18 @@ from dataclasses import replace
 import pytest
 import torch
 
-import preflens.analysis.comparison.measuring as module
+import preflens.analysis.comparison.model_queries as module
 from preflens import Comparison, compare
-from preflens.analysis.comparison.choice import choose_objectives
 from preflens.analysis.comparison.data import comparison_data
 from preflens.analysis.comparison.held_out import split_pairs, without_training_pairs
-from preflens.cli.comparison import print_comparison
+from preflens.analysis.comparison.selection import choose_objectives
+from preflens.cli.terminal.comparison import print_comparison
 from preflens.errors import InputError, MissingInputError, ObjectiveError
 from preflens.language_models.reading import pairs_in_memory
 from preflens.mitigations import CoefficientMap, Mitigated
 from preflens.objectives import dpo
-from preflens.records.comparison_facts import BeforeSplit
-from preflens.report.comparison import comparison_html
+from preflens.records.comparison_metadata import BeforeSplit
+from preflens.report.comparison_page import comparison_html
 from preflens.types import PairCoefficients
 from tests.cases.comparisons import failing, run, shrinking, tokenized, typical, without_gain
 from tests.cases.language_models import tiny_lora, tiny_model, tiny_tokenizer
@@ -174,7 +174,7 @@ def test_a_mitigation_may_be_ones_own():
 
 
 def test_threads_come_back_after_small_sums_on_one():
-    from preflens.analysis.threads import one_thread
+    from preflens.analysis.measurement.progress import one_thread
 
     before = torch.get_num_threads()
     with pytest.raises(RuntimeError, match="midway"), one_thread():
@@ -295,7 +295,7 @@ def test_an_interrupted_run_goes_on_and_gives_the_same_numbers(interrupted):
 
 
 def test_real_steps_and_single_pairs_of_an_interrupted_run_are_not_taken_again(tmp_path, monkeypatch):
-    import preflens.analysis.comparison.looking as looking
+    import preflens.analysis.comparison.pipeline as looking
 
     taken, real = [], looking.real_steps
 
@@ -349,7 +349,7 @@ def test_other_held_out_pairs_are_another_run_and_refused(interrupted):
 @pytest.mark.parametrize("change", [{"rollout_pairs": 2, "seed": 1}, {"rollout_pairs": 1}])
 def test_pairs_that_are_followed_are_those_of_this_run_and_not_of_the_unfinished_one(tmp_path, monkeypatch, change):
     """With one update batch, runs with other seeds share everything but the held-out pairs that are followed."""
-    import preflens.analysis.comparison.looking as looking
+    import preflens.analysis.comparison.pipeline as looking
 
     def interrupt(*_):
         raise KeyboardInterrupt

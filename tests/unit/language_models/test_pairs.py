@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from preflens.language_models.messages import render
+from preflens.language_models.conversations import render
 from preflens.language_models.pairs import preference_pair, split_prompt
 
 GOOD = {"prompt": "p", "chosen": "c", "rejected": "r"}

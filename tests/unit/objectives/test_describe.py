@@ -6,8 +6,15 @@ import pytest
 
 from preflens import MODIFIERS, OBJECTIVES, parse_objective
 from preflens.objectives import NOT_INCLUDED
-from preflens.objectives.describe import describe, describe_modifier, sources_of
-from preflens.objectives.first_step import EQUAL, GENERAL, at_reference, condition_of
+from preflens.objectives.describe import (
+    EQUAL,
+    GENERAL,
+    at_reference,
+    condition_of,
+    describe,
+    describe_modifier,
+    sources_of,
+)
 
 every_objective = pytest.mark.parametrize("name", OBJECTIVES)
 

@@ -10,7 +10,7 @@ import pytest
 
 from preflens import Analysis
 from preflens.errors import InputError
-from preflens.records.tables import OBJECTIVES_SCHEMA, PAIRS_SCHEMA
+from preflens.records.analysis_schema import OBJECTIVES_SCHEMA, PAIRS_SCHEMA
 from tests.cases.analyses import ANALYSES, one_pair, typical
 
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 
 from preflens import Comparison
-from preflens.cli.comparison import print_comparison
+from preflens.cli.terminal.comparison import print_comparison
 from preflens.errors import InputError
-from preflens.records.comparison_facts import Change
-from preflens.records.comparison_tables import COMPARE_SCHEMA, HELD_OUT_SCHEMA, TRAINING_SCHEMA
+from preflens.records.analysis_metadata import Estimate
+from preflens.records.comparison_metadata import Change
+from preflens.records.comparison_schema import COMPARE_SCHEMA, HELD_OUT_SCHEMA, TRAINING_SCHEMA
 from preflens.records.comparison_wording import groups, verdict
-from preflens.records.facts import Estimate
-from preflens.report.comparison import comparison_html
+from preflens.report.comparison_page import comparison_html
 from tests.cases.comparisons import COMPARISONS, typical, unclear, without_gain
 
 

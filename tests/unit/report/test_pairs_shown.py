@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from preflens import analyze, compare
-from preflens.report.comparison import comparison_html
+from preflens.report.comparison_page import comparison_html
 from preflens.report.render import report_html
 from tests.cases import comparisons
 from tests.cases.analyses import typical

@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 
 from transformers import PreTrainedTokenizerBase
 
-from preflens.analysis.batches import longest_first, sample_pairs, update_batches
 from preflens.analysis.comparison.held_out import split_pairs, without_training_pairs
-from preflens.analysis.provenance import data_facts
+from preflens.analysis.measurement.update_batches import longest_first, sample_pairs, update_batches
+from preflens.analysis.summaries.provenance import data_facts
 from preflens.language_models.fingerprints import pairs_fingerprint
 from preflens.language_models.reading import Pairs, PairSource, pair_source
 from preflens.language_models.tokenizing import TokenizedPair, TokenizedPairs, count_notes
-from preflens.records.comparison_facts import BeforeSplit
-from preflens.records.facts import DataFacts
+from preflens.records.analysis_metadata import DataFacts
+from preflens.records.comparison_metadata import BeforeSplit
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from preflens.analysis.geometry import BatchGeometry
-from preflens.log_probs import PairLogps
+from preflens.analysis.measurement.geometry import BatchGeometry
 from preflens.mitigations import CoefficientMap, what_if
-from preflens.objectives.base import Objective
+from preflens.objectives.kinds.base import Objective
+from preflens.pair_logps import PairLogps
 from preflens.types import BatchGram, PairCoefficients, PairGram
 
 _SIGNS = torch.tensor([[1.0], [-1.0]], dtype=torch.float64)  # a step climbs the chosen side and descends the rejected

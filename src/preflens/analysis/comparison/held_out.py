@@ -8,15 +8,15 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from preflens.analysis.measure import Update, logp_values
-from preflens.analysis.passes import Passes
+from preflens.analysis.measurement.forward_passes import Passes
+from preflens.analysis.measurement.real_steps import Update, logp_values
 from preflens.errors import InputError
 from preflens.gram import directional
-from preflens.gram.softmax_rows import head_logps
+from preflens.gram.factors.scored_rows import head_logps
 from preflens.language_models.batch import PairBatch
-from preflens.language_models.heads import head_input
+from preflens.language_models.conversations import render
 from preflens.language_models.logps import response_logps
-from preflens.language_models.messages import render
+from preflens.language_models.output_head import head_input
 from preflens.language_models.tokenizing import TokenizedPair
 
 

@@ -12,9 +12,9 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from preflens.analysis.comparison.held_out import products_along
-from preflens.analysis.measure import Update
-from preflens.analysis.passes import Passes
-from preflens.gram.softmax_rows import head_logps
+from preflens.analysis.measurement.forward_passes import Passes
+from preflens.analysis.measurement.real_steps import Update
+from preflens.gram.factors.scored_rows import head_logps
 from preflens.types import HeadInput
 
 Change = Float64[Tensor, "objective two held_out"]

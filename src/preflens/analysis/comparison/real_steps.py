@@ -9,13 +9,20 @@ import torch
 from jaxtyping import Bool, Float64
 from torch import Tensor
 
-from preflens.analysis.comparison.trajectories import Followed, recorded_steps, roll
-from preflens.analysis.measure import Update, in_float32, logp_values, measure_change, plain_update, walking
-from preflens.analysis.passes import Passes, by_pass
+from preflens.analysis.comparison.rollouts import Followed, recorded_steps, roll
+from preflens.analysis.measurement.forward_passes import Passes, by_pass
+from preflens.analysis.measurement.real_steps import (
+    Update,
+    in_float32,
+    logp_values,
+    measure_change,
+    plain_update,
+    walking,
+)
 from preflens.errors import NumericalError
-from preflens.log_probs import PairLogps
-from preflens.objectives.base import Objective
-from preflens.records.comparison_facts import RealSteps, RolloutCheck, SmallStep, Trajectory
+from preflens.objectives.kinds.base import Objective
+from preflens.pair_logps import PairLogps
+from preflens.records.comparison_metadata import RealSteps, RolloutCheck, SmallStep, Trajectory
 
 _TARGET = 1e-2  # nats: root mean square of the held-out changes of a small step
 _TINY = 1e-3  # nats, likewise, of a step whose curvature is gone: what is left between forecast and fact is rounding

@@ -8,15 +8,15 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from preflens.analysis.bootstrap import ratios
 from preflens.analysis.comparison.first_step import FirstSteps, Training
-from preflens.analysis.summary import same_directions
+from preflens.analysis.summaries.bootstrap import ratios
+from preflens.analysis.summaries.statistics import same_directions
 from preflens.dynamics import cancellation_tolerance, classify, predict_change
-from preflens.objectives.base import Objective
-from preflens.records.comparison_facts import Change, ObjectiveComparison, Trajectory
-from preflens.records.facts import Estimate
+from preflens.objectives.kinds.base import Objective
+from preflens.records.analysis_metadata import Estimate
+from preflens.records.analysis_wording import direction
+from preflens.records.comparison_metadata import Change, ObjectiveComparison, Trajectory
 from preflens.records.outcome import Outcome
-from preflens.records.wording import direction
 from preflens.types import LogpChange, PairCoefficients
 
 Outcomes = Mapping[str, tuple[Outcome, ...]]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from preflens.analysis.comparison.first_step import FirstSteps
 from preflens.language_models.tokenizing import TokenizedPair
-from preflens.records.comparison_tables import COMPARE_SCHEMA, HELD_OUT_SCHEMA, TRAINING_SCHEMA
+from preflens.records.comparison_schema import COMPARE_SCHEMA, HELD_OUT_SCHEMA, TRAINING_SCHEMA
 from preflens.records.outcome import Outcome
 from preflens.types import LogpChange
 

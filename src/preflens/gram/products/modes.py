@@ -6,13 +6,13 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from preflens.gram.products.batch import flat_table, lookup_table, outer_table
-from preflens.gram.products.factors import Factor, Flat, Lookup, Outer
-from preflens.gram.products.layout import Layout
-from preflens.gram.products.pairs import InputGramCache, flat_pairs, lookup_pairs, outer_pairs
-from preflens.gram.products.tied import cross_pairs, cross_table
-from preflens.gram.softmax_head import BatchHead, PairHead
-from preflens.gram.softmax_rows import SoftmaxRows
+from preflens.gram.factors.factors import Factor, Flat, Lookup, Outer
+from preflens.gram.factors.layout import Layout
+from preflens.gram.factors.scored_rows import SoftmaxRows
+from preflens.gram.products.all_pairs import flat_table, lookup_table, outer_table
+from preflens.gram.products.output_head import BatchHead, PairHead
+from preflens.gram.products.tied_weights import cross_pairs, cross_table
+from preflens.gram.products.within_pairs import InputGramCache, flat_pairs, lookup_pairs, outer_pairs
 from preflens.types import HeadInput
 
 

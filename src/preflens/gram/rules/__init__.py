@@ -12,13 +12,13 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from preflens.gram.capture.taps import CHANGED, Call, Keep, Reading, TapState
 from preflens.gram.rules.any_module import any_module
 from preflens.gram.rules.base import Claim, Request, Rule
 from preflens.gram.rules.conv1d import conv1d
 from preflens.gram.rules.embedding import embedding, embedding_scale
 from preflens.gram.rules.linear import is_linear, linear
 from preflens.gram.rules.norm import layer_norm, norm, norm_form
-from preflens.gram.tap import CHANGED, Call, Keep, Reading, TapState
 
 LAYER_RULES: Mapping[type[nn.Module], Rule] = {
     nn.Linear: linear,

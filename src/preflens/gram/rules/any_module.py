@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from preflens.errors import UnreadableGradientError
-from preflens.gram.products.factors import PerResponse, widen
+from preflens.gram.capture.taps import Call
+from preflens.gram.factors.factors import PerResponse, widen
 from preflens.gram.rules.base import Claim, Request
-from preflens.gram.tap import Call
 
 # How much the output of a repeated call may differ, as a share of the largest: another batch size, other kernels.
 _SAME = {torch.float64: 1e-6, torch.float32: 1e-3}

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from preflens.errors import UnreadableGradientError
-from preflens.gram.products.factors import Factor, Flat, Outer, widen
-from preflens.gram.tap import Call
+from preflens.gram.capture.taps import Call
+from preflens.gram.factors.factors import Factor, Flat, Outer, widen
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """GPT-2's `Conv1D`, a linear map whose weight has the shape [in, out]: y = x W + b."""
 
+from preflens.gram.capture.taps import Call
 from preflens.gram.rules.base import Claim, Request, linear_claims, response_rows
-from preflens.gram.tap import Call
 
 
 def conv1d(call: Call, request: Request) -> list[Claim]:

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from preflens.errors import UnsupportedModelError
-from preflens.gram.products.factors import Lookup, widen
+from preflens.gram.capture.taps import Call
+from preflens.gram.factors.factors import Lookup, widen
 from preflens.gram.rules.base import Claim, Request, check_rows, rows_in_words
-from preflens.gram.tap import Call
 
 
 def embedding(call: Call, request: Request, scale: float = 1.0) -> list[Claim]:

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from preflens.gram.capture.taps import Call
 from preflens.gram.rules.base import Claim, Request, linear_claims, response_rows
-from preflens.gram.tap import Call
 
 # How much an entry may differ, as a share of the largest: half precision cancels. What computes something else is off
 # by much more in some entry.

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from preflens.gram.products.factors import Flat, widen
+from preflens.gram.capture.taps import Call
+from preflens.gram.factors.factors import Flat, widen
 from preflens.gram.rules.base import Claim, Request, check_rows
-from preflens.gram.tap import Call
 
 # A feature whose gain is smaller than this share of the largest is not divided by it.
 _DIVISIBLE = 1e-2

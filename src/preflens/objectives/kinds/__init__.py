@@ -1,6 +1,6 @@
 """The kinds of objectives: what the loss of a pair is a function of."""
 
-from preflens.objectives.base import Source
+from preflens.objectives.kinds.base import Source
 from preflens.objectives.kinds.batch import BatchObjective
 from preflens.objectives.kinds.margin import MarginObjective
 from preflens.objectives.kinds.pairwise import PairwiseObjective

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from preflens.log_probs import PairLogps, Pairs, ResponseLogps
-from preflens.objectives.base import Kind, Source
-from preflens.objectives.kinds.derive import FromLoss, checked, pair_coefficients
+from preflens.objectives.kinds.base import Kind, Source
+from preflens.objectives.kinds.coefficients import FromLoss, checked, pair_coefficients
+from preflens.pair_logps import PairLogps, Pairs, ResponseLogps
 from preflens.types import PairCoefficients
 
 

@@ -7,9 +7,9 @@ from math import isfinite
 import torch
 
 from preflens.errors import ObjectiveError
-from preflens.log_probs import PairLogps, Pairs
-from preflens.objectives.base import Kind, Objective, Source
-from preflens.objectives.kinds.derive import FromLoss, pair_coefficients, token_coefficients
+from preflens.objectives.kinds.base import Kind, Objective, Source
+from preflens.objectives.kinds.coefficients import FromLoss, pair_coefficients, token_coefficients
+from preflens.pair_logps import PairLogps, Pairs
 from preflens.types import PairCoefficients
 
 _ORDER: tuple[Kind, ...] = ("token", "batch", "pairwise")

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import torch
 
-from preflens.log_probs import PairLogps, Pairs
-from preflens.objectives.base import Objective, Source
+from preflens.objectives.kinds.base import Objective, Source
+from preflens.pair_logps import PairLogps, Pairs
 
 
 def unchanged(logps: PairLogps) -> PairLogps:

@@ -6,10 +6,10 @@ from dataclasses import replace
 import torch
 import torch.nn.functional as F
 
-from preflens.log_probs import PairLogps, Pairs
-from preflens.objectives.base import Objective, Source
-from preflens.objectives.domain import finite
+from preflens.objectives.kinds.base import Objective, Source
+from preflens.objectives.kinds.validation import finite
 from preflens.objectives.modifiers.base import Modifier
+from preflens.pair_logps import PairLogps, Pairs
 
 SOURCE = Source(
     "Beyond Reverse KL: Generalizing Direct Preference Optimization with Diverse Divergence Constraints",

@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from preflens.log_probs import PairLogps, Pairs, ResponseLogps, Tokens
-from preflens.objectives.base import Objective, Source
-from preflens.objectives.domain import between
+from preflens.objectives.kinds.base import Objective, Source
+from preflens.objectives.kinds.validation import between
 from preflens.objectives.modifiers.base import Modifier
+from preflens.pair_logps import PairLogps, Pairs, ResponseLogps, Tokens
 
 SOURCE = Source(
     "Length Desensitization in Direct Preference Optimization", "Liu et al.", 2024, "2409.06411", "the LD-DPO loss",

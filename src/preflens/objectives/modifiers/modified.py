@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from preflens.errors import ObjectiveError
-from preflens.log_probs import PairLogps, Pairs
-from preflens.objectives.base import Kind, Objective, Source
-from preflens.objectives.kinds.derive import FromLoss, checked, pair_coefficients, token_coefficients
+from preflens.objectives.kinds.base import Kind, Objective, Source
+from preflens.objectives.kinds.coefficients import FromLoss, checked, pair_coefficients, token_coefficients
 from preflens.objectives.modifiers.base import Modifier
+from preflens.pair_logps import PairLogps, Pairs
 from preflens.types import PairCoefficients
 
 

@@ -1,8 +1,8 @@
 """WPO: pairs weighted by how likely the policy is to write them itself."""
 
-from preflens.log_probs import PairLogps, Pairs, ResponseLogps
-from preflens.objectives.base import Objective, Source
+from preflens.objectives.kinds.base import Objective, Source
 from preflens.objectives.modifiers.base import Modifier
+from preflens.pair_logps import PairLogps, Pairs, ResponseLogps
 
 SOURCE = Source(
     "WPO: Enhancing RLHF with Weighted Preference Optimization", "Zhou et al.", 2024, "2406.11827", "Eq. 2",

@@ -1,0 +1,192 @@
+"""What the model is asked for a comparison; every finished part is kept, so that an interrupted run goes on."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from preflens.analysis.comparison.held_out import directions_that_fit, mean_gradients, products_along
+from preflens.analysis.comparison.per_pair import per_pair_changes
+from preflens.analysis.comparison.real_steps import Ground
+from preflens.analysis.comparison.rollouts import Followed
+from preflens.analysis.measurement.checkpoint import Checkpoint, digest, measure_batches
+from preflens.analysis.measurement.forward_passes import Passes, PassLimit, Scorer, make_passes
+from preflens.analysis.measurement.geometry import BatchGeometry, batch_geometry
+from preflens.analysis.measurement.progress import progress_bar
+from preflens.analysis.measurement.real_steps import Update
+from preflens.analysis.measurement.update_batches import longest_first, sampling_order
+from preflens.language_models.model import Reference
+from preflens.language_models.tokenizing import TokenizedPair
+from preflens.records.json_codec import to_json
+
+Batches = Sequence[Sequence[TokenizedPair]]
+T = TypeVar("T")
+
+# Scores of a position: kept by autograd, normalised, differentiated.
+_SCORE_BYTES = 12
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """How the model is asked.
+
+    Attributes:
+        scorer: the policy.
+        limit: of a forward pass.
+        reference: where reference log-probs come from.
+        memory: bytes that may be kept from pass to pass.
+        checkpoint: where finished parts are kept.
+        progress: show progress bars.
+    """
+
+    scorer: Scorer
+    limit: PassLimit
+    reference: Reference
+    memory: float
+    checkpoint: Checkpoint
+    progress: bool
+
+    def passes(self, pairs: Sequence[TokenizedPair]) -> Passes:
+        """Cut pairs into forward passes.
+
+        Args:
+            pairs: in order.
+
+        Returns:
+            The passes.
+        """
+        return make_passes(self.scorer, pairs, self.limit)
+
+    def scored_passes(self, pairs: Sequence[TokenizedPair]) -> Passes:
+        """Cut pairs into forward passes whose scores are differentiated all at once, with a graph.
+
+        Args:
+            pairs: in order.
+
+        Returns:
+            The passes.
+        """
+        head, tokens = self.scorer.head, self.limit.tokens
+        if head is None or tokens is None:
+            return self.passes(pairs)
+        fit = int(self.memory / (_SCORE_BYTES * len(head.linear.weight)))
+        return make_passes(self.scorer, pairs, replace(self.limit, tokens=min(tokens, fit)))
+
+    def geometry(self, batches: Batches) -> list[BatchGeometry]:
+        """Measure log-probs and Gram of every update batch.
+
+        Args:
+            batches: the pairs of each.
+
+        Returns:
+            One entry a batch.
+        """
+        look = partial(batch_geometry, reference=self.reference, memory=self.memory)
+        positions, pairs = _numbered(batches)
+        return measure_batches(
+            positions, lambda batch: self.passes([pairs[i] for i in batch]), look, self.checkpoint,
+            progress=self.progress,
+        )  # fmt: skip
+
+    def products(self, batches: Batches, held_out: Sequence[TokenizedPair]) -> Float64[Tensor, "two side pair"]:
+        """Compute what every training response has in common with the held-out mean log-probs.
+
+        Args:
+            batches: the training pairs of each update batch.
+            held_out: the held-out pairs.
+
+        Returns:
+            ⟨g_i, V⟩ with V the gradients of the mean chosen and of the mean rejected log-prob.
+        """
+        means: list[Update] = []
+        directions_that_fit(self.passes(held_out[:1]), memory=self.memory)
+
+        def find(batch: Sequence[TokenizedPair]) -> Float64[Tensor, "two side pair"]:
+            if not means:
+                (order,) = longest_first([range(len(held_out))], held_out)
+                means.extend(mean_gradients(self.scored_passes([held_out[i] for i in order])))
+            return products_along(self.passes(batch), means)
+
+        found = []
+        with progress_bar("Held-out means", total=sum(map(len, batches)), shown=self.progress) as advance:
+            for number, batch in enumerate(batches):
+                shape = (2, 2, len(batch))
+                found.append(self.checkpoint.values(f"products-{number:06}", shape, partial(find, batch)))
+                advance(len(batch))
+        return torch.cat(found, dim=2)
+
+    def ground(self, batches: Batches, held_out: Sequence[TokenizedPair], *, pairs: int, seed: int) -> Ground:
+        """Measure the Gram of the first update batches and of some held-out pairs, all in one.
+
+        Args:
+            batches: the training pairs of each update batch.
+            held_out: the held-out pairs.
+            pairs: training pairs to follow, in whole update batches, one at least; and held-out pairs.
+            seed: of the choice of held-out pairs.
+
+        Returns:
+            What is rolled out and stepped on.
+        """
+        chosen = batches[: max(1, pairs // max(map(len, batches)))]
+        (some,) = longest_first([sampling_order(len(held_out), seed=seed)[:pairs]], held_out)
+        watched = [held_out[i] for i in some]
+        positions, training = _numbered(chosen)
+
+        def measure() -> BatchGeometry:
+            with progress_bar("Pairs to follow", total=len(training) + len(watched), shown=self.progress) as advance:
+                geometry = batch_geometry(self.passes([*training, *watched]), self.reference, memory=self.memory)
+                advance(len(training) + len(watched))
+            return geometry
+
+        name = f"followed-{digest(to_json([len(training), some]).encode())}"
+        geometry = self.checkpoint.geometry(name, len(training) + len(watched), measure)
+        followed = Followed(geometry, tuple(tuple(p) for p in positions), len(training))
+        in_order = tuple(sorted(range(len(some)), key=some.__getitem__))
+        return Ground(followed, tuple(self.passes(batch) for batch in chosen), self.passes(watched), in_order)
+
+    def per_pair(
+        self, batches: Batches, held_out: Sequence[TokenizedPair], signed: Float64[Tensor, "objective two pair"]
+    ) -> Float64[Tensor, "objective two held_out"]:
+        """Predict the change of every held-out pair.
+
+        Args:
+            batches: the training pairs of each update batch.
+            held_out: the held-out pairs.
+            signed: c of each objective.
+
+        Returns:
+            Changes at learning rate 1, held-out pairs in their order.
+        """
+        fit = directions_that_fit(self.passes(held_out[:1]), memory=self.memory)
+        (order,) = longest_first([range(len(held_out))], held_out)
+
+        def find() -> Float64[Tensor, "objective two held_out"]:
+            passes = self.scored_passes([held_out[i] for i in order])
+            changes = per_pair_changes([self.scored_passes(batch) for batch in batches], passes, signed, fit=fit)
+            return changes[:, :, torch.tensor(order).argsort()]
+
+        name = f"per-pair-{digest(signed.numpy().tobytes())}"
+        return self.checkpoint.values(name, (len(signed), 2, len(held_out)), find)
+
+    def remembered(self, kind: type[T], make: Callable[[], T], *parts: object) -> T:
+        """Make a record, or take the one that an interrupted run has made.
+
+        Args:
+            kind: of record.
+            make: makes it.
+            *parts: records and values it depends on.
+
+        Returns:
+            The record.
+        """
+        return self.checkpoint.record(kind, make, *parts)
+
+
+def _numbered(batches: Batches) -> tuple[list[list[int]], list[TokenizedPair]]:
+    """Positions of each batch's pairs when the batches follow each other, and the pairs in that order."""
+    places = torch.arange(sum(map(len, batches))).split([len(batch) for batch in batches])
+    return [place.tolist() for place in places], [pair for batch in batches for pair in batch]

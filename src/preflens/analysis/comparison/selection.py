@@ -1,0 +1,215 @@
+"""Which objectives are compared."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import isfinite
+
+from preflens.analysis.comparison.first_step import Training, coefficients_of
+from preflens.errors import InputError, NumericalError, ObjectiveError
+from preflens.language_models.model import Reference
+from preflens.mitigations import CoefficientMap, Mitigation
+from preflens.mitigations.parse import mitigation_label, parse_mitigation
+from preflens.objectives import OBJECTIVES
+from preflens.objectives.grid import expand_grid
+from preflens.objectives.kinds.base import Objective
+from preflens.objectives.parse import objective_label, resolve_objectives
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The objectives of a comparison.
+
+    Attributes:
+        objectives: by label; grid points follow the objective they vary.
+        gridded: labels of grid points.
+        named: labels of those that were asked for by name, whether or not a grid holds them too.
+        unnamed: labels of those that only `all` brought in.
+        left_out: entries of the table that `all` leaves out, with the reason.
+        mitigations: by the labels of the objectives whose steps go through one.
+    """
+
+    objectives: Mapping[str, Objective]
+    gridded: frozenset[str]
+    named: frozenset[str]
+    unnamed: frozenset[str]
+    left_out: Mapping[str, str]
+    mitigations: Mapping[str, CoefficientMap] = field(default_factory=dict)
+
+    def with_mitigations(self, mitigations: Sequence[str | Mitigation]) -> "Choice":
+        """Add what-ifs: every objective that was named (`dpo` where none was), stepped through each mitigation.
+
+        Args:
+            mitigations: names with optional parameters, or mitigations.
+
+        Returns:
+            The choice with entries like `dpo+normalized`, each after its objective.
+
+        Raises:
+            InputError: a name or a value is wrong, a mitigation is no map of coefficients, or one is given twice.
+        """
+        maps = _by_label(mitigations)
+        targets = self.named or self.objectives.keys() & {"dpo"}
+        if maps and not targets:
+            raise InputError(
+                'There is no objective to put a mitigation into. Name one of `objectives`, such as "dpo".',
+                arguments=["objectives"],
+            )
+        objectives: dict[str, Objective] = {}
+        through: dict[str, CoefficientMap] = {}
+        for label, objective in self.objectives.items():
+            objectives[label] = objective
+            for name, each in maps.items() if label in targets else ():
+                objectives[f"{label}+{name}"], through[f"{label}+{name}"] = objective, each
+        return replace(self, objectives=objectives, mitigations=through)
+
+    def defined_for(self, training: Training) -> "Choice":
+        """Leave out what `all` brought in and what has no coefficients on some training pair.
+
+        Args:
+            training: the pairs.
+
+        Returns:
+            The choice without them.
+
+        Raises:
+            NumericalError: of an objective that was named.
+        """
+        left = dict(self.left_out)
+        for label in self.objectives:
+            try:
+                coefficients_of(self.objectives[label], training, self.mitigations.get(label))
+            except NumericalError as error:
+                if label not in self.unnamed:
+                    raise
+                left[label] = str(error).rstrip(".")
+        kept = {label: o for label, o in self.objectives.items() if label not in left}
+        if not kept:
+            raise NumericalError(f"No objective has finite coefficients on these pairs. {next(iter(left.values()))}.")
+        through = {label: m for label, m in self.mitigations.items() if label in kept}
+        return replace(self, objectives=kept, left_out=left, mitigations=through)
+
+
+def choose_objectives(objectives: Sequence[str | Objective], grid: Sequence[str], *, reference: Reference) -> Choice:
+    """Settle which objectives are compared.
+
+    Args:
+        objectives: names with optional parameters, or objectives; `all` among them for every entry of the table that
+            can be compared here.
+        grid: one text a parameter, `OBJECTIVE.PARAMETER=VALUE,VALUE`.
+        reference: where reference log-probs come from; without any, `all` leaves out what needs them.
+
+    Returns:
+        The choice.
+
+    Raises:
+        ObjectiveError: a name or a value is wrong, or nothing is left.
+    """
+    if isinstance(objectives, str):
+        raise ObjectiveError(
+            f"`objectives` should be a list of names. Found the text `{objectives}`.", arguments=["objectives"]
+        )
+    left_out: dict[str, str] = {}
+    unnamed: list[str] = []
+    named: list[str | Objective] = [o for o in objectives if o != "all"]
+    given = {objective_label(o) for o in resolve_objectives(named).values()} if named else set()
+    if len(named) < len(objectives):
+        left_out = {name: reason for name in OBJECTIVES if (reason := _unusable(OBJECTIVES[name](), reference))}
+        unnamed = [name for name in OBJECTIVES if name not in left_out and name not in given]
+        named += unnamed
+    points = expand_grid(grid)
+    chosen = resolve_objectives(named) if named or not points else {}
+    for label, point in points.items():
+        chosen.setdefault(label, point)
+    names = list(dict.fromkeys(o.name for o in chosen.values()))
+    ordered = dict(sorted(chosen.items(), key=lambda item: names.index(item[1].name)))
+    return Choice(ordered, frozenset(points), frozenset(given), frozenset(unnamed) - set(points), left_out)
+
+
+def _by_label(mitigations: Sequence[str | Mitigation]) -> dict[str, CoefficientMap]:
+    found: dict[str, CoefficientMap] = {}
+    for mitigation in mitigations:
+        each = _coefficient_map(parse_mitigation(mitigation) if isinstance(mitigation, str) else mitigation)
+        label = mitigation_label(each)
+        if label in found:
+            raise InputError(f"Mitigation `{label}` was given twice. One of your own needs a name of its own.")
+        found[label] = each
+    return found
+
+
+def _coefficient_map(mitigation: Mitigation) -> CoefficientMap:
+    if not isinstance(mitigation, CoefficientMap):
+        raise InputError(
+            f"Mitigation `{mitigation.name}` does more than change coefficients, so what it would do cannot be said "
+            "from the geometry. Train with it."
+        )
+    return mitigation
+
+
+def _unusable(objective: Objective, reference: Reference) -> str | None:
+    if objective.needs_reference and reference == "none":
+        return "compares with a reference model, and there is none"
+    beyond = sorted(objective.inputs - {"reference", "length"})
+    return f"uses {' and '.join(beyond)}, and log-probs of whole responses are compared" if beyond else None
+
+
+def choose_verified(verify: Sequence[str], choice: Choice) -> dict[str, Objective]:
+    """Settle whose steps are taken for real.
+
+    Args:
+        verify: labels, or names for all points of an objective, or `all`.
+        choice: the compared objectives.
+
+    Returns:
+        Objective by label.
+
+    Raises:
+        InputError: one is not compared.
+    """
+    plain = {label: o for label, o in choice.objectives.items() if label not in choice.mitigations}
+    known = {*plain, *(o.name for o in plain.values()), "all"}
+    for text in verify:
+        if text not in known:
+            raise InputError(
+                f"`verify={text}` is none of the compared objectives whose plain steps can be taken. These are: "
+                f"{', '.join(plain)}.",
+                arguments=["verify"],
+            )
+    return {label: objective for label, objective in plain.items() if {label, objective.name, "all"} & set(verify)}
+
+
+def check_horizon(horizon: Sequence[int]) -> tuple[int, ...]:
+    """Refuse steps that cannot be looked at.
+
+    Args:
+        horizon: numbers of steps.
+
+    Returns:
+        The same in order, without repetition.
+
+    Raises:
+        InputError: there is none, or one is below 1.
+    """
+    if not horizon or min(horizon) < 1:
+        raise InputError(
+            f"`horizon` should hold numbers of steps, each at least 1. Found {list(horizon)}.", arguments=["horizon"]
+        )
+    return tuple(sorted(set(horizon)))
+
+
+def check_rollout(*, margin_gain: float, rollout_pairs: int, small_steps: int) -> None:
+    """Refuse arguments of the rollout that cannot work.
+
+    Args:
+        margin_gain: above 0.
+        rollout_pairs: at least 1.
+        small_steps: at least 0.
+
+    Raises:
+        InputError: a number is out of range.
+    """
+    if not (isfinite(margin_gain) and margin_gain > 0):
+        raise InputError(f"`margin_gain` should be above 0. Found {margin_gain:g}.", arguments=["margin_gain"])
+    if rollout_pairs < 1:
+        raise InputError(f"`rollout_pairs` should be at least 1. Found {rollout_pairs}.", arguments=["rollout_pairs"])
+    if small_steps < 0:
+        raise InputError(f"`small_steps` should be 0 or more. Found {small_steps}.", arguments=["small_steps"])

@@ -1,0 +1,1 @@
+"""What a model is asked: log-probs, Grams and real steps of update batches."""

@@ -1,0 +1,212 @@
+"""Finished parts of a run kept on disk, so that an interrupted run goes on where it stopped.
+
+What is used is always what was read back or what would be read back, laid out in fresh memory: a run that goes on
+computes with the same bits, in the same order, as one that was never interrupted.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from hashlib import blake2b
+from io import BytesIO
+from pathlib import Path
+from typing import TypeVar
+from zipfile import ZipFile
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from preflens.analysis.measurement.forward_passes import Passes
+from preflens.analysis.measurement.geometry import BatchGeometry
+from preflens.analysis.measurement.progress import progress_bar
+from preflens.errors import InputError, NumericalError
+from preflens.pair_logps import PairLogps
+from preflens.records.json_codec import from_json, to_json
+from preflens.records.storage import write_atomically
+from preflens.types import BatchGram, PairGram
+
+LOGGER = logging.getLogger("preflens")
+Arrays = Mapping[str, np.ndarray]
+T = TypeVar("T")
+_SEAL = 64  # hexadecimal digits
+
+
+class Checkpoint:
+    """A folder of finished parts, each sealed: a part that is cut off, changed or of another run is computed again.
+
+    Args:
+        folder: where they lie; it exists. None keeps nothing.
+        key: names the run, at most 64 characters.
+    """
+
+    def __init__(self, folder: Path | None, key: str) -> None:
+        self._folder, self._key = folder, key.encode()
+
+    def geometry(self, name: str, pairs: int, make: Callable[[], BatchGeometry]) -> BatchGeometry:
+        """Measure an update batch, or take what is kept.
+
+        Args:
+            name: of the part.
+            pairs: in the batch.
+            make: measures it.
+
+        Returns:
+            The geometry.
+        """
+        return self._kept(name, lambda: _to_arrays(make()), lambda arrays: _from_arrays(arrays, pairs))
+
+    def values(self, name: str, shape: tuple[int, ...], make: Callable[[], Tensor]) -> Tensor:
+        """Compute a tensor, or take what is kept.
+
+        Args:
+            name: of the part.
+            shape: of the tensor.
+            make: computes it.
+
+        Returns:
+            The tensor.
+        """
+
+        def read(arrays: Arrays) -> Tensor:
+            return _shaped(_tensor(arrays["values"]), "values", shape)
+
+        return self._kept(name, lambda: {"values": make().numpy()}, read)
+
+    def record(self, kind: type[T], make: Callable[[], T], *parts: object) -> T:
+        """Make a record, or take what is kept.
+
+        Args:
+            kind: of record.
+            make: makes it.
+            *parts: records and values it depends on.
+
+        Returns:
+            The record.
+        """
+        name = f"record-{digest(''.join(map(to_json, parts)).encode())}"
+        return self._kept(
+            name, lambda: {"json": np.array(to_json(make()))}, lambda arrays: from_json(kind, str(arrays["json"]))
+        )
+
+    def _kept(self, name: str, make: Callable[[], Arrays], read: Callable[[Arrays], T]) -> T:
+        if self._folder is None:
+            return read(make())
+        path = self._folder / f"{name}.npz"
+        content = _content(path)
+        if content is not None:
+            try:
+                return read(_unsealed(content, name, self._key))
+            except (ValueError, KeyError, NumericalError) as error:
+                LOGGER.warning("`%s` is damaged (%s) and is computed again.", path, error)
+        arrays = make()
+        sealed = _sealed(arrays, name, self._key)
+        write_atomically(path, lambda at: at.write_bytes(sealed))
+        return read(arrays)
+
+
+def measure_batches(
+    batches: Sequence[Sequence[int]],
+    passes: Callable[[Sequence[int]], Passes],
+    look: Callable[[Passes], BatchGeometry],
+    checkpoint: Checkpoint,
+    *,
+    progress: bool,
+) -> list[BatchGeometry]:
+    """Measure every update batch that is not kept yet.
+
+    Args:
+        batches: positions of each batch's pairs.
+        passes: cuts a batch into forward passes.
+        look: measures it.
+        checkpoint: what is kept.
+        progress: show a progress bar.
+
+    Returns:
+        The geometry of every batch.
+    """
+    found = []
+    with progress_bar("Gradients of pairs", total=sum(map(len, batches)), shown=progress) as advance:
+        for number, batch in enumerate(batches):
+            geometry = checkpoint.geometry(
+                f"batch-{number:06}", len(batch), lambda batch=batch: look(passes(batch))  # type: ignore[misc]  # a default of a lambda
+            )  # fmt: skip
+            found.append(geometry)
+            advance(len(batch))
+    return found
+
+
+def digest(content: bytes) -> str:
+    """Hash some bytes, for names of parts.
+
+    Args:
+        content: the bytes.
+
+    Returns:
+        24 hexadecimal digits.
+    """
+    return blake2b(content, digest_size=12).hexdigest()
+
+
+def _sealed(arrays: Arrays, name: str, key: bytes) -> bytes:
+    """A `.npz` whose comment, its last bytes, is a hash of the rest, of its name and of the run."""
+    buffer = BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    with ZipFile(buffer, "a") as archive:
+        archive.comment = bytes(_SEAL)
+    body = buffer.getvalue()[:-_SEAL]
+    return body + _seal(body, name, key)
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InputError(f"Cannot read `{path}`: {error.strerror}. Move it away, and it is computed again.") from None
+
+
+def _unsealed(content: bytes, name: str, key: bytes) -> Arrays:
+    body, seal = content[:-_SEAL], content[-_SEAL:]
+    if seal != _seal(body, name, key):
+        raise ValueError("its content does not fit its seal")
+    with np.load(BytesIO(content), allow_pickle=False) as arrays:
+        return {entry: arrays[entry] for entry in arrays.files}
+
+
+def _seal(body: bytes, name: str, key: bytes) -> bytes:
+    return blake2b(name.encode() + body, digest_size=_SEAL // 2, key=key).hexdigest().encode()
+
+
+def _to_arrays(geometry: BatchGeometry) -> Arrays:
+    logps = {f"logps.{f.name}": getattr(geometry.logps, f.name) for f in fields(PairLogps)}
+    tensors: dict[str, Tensor] = {name: value for name, value in logps.items() if value is not None}
+    tensors |= {"gram.matrix": geometry.gram.matrix, "gram.logps": geometry.gram.logps}
+    layers = geometry.by_layer
+    tensors |= {"ww": layers.chosen_sq_norm, "ll": layers.rejected_sq_norm, "wl": layers.inner_product}
+    return {name: value.numpy() for name, value in tensors.items()} | {"blocks": np.array(layers.blocks)}
+
+
+def _from_arrays(arrays: Arrays, pairs: int) -> BatchGeometry:
+    blocks = tuple(arrays["blocks"].tolist())
+    shapes = {"gram.matrix": (2 * pairs, 2 * pairs), "gram.logps": (2 * pairs,)}
+    shapes |= dict.fromkeys(("ww", "ll", "wl"), (len(blocks), pairs))
+    tensors = {name: _tensor(array) for name, array in arrays.items() if name != "blocks"}
+    for name, tensor in tensors.items():
+        _shaped(tensor, name, shapes.get(name, (pairs, *tensor.shape[1:])))
+    logps = {f.name: tensors.get(f"logps.{f.name}") for f in fields(PairLogps)}
+    layers = PairGram(tensors["ww"], tensors["ll"], tensors["wl"], blocks)
+    gram = BatchGram(tensors["gram.matrix"], tensors["gram.logps"])
+    return BatchGeometry(PairLogps(**logps), gram, layers)  # type: ignore[arg-type]  # chosen and rejected are always kept
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    """In torch's own memory, row after row: how numbers lie decides in which order they are added up."""
+    return torch.from_numpy(np.ascontiguousarray(array)).clone()
+
+
+def _shaped(tensor: Tensor, name: str, shape: tuple[int, ...]) -> Tensor:
+    if tuple(tensor.shape) != shape:
+        raise ValueError(f"`{name}` should have the shape {shape}. Found {tuple(tensor.shape)}")
+    return tensor

@@ -1,0 +1,184 @@
+"""An update batch cut into forward passes, and what each of them computes."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from preflens.errors import NumericalError
+from preflens.gram.capture.forward import Forward, LogpForward
+from preflens.language_models.batch import PairBatch, collate
+from preflens.language_models.loading import padding_token_id
+from preflens.language_models.logps import response_logps
+from preflens.language_models.model import LanguageModel
+from preflens.language_models.output_head import PlainHead, head_input, plain_head
+from preflens.language_models.parameters import Stepping
+from preflens.language_models.tokenizing import TokenizedPair
+from preflens.types import PairCoefficients
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A model and how its log-probs are computed.
+
+    Attributes:
+        model: the policy.
+        head: its output head where it is a plain one, so that prompts need not be scored; else None.
+        pad_token_id: fills rows on the right.
+        stepping: the parameters that needed gradients when this was made; no others may, in any pass.
+    """
+
+    model: LanguageModel
+    head: PlainHead | None
+    pad_token_id: int
+    stepping: Stepping = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stepping", Stepping.of(self.model))
+
+    @classmethod
+    def of(cls, model: LanguageModel, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[TokenizedPair]) -> "Scorer":
+        """Find out how a model is scored, once for all of its pairs.
+
+        Args:
+            model: the policy.
+            tokenizer: its tokenizer.
+            pairs: what will be scored; the first of them shows whether the head is understood.
+
+        Returns:
+            The scorer.
+        """
+        padding = padding_token_id(tokenizer)
+        first = collate(pairs[:1], pad_token_id=padding, device=model.device) if pairs else None
+        return cls(model, plain_head(model, first), padding)
+
+
+@dataclass(frozen=True)
+class PassLimit:
+    """How much goes into one forward pass.
+
+    Attributes:
+        pairs: at most so many.
+        tokens: at most so many positions, padding included; a single pair may exceed it.
+    """
+
+    pairs: int | None = None
+    tokens: int | None = None
+
+    def cut(self, pairs: Sequence[TokenizedPair]) -> Iterator[tuple[TokenizedPair, ...]]:
+        """Cut pairs, in order, into passes.
+
+        Args:
+            pairs: best sorted by length.
+
+        Yields:
+            The pairs of each pass.
+        """
+        part: list[TokenizedPair] = []
+        for pair in pairs:
+            longest = max(p.longest for p in (*part, pair))
+            full = self.pairs is not None and len(part) >= self.pairs
+            if part and (full or (self.tokens is not None and 2 * (len(part) + 1) * longest > self.tokens)):
+                yield tuple(part)
+                part = []
+            part.append(pair)
+        if part:
+            yield tuple(part)
+
+
+@dataclass(frozen=True)
+class Passes:
+    """An update batch cut into forward passes.
+
+    Attributes:
+        scorer: the policy.
+        pairs: of each pass.
+        batches: the same, laid out for the model.
+    """
+
+    scorer: Scorer
+    pairs: tuple[tuple[TokenizedPair, ...], ...]
+    batches: tuple[PairBatch, ...]
+
+    @property
+    def model(self) -> LanguageModel:
+        """The policy."""
+        return self.scorer.model
+
+    def forwards(self, model: LanguageModel | None = None) -> list[LogpForward]:
+        """Return one function a pass that computes its log-probs and refuses those that are not finite.
+
+        Args:
+            model: another model than the policy.
+
+        Returns:
+            Functions of nothing. Which parameters step is checked now, before the passes: in them the engine freezes
+            some.
+
+        Raises:
+            UnsupportedModelError: other parameters would step than were chosen.
+        """
+        self.scorer.stepping.check()
+        parts = zip(self.batches, self.pairs, strict=True)
+        return [partial(_scores, model or self.model, batch, pairs) for batch, pairs in parts]
+
+    def gram_forwards(self) -> list[Forward]:
+        """Return one function a pass that stops before the head where that is possible.
+
+        Returns:
+            Functions of nothing, as `forwards` returns them.
+        """
+        head = self.scorer.head
+        if head is None:
+            return list(self.forwards())
+        self.scorer.stepping.check()
+        return [partial(head_input, head, batch) for batch in self.batches]
+
+
+def make_passes(scorer: Scorer, pairs: Sequence[TokenizedPair], limit: PassLimit) -> Passes:
+    """Cut the pairs of an update batch, in order, into forward passes.
+
+    Args:
+        scorer: the policy; batches are put on its device.
+        pairs: of the update batch, best sorted by length.
+        limit: of a pass.
+
+    Returns:
+        The passes.
+    """
+    cut = tuple(limit.cut(pairs))
+    device = scorer.model.device
+    return Passes(scorer, cut, tuple(collate(part, pad_token_id=scorer.pad_token_id, device=device) for part in cut))
+
+
+def by_pass(passes: Passes, coefficients: PairCoefficients) -> list[PairCoefficients]:
+    """Cut the coefficients of an update batch as its passes are cut.
+
+    Args:
+        passes: the batch.
+        coefficients: of its pairs.
+
+    Returns:
+        Those of each pass.
+    """
+    lengths = [len(part) for part in passes.pairs]
+    parts = zip(coefficients.chosen.split(lengths), coefficients.rejected.split(lengths), strict=True)
+    return [PairCoefficients(chosen, rejected) for chosen, rejected in parts]
+
+
+def _scores(model: LanguageModel, batch: PairBatch, pairs: Sequence[TokenizedPair]) -> Float[Tensor, " response"]:
+    logps = response_logps(model, batch)
+    bad = ~torch.isfinite(logps.detach())
+    if bool(bad.any()):
+        row = int(bad.nonzero()[0])
+        side = "chosen" if row < len(pairs) else "rejected"
+        raise NumericalError(
+            f"The log-prob of the {side} response of pair `{pairs[row % len(pairs)].pair.id}` is {logps[row].item()}. "
+            'The model\'s weights or scores are not finite, or overflow in this type; try `dtype="float32"`.',
+            arguments=["dtype"],
+        )
+    return logps

@@ -1,0 +1,100 @@
+"""Forecast beside fact: real plain steps on some update batches, taken and undone."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from preflens.analysis.measurement.forward_passes import Passes, by_pass
+from preflens.analysis.measurement.geometry import BatchGeometry
+from preflens.analysis.measurement.real_steps import in_float32, measure_change, plain_update
+from preflens.dynamics import predict_change
+from preflens.objectives.kinds.base import Objective
+from preflens.records.analysis_metadata import Verification
+from preflens.types import LogpChange, PairCoefficients
+
+_TARGET = 1e-2  # nats: root mean square of the changes of a step
+_TINY = 1e-3  # of that step: there curvature is gone and what remains between forecast and fact is rounding
+
+
+def verify(
+    label: str,
+    objective: Objective,
+    passes: Sequence[Passes],
+    found: Sequence[BatchGeometry],
+    *,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Verification:
+    """Step on update batches and compare what happened with what was forecast.
+
+    Args:
+        label: of the objective.
+        objective: whose plain step is taken.
+        passes: the update batches to step on; the model's weights are the same afterwards.
+        found: their geometry.
+        advance: told after each batch.
+
+    Returns:
+        All points, and how well they agree. Half-precision models are stepped in float32.
+    """
+    ids: list[str] = []
+    sides: list[str] = []
+    sizes: list[float] = []
+    points: list[np.ndarray] = []  # per batch: [forecast, measured, rounding error], response
+    for batch, geometry in zip(passes, found, strict=True):
+        size, numbers = _step_and_compare(batch, geometry, objective.coefficients(geometry.logps))
+        names = [p.pair.id for part in batch.pairs for p in part]
+        ids += names + names
+        sides += ["chosen"] * len(names) + ["rejected"] * len(names)
+        sizes.append(size)
+        points.append(numbers)
+        advance(1)
+    forecast, measured, rounding = np.concatenate(points, axis=1)
+    floor = float(np.sqrt(np.mean(rounding**2)))
+    return Verification(
+        objective=label,
+        batches=len(points),
+        step_sizes=tuple(sizes),
+        ids=tuple(ids),
+        sides=tuple(sides),
+        forecast=tuple(forecast.tolist()),
+        measured=tuple(measured.tolist()),
+        slope=_slope(forecast, measured),
+        correlation=_correlation(forecast, measured),
+        signs_right=_signs_right(forecast, measured, floor),
+        rounding_floor=floor,
+    )
+
+
+def _step_and_compare(
+    passes: Passes, geometry: BatchGeometry, coefficients: PairCoefficients
+) -> tuple[float, np.ndarray]:
+    unit = _flat(predict_change(geometry.gram, coefficients, learning_rate=1.0))
+    strength = float(np.sqrt(np.mean(unit**2)))
+    size = _TARGET / strength if strength > 0 else 0.0
+    with in_float32(passes.model):
+        update = plain_update(passes.model, passes.forwards(), by_pass(passes, coefficients))
+        measured = _flat(measure_change(passes.model, passes.forwards(), update, learning_rate=size))
+        tiny = _flat(measure_change(passes.model, passes.forwards(), update, learning_rate=_TINY * size))
+    return size, np.stack([size * unit, measured, tiny - _TINY * size * unit])
+
+
+def _flat(change: LogpChange) -> np.ndarray:
+    values: np.ndarray = torch.cat([change.chosen, change.rejected]).numpy()
+    return values
+
+
+def _slope(forecast: np.ndarray, measured: np.ndarray) -> float | None:
+    square = float(forecast @ forecast)
+    return float(forecast @ measured) / square if square > 0 else None
+
+
+def _correlation(forecast: np.ndarray, measured: np.ndarray) -> float | None:
+    if len(forecast) < 2 or forecast.std() == 0 or measured.std() == 0:
+        return None
+    return float(np.corrcoef(forecast, measured)[0, 1])
+
+
+def _signs_right(forecast: np.ndarray, measured: np.ndarray, floor: float) -> float | None:
+    clear = np.abs(forecast) > floor
+    return float(np.mean(np.sign(forecast[clear]) == np.sign(measured[clear]))) if clear.any() else None

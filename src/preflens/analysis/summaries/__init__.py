@@ -1,0 +1,1 @@
+"""From numbers of pairs to tables, means with intervals, and provenance."""

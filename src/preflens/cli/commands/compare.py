@@ -1,0 +1,178 @@
+"""`preflens compare`: which objective suits these pairs."""
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Option
+
+from preflens.cli import options
+from preflens.cli.terminal.comparison import print_comparison
+from preflens.cli.terminal.console import ERRORS, OUTPUT, shown
+from preflens.errors import InputError
+from preflens.records.comparison import COMPARISON_FILES, UNFINISHED_COMPARISON, Comparison
+from preflens.records.lock import refuse_if_at_work
+from preflens.records.storage import output_folder
+
+_WHAT = "What is compared"
+
+Objectives = Annotated[
+    str,
+    Option(
+        help="`all`, or names with parameters: `dpo,simpo:beta=2,gamma=1,slic`. See `preflens objectives`.",
+        rich_help_panel=_WHAT,
+    ),
+]
+Grid = Annotated[
+    list[str],
+    Option(
+        help="Values of a parameter to compare too: `dpo.beta=0.01,0.1,1`. Repeat for more parameters; all "
+        "combinations of one objective's are taken.",
+        rich_help_panel=_WHAT,
+    ),
+]
+Mitigation = Annotated[
+    list[str],
+    Option(
+        help="What if the steps went through this? `normalized`, `band:margin=0.2`, … For every objective that is "
+        "named, or for `dpo`. Repeat for more.",
+        rich_help_panel=_WHAT,
+    ),
+]
+PerPair = Annotated[bool, Option("--per-pair", help="Also predict every single held-out pair.", rich_help_panel=_WHAT)]
+Probe = Annotated[
+    str | None,
+    Option(help="Held-out pairs, in any form that `--data` takes.", show_default=False, rich_help_panel=options.DATA),
+]
+ProbeFraction = Annotated[
+    float,
+    Option(help="Without `--probe`: share of the pairs to hold out, by whole prompts.", rich_help_panel=options.DATA),
+]
+ProbeSplit = Annotated[
+    str | None, Option(help="`--split` for `--probe`.", show_default=False, rich_help_panel=options.DATA)
+]
+Horizon = Annotated[str, Option(help="After how many steps to look at the rollout.", rich_help_panel=options.STEP)]
+MarginGain = Annotated[
+    float,
+    Option(
+        help="For the rescaled rollout: nats of margin (held-out chosen less rejected) gained by the last step, at the "
+        "pace of the first.",
+        rich_help_panel=options.STEP,
+    ),
+]
+RolloutPairs = Annotated[
+    int,
+    Option(
+        help="Training pairs to follow (whole update batches, one at least), and held-out pairs.",
+        rich_help_panel=options.STEP,
+    ),
+]
+Verify = Annotated[
+    str,
+    Option(
+        help="Take the steps of these objectives for real, compare, and undo them: `dpo,slic`, or `all`.",
+        show_default=False,
+        rich_help_panel=options.STEP,
+    ),
+]
+SmallSteps = Annotated[
+    int, Option(help="With `--verify`: update batches that take one small step.", rich_help_panel=options.STEP)
+]
+
+
+def compare(
+    model: options.Model,
+    data: options.Data,
+    out: options.Out,
+    objectives: Objectives = "all",
+    grid: Grid = [],  # noqa: B006  # typer copies it
+    mitigation: Mitigation = [],  # noqa: B006  # the same
+    probe: Probe = None,
+    probe_fraction: ProbeFraction = 0.2,
+    horizon: Horizon = "1,10,100",
+    margin_gain: MarginGain = 1.0,
+    rollout_pairs: RolloutPairs = 32,
+    per_pair: PerPair = False,
+    verify: Verify = "",
+    small_steps: SmallSteps = 2,
+    update_batch_size: options.UpdateBatchSize = 16,
+    learning_rate: options.LearningRate = 1e-6,
+    reference: options.Reference = "",
+    adapter: options.Adapter = None,
+    revision: options.Revision = None,
+    parameters: options.Parameters = "",
+    dtype: options.Dtype = options.DtypeName.FLOAT32,
+    device: options.Device = "auto",
+    split: options.Split = None,
+    probe_split: ProbeSplit = None,
+    config: options.Config = None,
+    chat_template: options.ChatTemplate = None,
+    max_length: options.MaxLength = None,
+    limit: options.Limit = None,
+    on_bad_row: options.OnBadRow = options.BadRow.STOP,
+    micro_batch: options.MicroBatch = "auto",
+    seed: options.Seed = 0,
+    discard: options.Discard = False,
+    progress: options.Progress = True,
+) -> None:
+    """Compare objectives on your pairs: which raise the chosen answers, also on held-out pairs, which sink them.
+
+    Example: preflens compare --model gpt2 --data pairs.jsonl --grid dpo.beta=0.01,0.1,1 --out results
+    """
+    output_folder(out, (*COMPARISON_FILES, "compare.html"))
+    refuse_if_at_work(out / UNFINISHED_COMPARISON)
+    passes, steps = options.micro_batch_size(micro_batch), _numbers(horizon)
+    from preflens.analysis.compare import compare as run
+    from preflens.cli.loading import load
+    from preflens.language_models.reading import read_pairs
+
+    _check(model, objectives, grid, mitigation, reference)
+    pairs = read_pairs(data, split=split, config=config, on_bad_row=on_bad_row.value)
+    held_out = None if probe is None else read_pairs(probe, split=probe_split, on_bad_row=on_bad_row.value)
+    loaded = load(
+        model, revision=revision, adapter=adapter, dtype=dtype, device=device, reference=reference,
+        chat_template=chat_template,
+    )  # fmt: skip
+    result = run(
+        loaded.model, loaded.tokenizer, pairs, objectives=_names(objectives), grid=grid, mitigations=mitigation,
+        probe=held_out, probe_fraction=probe_fraction, horizon=steps, margin_gain=margin_gain,
+        rollout_pairs=rollout_pairs, per_pair=per_pair, verify=_names(verify) if verify else [],
+        small_steps=small_steps, reference=loaded.reference, parameters=parameters or ("lora" if adapter else "all"),
+        update_batch_size=update_batch_size, micro_batch=passes, learning_rate=learning_rate, max_length=max_length,
+        limit=limit, seed=seed, out=out, discard=discard, progress=progress, name=model,
+        command=options.command_line(),
+    )  # fmt: skip
+    _show(result, out)
+
+
+def _check(model: str, objectives: str, grid: list[str], mitigation: list[str], reference: str) -> None:
+    """Refuse what cannot be compared before anything is loaded."""
+    from preflens.analysis.comparison.selection import choose_objectives
+    from preflens.cli.terminal.console import quiet_libraries
+    from preflens.language_models.loading import check_model_folder
+
+    quiet_libraries()
+    choice = choose_objectives(_names(objectives), grid, reference="none" if reference == "none" else "self")
+    choice.with_mitigations(mitigation)
+    check_model_folder(model)
+
+
+def _names(text: str) -> list[str]:
+    from preflens.objectives.grid import split_objectives
+
+    return split_objectives(text)
+
+
+def _show(result: Comparison, out: Path) -> None:
+    from preflens.report.comparison_page import render_comparison
+
+    print_comparison(result)
+    page = render_comparison(result, out / "compare.html")
+    OUTPUT.print(f"Report: {shown(page)}", soft_wrap=True, highlight=False)
+    ERRORS.print("Tables: compare.parquet, compare_pairs.parquet and compare.json beside it.", style="dim")
+
+
+def _numbers(text: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or not all(part.isdecimal() for part in parts):
+        raise InputError(f"`--horizon` should hold numbers of steps, like 1,10,100. Found `{text}`.")
+    return [int(part) for part in parts]

@@ -1,0 +1,66 @@
+"""An analysis in a few lines of the terminal."""
+
+from rich import box
+from rich.panel import Panel
+from rich.table import Table
+
+from preflens.cli.terminal.console import OUTPUT, shown
+from preflens.records.analysis import Analysis
+from preflens.records.analysis_metadata import ModelFacts
+from preflens.records.analysis_wording import batches, reference_in_full, share, verdicts, with_interval
+from preflens.records.outcome import Outcome
+
+_COLOURS = {"rises": "green", "falls": "magenta", "unclear": "yellow"}
+
+
+def print_verdicts(analysis: Analysis) -> None:
+    """Print the answer, the outcome shares, and what was dropped.
+
+    Args:
+        analysis: what was found.
+    """
+    for found in verdicts(analysis.facts):
+        text = f"[bold]{shown(found.headline)}[/]\n" + shown("\n".join(found.detail))
+        title = shown(" · ".join(found.labels))
+        OUTPUT.print(Panel(text, title=title, title_align="left", border_style=_COLOURS[found.direction]))
+    OUTPUT.print(_outcomes(analysis))
+    data, geometry = analysis.facts.data, analysis.facts.geometry
+    split = batches(analysis.facts.update_batches)
+    OUTPUT.print(
+        f"{data.pairs} pairs in {split}, mean gradient cosine {with_interval(geometry.cosine)}.", highlight=False
+    )
+    print_reference(analysis.facts.model)
+    for what, counts in (("dropped", data.dropped), ("noted", data.noted)):
+        for reason, count in counts.items():
+            OUTPUT.print(f"{what}: {count} × {shown(reason)}", style="yellow", highlight=False, soft_wrap=True)
+    for check in analysis.facts.verification:
+        steps = "one real step" if check.batches == 1 else f"{check.batches} real steps"
+        OUTPUT.print(
+            f"forecast against {steps} of {shown(check.objective)}: slope {_number(check.slope)}, "
+            f"correlation {_number(check.correlation)}, signs right {_number(check.signs_right)}, "
+            f"rounding floor {check.rounding_floor:.1g} nats",
+            highlight=False,
+        )
+
+
+def print_reference(model: ModelFacts) -> None:
+    """Print where reference log-probs came from.
+
+    Args:
+        model: as it stands in the record.
+    """
+    OUTPUT.print(f"Reference: {shown(reference_in_full(model.reference))}.", highlight=False, soft_wrap=True)
+
+
+def _outcomes(analysis: Analysis) -> Table:
+    table = Table(title="Each pair on its own: share of pairs", title_justify="left", box=box.SIMPLE)
+    table.add_column("objective")
+    for outcome in Outcome:
+        table.add_column(outcome.replace("_", " "), justify="right")
+    for objective in analysis.facts.objectives:
+        table.add_row(shown(objective.label), *(share(objective.outcomes[o]) for o in Outcome))
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.4f}"

@@ -1,0 +1,75 @@
+"""A comparison in a table and a few lines of the terminal."""
+
+from rich import box
+from rich.panel import Panel
+from rich.table import Table
+
+from preflens.cli.terminal.analysis import print_reference
+from preflens.cli.terminal.console import OUTPUT, shown
+from preflens.records.analysis_wording import batches, signed
+from preflens.records.comparison import Comparison
+from preflens.records.comparison_metadata import ObjectiveComparison, Trajectory
+from preflens.records.comparison_wording import Group, groups, last_point, rescaled, verdict
+
+_COLOURS = {"rises": "green", "falls": "magenta", "unclear": "yellow"}
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """Print the verdict, the table of objectives, and what was dropped.
+
+    Args:
+        comparison: what was found.
+    """
+    found = verdict(comparison.facts)
+    lines = [f"[bold]{shown(found.headline)}[/]"]
+    lines += [f"[{_COLOURS[way]}]●[/] {shown(sentence)}" for way, sentence in found.parts]
+    OUTPUT.print(Panel("\n".join([*lines, *map(shown, found.detail)]), title="compare", title_align="left"))
+    OUTPUT.print(_table(groups(comparison.facts)))
+    data, probe = comparison.facts.data, comparison.facts.probe
+    split = batches(comparison.facts.update_batches)
+    OUTPUT.print(
+        f"{data.pairs} training pairs in {split}, {probe.pairs} held out ({shown(probe.source)}).", highlight=False
+    )
+    print_reference(comparison.facts.model)
+    parts = {"before the split": comparison.facts.before_split, "training": data, "held out": probe}
+    for what in ("dropped", "noted"):
+        for kind, facts in parts.items():
+            for reason, count in getattr(facts, what, {}).items():
+                text = f"{what} ({kind}): {count} × {shown(reason)}"
+                OUTPUT.print(text, style="yellow", highlight=False, soft_wrap=True)
+
+
+def _table(found: tuple[Group, ...]) -> Table:
+    title = "First step, nats per nat of margin (held out: chosen less rejected);\nrollout, nats to its end"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1))
+    table.add_column("objective", min_width=14, overflow="fold")
+    columns = ("alone\nright", "training\nchosen", "held out\nchosen", "held out\nrejected", "rollout\nchosen",
+               "margin at\nthis rate")  # fmt: skip
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    for group in found:
+        for number, objective in enumerate(group.members):
+            table.add_row(*_row(objective, group, first=number == 0))
+    return table
+
+
+def _row(objective: ObjectiveComparison, group: Group, *, first: bool) -> list[str]:
+    """One objective; what its group shares is said once."""
+    path, colour = rescaled(objective), _COLOURS[group.direction]
+    training = signed(objective.per_margin(objective.train.chosen.value))
+    chosen, rejected = signed(group.chosen.value), signed(group.rejected.value)
+    return [
+        ("" if first else "=") + shown(objective.label),
+        f"{100 * objective.outcomes['intended']:.0f} %",
+        *((training, f"[{colour}]{chosen}[/]", rejected) if first else "···"),
+        _end(path),
+        signed(objective.margin.value),
+    ]
+
+
+def _end(path: Trajectory | None) -> str:
+    """Where a rollout leads to, or the step after which it ends too early."""
+    if path is not None and path.ended is not None:
+        return f"ends {path.ended - 1}"
+    end = last_point(path)
+    return signed(None if end is None else end[0])

@@ -1,0 +1,1 @@
+"""Hooks on modules, forward passes and autograd: where the factors come from."""

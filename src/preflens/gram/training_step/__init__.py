@@ -1,0 +1,1 @@
+"""Per-response gradients read off a training step's own backward pass."""

@@ -1,0 +1,167 @@
+"""The output head of a language model, where it is a plain one: hidden states in, scores out, nothing between."""
+
+import logging
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import PreTrainedConfig
+
+from preflens.language_models.batch import PairBatch, model_inputs
+from preflens.language_models.fused_gelu import fused_activations
+from preflens.language_models.logps import scored_token_logps
+from preflens.language_models.model import LanguageModel, evaluating, without_adapter_wrapper
+from preflens.types import HeadInput, TokenRows
+
+LOGGER = logging.getLogger("preflens")
+
+# How much the log-prob of a token may differ from the model's own, as a share of 1 + the largest score: rounding of the
+# scores, which some models do in float32 whatever their type.
+_SAME = {torch.float64: 1e-6, torch.float32: 1e-5}
+_SAME_HALF = 1e-2
+# The names that families of models give to κ: most; RecurrentGemma; xLSTM.
+_SOFT_CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
+
+
+@dataclass(frozen=True)
+class PlainHead:
+    """A head whose scores are scale · (W h + b), perhaps soft-capped.
+
+    Attributes:
+        backbone: what computes the hidden states h.
+        linear: W and b.
+        scale: factor on the scores.
+        soft_cap: κ of κ tanh(z/κ), or None.
+    """
+
+    backbone: nn.Module
+    linear: nn.Linear
+    scale: float
+    soft_cap: float | None
+
+
+def plain_head(model: LanguageModel, batch: PairBatch | None = None) -> PlainHead | None:
+    """Recognise the head of a model, and compare the log-probs that it leads to with the model's own.
+
+    Args:
+        model: a causal language model, with or without an adapter.
+        batch: the first real rows, to compare on and to say so where the head is no plain one; None for two tokens,
+            on which heads may agree that differ elsewhere.
+
+    Returns:
+        The head, or None where it is of another kind: scored by a module that is no `nn.Linear` (an adapter on it, for
+        example), or with something between hidden states and scores that is not known here.
+    """
+    found = _understood(model)
+    if found is not None:
+        rows = _two_tokens(found.linear.weight) if batch is None else batch
+        with torch.no_grad(), evaluating(model):
+            theirs = scored_token_logps(model, rows)
+            if not bool(torch.isfinite(theirs).all()):
+                return None  # passes without the head name the pair
+            if _leads_to(found, theirs, rows):
+                return found
+    if batch is not None:
+        LOGGER.warning(
+            "The output head of this `%s` is no plain linear map of hidden states, so the model itself scores every "
+            "token of a row: the numbers are the same, and take more time and memory.",
+            type(without_adapter_wrapper(model)).__name__,
+        )
+    return None
+
+
+def _understood(model: LanguageModel) -> PlainHead | None:
+    """The head as its configuration describes it."""
+    base = without_adapter_wrapper(model)
+    linear, backbone = _active(base.get_output_embeddings()), _backbone(base)
+    if type(linear) is not nn.Linear or backbone is None:
+        return None
+    config = base.config.get_text_config()
+    caps = (getattr(config, name, None) for name in _SOFT_CAPS)
+    return PlainHead(backbone, linear, _scale(config), next((float(cap) for cap in caps if cap), None))
+
+
+def _backbone(base: LanguageModel) -> nn.Module | None:
+    found = [getattr(base, name, None) for name in ("base_model", "model")]  # Llama 4 has it under another name
+    return next((module for module in found if isinstance(module, nn.Module) and module is not base), None)
+
+
+def _two_tokens(weight: Tensor) -> PairBatch:
+    ids = torch.tensor([[0, len(weight) - 1, 0], [len(weight) - 1, 0, 0]], device=weight.device)
+    everything = torch.ones_like(ids, dtype=torch.bool)
+    return PairBatch(ids, everything, everything)
+
+
+def _leads_to(head: PlainHead, theirs: Float[Tensor, " scored_token"], batch: PairBatch) -> bool:
+    """Compare token by token, to rounding, with the model's own log-probs."""
+    given = head_input(head, batch)
+    if given.hidden.shape[-1] != given.weight.shape[1]:
+        return False
+    raw = head.linear(given.hidden.to(given.weight.dtype))
+    scores = raw.to(torch.promote_types(raw.dtype, torch.float32)) * head.scale
+    if head.soft_cap is not None:
+        scores = head.soft_cap * torch.tanh(scores / head.soft_cap)
+    ours = scores.gather(1, given.targets[:, None]).squeeze(1) - scores.logsumexp(1)
+    allowed = _SAME.get(raw.dtype, _SAME_HALF) * (1 + float(scores.abs().max()))
+    return bool(((ours - theirs).abs() <= allowed).all())
+
+
+def head_input(head: PlainHead, batch: PairBatch) -> HeadInput:
+    """Run a model up to its head.
+
+    Args:
+        head: of the model.
+        batch: rows in TRL's layout.
+
+    Returns:
+        What the head gets: the hidden states that predict a response token, with their graph.
+    """
+    with fused_activations(head.backbone):
+        hidden = head.backbone(use_cache=False, **model_inputs(head.backbone, batch))[0]
+    predicts = batch.completion_mask[:, 1:]
+    return HeadInput(
+        hidden[:, :-1][predicts],
+        head.linear.weight,
+        batch.input_ids[:, 1:][predicts],
+        predicts.nonzero()[:, 0],
+        len(batch.input_ids),
+        bias=head.linear.bias,
+        scale=head.scale,
+        soft_cap=head.soft_cap,
+        rows=token_rows(batch),
+    )
+
+
+def token_rows(batch: PairBatch) -> TokenRows:
+    """Say which positions of a batch can carry a gradient, and which the two responses of a pair have in common.
+
+    Args:
+        batch: rows in TRL's layout.
+
+    Returns:
+        The positions, on the CPU.
+    """
+    ids, real, scored = (t.cpu() for t in (batch.input_ids, batch.attention_mask, batch.completion_mask))
+    width = ids.shape[1]
+    start = real.long().argmax(dim=1)
+    end = width - 1 - scored.flip(1).long().argmax(dim=1)  # the last scored token is predicted one position before it
+    equal = (ids == ids.roll(len(ids) // 2, 0)) & real & real.roll(len(ids) // 2, 0)
+    first = torch.arange(width) < start[:, None]
+    shared = (equal | first).long().cumprod(dim=1).sum(dim=1) - start
+    return TokenRows(start, end, shared[: len(ids) // 2].clamp(min=0), width)
+
+
+def _active(module: nn.Module | None) -> nn.Module | None:
+    """The trained copy where PEFT keeps one beside the original (`modules_to_save`)."""
+    copies, active = getattr(module, "modules_to_save", None), getattr(module, "active_adapters", None)
+    return copies[active[0]] if isinstance(copies, nn.ModuleDict) and isinstance(active, list) and active else module
+
+
+def _scale(config: PreTrainedConfig) -> float:
+    """The factor on the scores, under the names that families of models give it."""
+    divisor = getattr(config, "logits_scaling", None)  # Granite, MiniCPM; HyperCLOVA X multiplies with it
+    if divisor:
+        return float(divisor) if config.model_type == "hyperclovax" else 1 / float(divisor)
+    factors = (getattr(config, name, None) for name in ("logit_scale", "output_multiplier", "lm_head_multiplier"))
+    return next((float(factor) for factor in factors if factor), 1.0)

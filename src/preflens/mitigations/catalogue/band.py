@@ -1,0 +1,60 @@
+"""The smallest correction of d_w/d_l that brings a pair into the band in which both of its sides move as intended."""
+
+import torch
+
+from preflens.dynamics import band as place_in_band
+from preflens.mitigations.kinds.base import CoefficientMap, Mitigated, MovingAverages, treatable, within
+from preflens.objectives.kinds.base import Source
+from preflens.types import BatchGram, PairCoefficients, PairGram
+
+DISENTANGLING = Source(
+    title="reward calibration and the disentanglement band", authors="Chen et al.", year=2026, arxiv="2604.18239",
+    place="the band ρ r* < r < r*/ρ", caveat="title not confirmed; read in the authors' code",
+)  # fmt: skip
+
+
+def band(margin: float = 0.1, strength: float = 1.0) -> CoefficientMap:
+    """Move log r, r = d_w/d_l, no further than it takes for `band_slack` to be at least a margin.
+
+    With r* = ‖g_l‖/‖g_w‖ and ρ the cosine, both sides of a pair move as intended iff |log(r/r*)| < −log ρ. Here
+    log(r/r*) is clipped to ±max(0, −log ρ − margin), and the change is split between the two coefficients, so that
+    their product stays: d_w' = k d_w, d_l' = d_l/k. Pairs inside with the margin, and those with ρ ≤ 0, are untouched;
+    a pair whose band is narrower than the margin goes to its centre.
+
+    Args:
+        margin: slack that is wanted, in natural logarithms of the ratio; no unit.
+        strength: 0 for the plain step, 1 for the whole map.
+
+    Returns:
+        The mitigation.
+
+    References:
+        The band is equivalent to Condition 1 of Yuan et al., arXiv 2410.13828; its name is from arXiv 2604.18239. The
+        clip is ours: that paper's code has one that is commented out.
+    """
+    within("band", 0.0, float("inf"), margin=margin)
+
+    def full(coefficients: PairCoefficients, gram: PairGram | BatchGram, state: MovingAverages | None) -> Mitigated:
+        assert isinstance(gram, PairGram)
+        here = treatable(coefficients, gram)
+        place = place_in_band(gram, coefficients)
+        half_width = (place.slack + place.log_ratio.abs() - margin).clamp(min=0)  # −log ρ, less the margin
+        outside = here & (place.log_ratio.abs() > half_width)
+        wanted = place.log_ratio.sign() * half_width
+        log_k = torch.where(outside, 0.5 * (wanted - place.log_ratio), 0.0)
+        return Mitigated(scaled(coefficients, log_k), ~here, state, {"corrected": float(outside.double().mean())})
+
+    return CoefficientMap("band", full, DISENTANGLING, "pair", strength, {"margin": margin, "strength": strength})
+
+
+def scaled(coefficients: PairCoefficients, log_k: torch.Tensor) -> PairCoefficients:
+    """Multiply d_w by k and divide d_l by it.
+
+    Args:
+        coefficients: d_w and d_l.
+        log_k: natural logarithm of k, for each pair.
+
+    Returns:
+        Coefficients with the same product.
+    """
+    return PairCoefficients(coefficients.chosen * log_k.exp(), coefficients.rejected * (-log_k).exp())

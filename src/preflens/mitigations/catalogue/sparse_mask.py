@@ -1,0 +1,203 @@
+"""Sparsity-regularised token masks: only the tokens that tell the two responses apart take part in the step."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from preflens.errors import InputError
+from preflens.mitigations.kinds.base import Value, within
+from preflens.mitigations.kinds.token_weights import LearnedMasks, TokenWeights, contrast_tokens, lambda_star, sparsest
+from preflens.objectives.kinds.base import Source
+from preflens.pair_logps import PairLogps, ResponseLogps
+from preflens.types import PairGram
+
+Ids = Sequence[tuple[Sequence[int], Sequence[int]]]  # of each pair: chosen and rejected tokens
+
+SPARSE = Source(
+    title="A Common Pitfall of Margin-based Language Model Alignment: Gradient Entanglement",
+    authors="Yuan et al.", year=2024, arxiv="2410.13828", place="Section 5.2",
+    caveat="formula reconstructed; SparsePO (arXiv 2410.05102) is the closest published one",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SharedGeometry:
+    """What λ* is computed from.
+
+    Attributes:
+        gram: of whole responses.
+        shared_product: ⟨g_w, S⟩, S the gradient of the rejected response's shared tokens.
+        ratio: d_w/d_l.
+    """
+
+    gram: PairGram
+    shared_product: Float64[Tensor, " pair"]
+    ratio: Float64[Tensor, " pair"]
+
+
+@dataclass(frozen=True)
+class TokenMask:
+    """A mitigation that weighs tokens.
+
+    Attributes:
+        name: the name in the table of mitigations.
+        kind: which mask.
+        beta: β of the loss that masks are chosen for.
+        kappa: κ, the price of a token.
+        warm_up: updates over which the price rises from 0.
+        rate: step of learned masks.
+        source: where it is from.
+        strength: 0 leaves every token's weight at 1, 1 is the whole mask.
+        parameters: the values it was made with.
+    """
+
+    name: str
+    kind: str
+    beta: float
+    kappa: float
+    warm_up: float
+    rate: float
+    source: Source
+    strength: float
+    parameters: Mapping[str, Value] = field(default_factory=dict)
+
+    @property
+    def needs_geometry(self) -> bool:
+        """Whether it asks for gradient products."""
+        return self.kind == "lambda"
+
+    def apply(
+        self,
+        logps: PairLogps,
+        ids: Ids,
+        *,
+        keys: Sequence[str] = (),
+        state: LearnedMasks | None = None,
+        geometry: SharedGeometry | None = None,
+    ) -> tuple[TokenWeights, LearnedMasks | None]:
+        """Choose the weights of the tokens of a batch; log-ratios count as numbers, not as functions of the model.
+
+        Args:
+            logps: with those of tokens, under policy and reference; their graph is not followed.
+            ids: tokens of the responses.
+            keys: by which learned masks are kept; of each pair another.
+            state: learned masks, as they were handed back before.
+            geometry: for λ*.
+
+        Returns:
+            The weights, and the state to hand over at the next update.
+        """
+        flat, updates = logps.double(), 0 if state is None else state.updates
+        ratios = [_ratios(side) for side in (flat.chosen_side, flat.rejected_side)]
+        if self.strength == 0:
+            return TokenWeights(*(torch.ones_like(r) for r in ratios)), state
+        price = self.kappa * (min(1.0, updates / self.warm_up) if self.warm_up else 1.0)
+        counts = [side.length.tolist() for side in (flat.chosen_side, flat.rejected_side)]
+        rows = [(ratios[0][k, : counts[0][k]], ratios[1][k, : counts[1][k]], *_alone(ids[k])) for k in range(len(ids))]
+        if self.kind == "learned":
+            before = {} if state is None else dict(state.masks)
+            masks = [self._learned(before.get(key), row, price) for key, row in zip(keys, rows, strict=True)]
+            state = LearnedMasks(before | dict(zip(keys, masks, strict=True)), updates + 1)
+        elif self.kind == "exact":
+            masks = [self._exact(row, price) for row in rows]
+            state = LearnedMasks({}, updates + 1)
+        elif self.kind == "contrast":
+            masks = [(chosen, rejected) for _, _, chosen, rejected in rows]
+        else:
+            masks = _down_weighted(rows, geometry)
+        sides = (_padded([m[k] for m in masks], like=ratios[k]) for k in (0, 1))
+        return TokenWeights(*(1 + self.strength * (side - 1) for side in sides)), state
+
+    def _exact(self, row: "_Row", price: float) -> "_Masks":
+        gains = torch.cat([row[0], -row[1]])
+        chosen, rejected = sparsest(gains, beta=self.beta, kappa=price).split([len(row[0]), len(row[1])])
+        return chosen, rejected
+
+    def _learned(self, before: "_Masks | None", row: "_Row", price: float) -> "_Masks":
+        """One projected gradient step on −log σ(z) + κ Σ μ; the first masks are those of the alignment, softened."""
+        chosen, rejected = (0.5 + 0.5 * row[2], 0.5 + 0.5 * row[3]) if before is None else before
+        z = self.beta * (chosen @ row[0] - rejected @ row[1])
+        pull = self.beta * torch.sigmoid(-z)
+        return (
+            (chosen - self.rate * (price - pull * row[0])).clamp(0, 1),
+            (rejected - self.rate * (price + pull * row[1])).clamp(0, 1),
+        )
+
+
+_Row = tuple[Tensor, Tensor, Tensor, Tensor]  # log-ratios of both responses; 1 at their contrast tokens
+_Masks = tuple[Tensor, Tensor]
+KINDS = ("exact", "learned", "contrast", "lambda")
+
+
+def sparse_mask(
+    kind: str = "exact",
+    beta: float = 0.1,
+    kappa: float = 0.001,
+    warm_up: float = 100.0,
+    rate: float = 1.0,
+    strength: float = 1.0,
+) -> TokenMask:
+    """Train on Σ_t μ_t log π(y_t|…) with masks μ in [0, 1] that few tokens survive.
+
+    The loss is −log σ(β Σ μ_{w,t} R_{w,t} − β Σ μ_{l,t} R_{l,t}) + κ (|μ_w|₁ + |μ_l|₁), R the log-ratio of a token to
+    the reference; for any other objective the masked log-probs take the place of the whole ones. At the start all R
+    are 0 and every mask with a price would be empty, so the price is warmed up. Nothing is promised: in a deep network
+    masked log-probs share parameters like whole ones do. Judge it by the unmasked log-probs.
+
+    Args:
+        kind: `exact`: the minimiser over masks at the present log-ratios. `learned`: one gradient step on the masks
+            each time a pair comes by, kept over epochs, started from the alignment of the two responses (1 at tokens
+            that only one of them has, ½ at shared ones). `contrast`: tokens that only one of them has. `lambda`: the
+            shared tokens of the rejected response get the largest weight with which the pair's own chosen
+            log-prob does not fall, from exact gradient products (two more passes).
+        beta: β; the objective's.
+        kappa: κ, price of a token.
+        warm_up: updates until the price is κ.
+        rate: step size of learned masks.
+        strength: 0 for the plain loss, 1 for the whole mask.
+
+    Returns:
+        The mitigation.
+
+    Raises:
+        InputError: a parameter is out of range.
+    """
+    if kind not in KINDS:
+        raise InputError(
+            f"Parameter `kind` of mitigation `sparse_mask` should be one of {', '.join(KINDS)}. Found `{kind}`."
+        )
+    within("sparse_mask", 0.0, float("inf"), kappa=kappa, warm_up=warm_up, rate=rate)
+    within("sparse_mask", 1e-6, float("inf"), beta=beta)
+    within("sparse_mask", 0.0, 1.0, strength=strength)
+    parameters: dict[str, Value] = {"kind": kind, "beta": beta, "kappa": kappa, "warm_up": warm_up, "rate": rate}
+    parameters["strength"] = strength
+    return TokenMask("sparse_mask", kind, beta, kappa, warm_up, rate, SPARSE, strength, parameters)
+
+
+def _ratios(side: ResponseLogps) -> Float64[Tensor, "pair response_token"]:
+    return side.at_tokens(side.token_logps, "log-probs") - side.at_tokens(side.ref_token_logps, "reference log-probs")
+
+
+def _alone(ids: tuple[Sequence[int], Sequence[int]]) -> tuple[Tensor, Tensor]:
+    chosen, rejected = (torch.tensor(side, dtype=torch.float64) for side in contrast_tokens(*ids))
+    return chosen, rejected
+
+
+def _down_weighted(rows: Sequence[_Row], geometry: SharedGeometry | None) -> list[_Masks]:
+    if geometry is None:
+        raise InputError("Masks of kind `lambda` need the gradient products of shared tokens: pass `geometry`.")
+    weights = lambda_star(geometry.gram, geometry.shared_product, ratio=geometry.ratio).tolist()
+    return [
+        (torch.ones_like(row[2]), row[3] + weight * (1 - row[3])) for row, weight in zip(rows, weights, strict=True)
+    ]
+
+
+def _padded(masks: Sequence[Tensor], *, like: Float64[Tensor, "pair token"]) -> Float64[Tensor, "pair token"]:
+    """Rows of masks with zeros behind them."""
+    padded = torch.zeros_like(like)
+    for row, mask in zip(padded, masks, strict=True):
+        row[: len(mask)] = mask.to(row)
+    return padded

@@ -1,0 +1,55 @@
+"""AOT, unpaired: the distribution of chosen rewards is moved above that of rejected ones."""
+
+import torch.nn.functional as F
+
+from preflens.objectives.kinds import BatchObjective, Source
+from preflens.objectives.kinds.batch import at_rank_of
+from preflens.objectives.kinds.validation import between, positive
+from preflens.pair_logps import PairLogps, Pairs
+
+SOURCE = Source(
+    "Distributional Preference Alignment of LLMs via Optimal Transport",
+    "Melnyk et al.",
+    2024,
+    "2406.05882",
+    "the unpaired loss, number of the equation not confirmed",
+)
+
+
+def aot_unpaired(beta: float = 0.1, eps: float = 0.0) -> BatchObjective:
+    """Alignment via Optimal Transport, unpaired (AOT).
+
+    ℓ = −(1 − ε) log σ(β δ_i) − ε log σ(−β δ_i), where δ_i is the log-ratio A_i = a_w − r_w of pair i less the log-ratio
+    B = a_l − r_l of the same rank within the update batch.
+
+    Coefficients: d_w = β [ σ(−β δ) − ε ] with δ at the rank of the pair's A, d_l the same with δ at the rank of its B:
+    the two differ.
+
+    Domain: every log-prob.
+
+    Helps: where chosen and rejected responses do not come in pairs of one prompt.
+
+    Args:
+        beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.
+        eps: ε in [0, 1), smoothing of the label. TRL calls it `label_smoothing` and has 0.
+
+    Returns:
+        The objective.
+
+    References:
+        Melnyk et al., "Distributional Preference Alignment of LLMs via Optimal Transport", 2024,
+        https://arxiv.org/abs/2406.05882, the unpaired loss, number of the equation not confirmed.
+
+    Note:
+        The loss of rank k stands at the pair whose chosen response has rank k, so the mean over the batch is TRL's.
+        Among equal values, any order may be taken.
+    """
+    positive("aot_unpaired", beta=beta)
+    between("aot_unpaired", 0.0, 1.0, eps=eps)
+
+    def of_batch(logps: PairLogps) -> Pairs:
+        chosen, rejected = logps.chosen_side.log_ratio, logps.rejected_side.log_ratio
+        x = beta * (chosen - at_rank_of(chosen, rejected))
+        return -(1 - eps) * F.logsigmoid(x) - eps * F.logsigmoid(-x)
+
+    return BatchObjective("aot_unpaired", of_batch, SOURCE, {"beta": beta, "eps": eps})

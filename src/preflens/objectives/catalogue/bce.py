@@ -1,0 +1,39 @@
+"""BCE: a logistic loss of each log-ratio."""
+
+import torch.nn.functional as F
+
+from preflens.objectives.kinds import PairwiseObjective, Source
+from preflens.pair_logps import Pairs, ResponseLogps
+
+SOURCE = Source(
+    "Towards Disentangled Preference Optimization Dynamics: Suppress the Loser, Preserve the Winner",
+    "Chen et al.",
+    2026,
+    "2604.18239",
+    "as in the authors' code",
+)
+
+
+def bce() -> PairwiseObjective:
+    """Binary cross-entropy on log-ratios (BCE).
+
+    ℓ = −log σ(A) − log σ(−B), A = a_w − r_w, B = a_l − r_l.
+
+    Coefficients: d_w = σ(−A), d_l = σ(B).
+
+    Domain: every log-prob.
+
+    Helps: as `bco` at β = 1: each response stops on its own.
+
+    Returns:
+        The objective.
+
+    References:
+        Chen et al., "Towards Disentangled Preference Optimization Dynamics: Suppress the Loser, Preserve the Winner",
+        2026, https://arxiv.org/abs/2604.18239, as in the authors' code.
+    """
+
+    def of_pair(chosen: ResponseLogps, rejected: ResponseLogps) -> Pairs:
+        return -F.logsigmoid(chosen.log_ratio) - F.logsigmoid(-rejected.log_ratio)
+
+    return PairwiseObjective("bce", of_pair, SOURCE)

@@ -1,0 +1,50 @@
+"""BCO: a binary classifier of each response."""
+
+import torch.nn.functional as F
+
+from preflens.objectives.kinds import PairwiseObjective, Source
+from preflens.objectives.kinds.validation import finite, positive
+from preflens.pair_logps import Pairs, ResponseLogps
+
+SOURCE = Source(
+    "Binary Classifier Optimization for Large Language Model Alignment",
+    "Jung et al.",
+    2024,
+    "2404.04656",
+    "the BCO loss, number of the equation not confirmed",
+)
+
+
+def bco(beta: float = 0.1, delta: float = 0.0) -> PairwiseObjective:
+    """Binary Classifier Optimization on pairs (BCO).
+
+    ℓ = −log σ(R_w − δ) − log σ(−(R_l − δ)), R_w = β (a_w − r_w), R_l = β (a_l − r_l).
+
+    Coefficients: d_w = β σ(−(R_w − δ)), d_l = β σ(R_l − δ).
+
+    Domain: every log-prob.
+
+    Helps: where each response should be judged on its own: the rejected one stops being pushed once it is far below the
+    reference.
+
+    Args:
+        beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.
+        delta: δ, a shift of both rewards; no unit. The paper keeps a running mean of rewards; TRL 1.16 has 0.
+
+    Returns:
+        The objective.
+
+    References:
+        Jung et al., "Binary Classifier Optimization for Large Language Model Alignment", 2024,
+        https://arxiv.org/abs/2404.04656, the BCO loss, number of the equation not confirmed.
+
+    Note:
+        This is TRL's `bco_pair` at δ = 0. TRL's documentation prints another formula for it; its code is this one.
+    """
+    positive("bco", beta=beta)
+    finite("bco", delta=delta)
+
+    def of_pair(chosen: ResponseLogps, rejected: ResponseLogps) -> Pairs:
+        return -F.logsigmoid(beta * chosen.log_ratio - delta) - F.logsigmoid(delta - beta * rejected.log_ratio)
+
+    return PairwiseObjective("bco", of_pair, SOURCE, {"beta": beta, "delta": delta})

@@ -1,0 +1,55 @@
+"""BDPO: DPO against a mixture of policy and reference, which bounds the rejected side."""
+
+from math import inf, log, log1p
+
+import torch
+import torch.nn.functional as F
+
+from preflens.objectives.kinds import MarginObjective, Source
+from preflens.objectives.kinds.rewards import log_ratio, scaled
+from preflens.objectives.kinds.validation import between, positive
+from preflens.pair_logps import Pairs, ResponseLogps
+
+SOURCE = Source(
+    "Rethinking DPO: The Role of Rejected Responses in Preference Misalignment",
+    "Cho et al.",
+    2025,
+    "2506.12725",
+    "the BDPO loss",
+)
+
+
+def bdpo(beta: float = 0.1, lam: float = 0.5) -> MarginObjective:
+    """Bounded DPO (BDPO).
+
+    ℓ = −log σ( β [ A − log(λ exp B + 1 − λ) ] ), A = a_w − r_w, B = a_l − r_l, the margin form with m(z) = log σ(z),
+    h_w = β A, h_l = β log(λ exp B + 1 − λ).
+
+    Coefficients: d_w = β σ(−z), d_l = β σ(−z) λ exp B/(λ exp B + 1 − λ), so d_w/d_l = 1 + (1 − λ) exp(−B)/λ, which
+    grows as the rejected response falls.
+
+    Domain: every log-prob.
+
+    Helps: where DPO wins its margin by pushing the rejected response down without end: the push dies out, and the
+    chosen response is kept.
+
+    Args:
+        beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.
+        lam: λ in (0, 1], share of the policy in the mixture; 0.5 in the paper. At 1 this is DPO.
+
+    Returns:
+        The objective.
+
+    References:
+        Cho et al., "Rethinking DPO: The Role of Rejected Responses in Preference Misalignment", 2025,
+        https://arxiv.org/abs/2506.12725, the BDPO loss.
+    """
+    positive("bdpo", beta=beta)
+    between("bdpo", 0.0, 1.0, low_too=False, high_too=True, lam=lam)
+
+    def bounded(response: ResponseLogps) -> Pairs:
+        ratio = response.log_ratio
+        rest = torch.full_like(ratio, log1p(-lam) if lam < 1 else -inf)
+        return beta * torch.logaddexp(ratio + log(lam), rest)
+
+    return MarginObjective("bdpo", F.logsigmoid, scaled(beta, log_ratio), bounded, SOURCE, {"beta": beta, "lam": lam})

@@ -1,0 +1,50 @@
+"""DPO: the logistic loss of a margin of log-ratios."""
+
+import torch.nn.functional as F
+
+from preflens.objectives.kinds import MarginObjective, Source
+from preflens.objectives.kinds.rewards import log_ratio, scaled
+from preflens.objectives.kinds.validation import positive
+
+SOURCE = Source(
+    "Direct Preference Optimization: Your Language Model is Secretly a Reward Model",
+    "Rafailov et al.", 2023, "2305.18290", "Eq. 7",
+)  # fmt: skip
+
+
+def dpo(beta: float = 0.1) -> MarginObjective:
+    """Direct Preference Optimization.
+
+    ℓ = −log σ( β [ (a_w − r_w) − (a_l − r_l) ] ), with a the log-prob of a response under the policy and r under the
+    reference model. In the margin form: m(z) = log σ(z), h_w = h_l = β (a − r), no regularizer. So d_w = d_l.
+
+    Coefficients: d_w = d_l = β σ(−β u), u = (a_w − r_w) − (a_l − r_l).
+
+    Domain: every log-prob.
+
+    Helps: as the plain case: with d_w = d_l the side with the smaller gradient moves the wrong way first when gradients
+    align.
+
+    Args:
+        beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.
+
+    Returns:
+        The objective.
+
+    Example:
+        At the reference model the margin is zero and both coefficients are β σ(0) = 0.05:
+
+        >>> import torch
+        >>> from preflens import PairLogps, dpo
+        >>> logps = PairLogps(*(torch.tensor([x]) for x in (-3.0, -5.0, -3.0, -5.0)))
+        >>> dpo().coefficients(logps).chosen.item()
+        0.05
+
+    References:
+        Rafailov et al., "Direct Preference Optimization: Your Language Model is Secretly a Reward Model", 2023,
+        https://arxiv.org/abs/2305.18290, Eq. 7.
+    """
+    positive("dpo", beta=beta)
+    reward = scaled(beta, log_ratio)
+
+    return MarginObjective("dpo", m=F.logsigmoid, h_w=reward, h_l=reward, source=SOURCE, parameters={"beta": beta})

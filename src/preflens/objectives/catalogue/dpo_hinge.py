@@ -1,0 +1,45 @@
+"""The hinge loss of a margin of log-ratios."""
+
+import torch.nn.functional as F
+
+from preflens.objectives.kinds import MarginObjective, Source
+from preflens.objectives.kinds.rewards import log_ratio, scaled
+from preflens.objectives.kinds.validation import positive
+
+SOURCE = Source(
+    "Statistical Rejection Sampling Improves Preference Optimization",
+    "Liu et al.",
+    2023,
+    "2309.06657",
+    "the hinge-norm loss",
+)
+
+
+def dpo_hinge(beta: float = 0.1) -> MarginObjective:
+    """Hinge loss on DPO's margin.
+
+    ℓ = max(0, 1 − β u), u = (a_w − r_w) − (a_l − r_l), the margin form with m(z) = −max(0, 1 − z), h_w = h_l = β (a −
+    r).
+
+    Coefficients: d_w = d_l = β 1[β u < 1]. At the kink the hinge counts as inactive.
+
+    Domain: every log-prob.
+
+    Helps: where pairs should stop pulling once they are separated by 1/β nats.
+
+    Args:
+        beta: β > 0; the hinge lets go at a margin of 1/β nats. 0.1 is the default of TRL.
+
+    Returns:
+        The objective.
+
+    References:
+        Liu et al., "Statistical Rejection Sampling Improves Preference Optimization", 2023,
+        https://arxiv.org/abs/2309.06657, the hinge-norm loss.
+
+    Note:
+        This is TRL's `hinge`. SLiC-HF (`slic`) takes log-probs without a reference and adds a likelihood term.
+    """
+    positive("dpo_hinge", beta=beta)
+    reward = scaled(beta, log_ratio)
+    return MarginObjective("dpo_hinge", lambda z: -F.relu(1 - z), reward, reward, SOURCE, {"beta": beta})

@@ -1,0 +1,55 @@
+"""SimPO: a logistic loss of length-normalised log-probs, without a reference model."""
+
+import torch.nn.functional as F
+
+from preflens.objectives.kinds import MarginObjective, Source
+from preflens.objectives.kinds.rewards import logp_per_token, scaled
+from preflens.objectives.kinds.validation import non_negative, positive
+
+SOURCE = Source(
+    "SimPO: Simple Preference Optimization with a Reference-Free Reward",
+    "Meng et al.",
+    2024,
+    "2405.14734",
+    "the SimPO objective",
+)
+
+
+def simpo(beta: float = 2.0, gamma: float = 1.0) -> MarginObjective:
+    """Simple Preference Optimization.
+
+    ℓ = −log σ( β a_w/|y_w| − β a_l/|y_l| − γ ). In the margin form: m(z) = log σ(z − γ), h_w = h_l = β a/|y|, no
+    regularizer. So d_w/d_l = |y_l|/|y_w|: a longer chosen response is climbed more weakly than the shorter rejected
+    one is descended.
+
+    Coefficients: d_w = (β/|y_w|) σ(γ − z), d_l = (β/|y_l|) σ(γ − z), z = β a_w/|y_w| − β a_l/|y_l|.
+
+    Domain: every log-prob.
+
+    Helps: against a bias to long responses, without a reference model.
+
+    Args:
+        beta: β > 0, scale of the per-token reward; no unit. The authors use 2.0 to 2.5, 10 for newer models.
+        gamma: γ ≥ 0, target margin of the scaled rewards. The authors use γ/β from 0.1 to 0.8; here γ/β = 0.5.
+
+    Returns:
+        The objective.
+
+    References:
+        Meng et al., "SimPO: Simple Preference Optimization with a Reference-Free Reward", 2024,
+        https://arxiv.org/abs/2405.14734, the SimPO objective (number of the equation not confirmed).
+
+    Note:
+        γ is the margin itself, as in the paper's loss; some code bases are given the ratio γ/β.
+    """
+    positive("simpo", beta=beta)
+    non_negative("simpo", gamma=gamma)
+    reward = scaled(beta, logp_per_token)
+    return MarginObjective(
+        "simpo",
+        m=lambda z: F.logsigmoid(z - gamma),
+        h_w=reward,
+        h_l=reward,
+        source=SOURCE,
+        parameters={"beta": beta, "gamma": gamma},
+    )

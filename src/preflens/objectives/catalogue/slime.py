@@ -1,0 +1,74 @@
+"""SLIME: a hinge between two margins, the chosen likelihood, and a floor under rejected tokens."""
+
+from math import inf
+
+import torch.nn.functional as F
+
+from preflens.objectives.kinds import Source, TokenObjective
+from preflens.objectives.kinds.validation import between, finite, non_negative, positive
+from preflens.pair_logps import Pairs, ResponseLogps
+
+SOURCE = Source(
+    "SLIME: Stabilized Likelihood Implicit Margin Enforcement for Preference Optimization",
+    "Afanasyev and Iov",
+    2026,
+    "2602.02383",
+    "Eqs. 5 to 10",
+)
+
+
+def slime(
+    lam_w: float = 0.1,
+    lam_l: float = 0.1,
+    lam_d: float = 1.0,
+    delta: float = 1.25,
+    hard: float = 1.5,
+    soft: float = 1.0,
+    k: float = 2.5,
+    p: float = 2.5,
+) -> TokenObjective:
+    """Stabilized Likelihood Implicit Margin Enforcement (SLIME).
+
+    ℓ = −λ_w a_w + λ_l mean_t softplus(−log π(y_{l,t}) − δ)^p + λ_d max(0, m_h − D) σ(−k (D − m_s)), D = a_w − a_l.
+
+    Coefficients: for every chosen token d_w = λ_w + λ_d q, q = 1[D < m_h] (S + (m_h − D) k S (1 − S)), S = σ(−k (D −
+    m_s)); for the rejected token t d_{l,t} = λ_d q − (λ_l p/|y_l|) s_t^{p−1} σ(−log π(y_{l,t}) − δ), s_t =
+    softplus(−log π(y_{l,t}) − δ). The last may be negative: tokens that are already unlikely are held up.
+
+    Domain: every log-prob.
+
+    Helps: where the rejected response is pushed so far that text breaks down: its unlikely tokens are not pushed
+    further.
+
+    Args:
+        lam_w: λ_w ≥ 0, weight of the chosen log-likelihood; 0.1 in the paper.
+        lam_l: λ_l ≥ 0, weight of the floor under rejected tokens; 0.1 in the paper.
+        lam_d: λ_d ≥ 0, weight of the margin term; 1 in the paper.
+        delta: δ, nats below which a rejected token is held up; 1.25 in the paper.
+        hard: m_h, margin at which the hinge lets go, nats; 1.5 in the paper.
+        soft: m_s, margin around which it softens, nats; 1 in the paper.
+        k: k > 0, sharpness of the softening; 2.5 in the paper.
+        p: p ≥ 1, power of the floor; 2.5 in the paper.
+
+    Returns:
+        The objective.
+
+    References:
+        Afanasyev and Iov, "SLIME: Stabilized Likelihood Implicit Margin Enforcement for Preference Optimization", 2026,
+        https://arxiv.org/abs/2602.02383, Eqs. 5 to 10.
+    """
+    non_negative("slime", lam_w=lam_w, lam_l=lam_l, lam_d=lam_d)
+    finite("slime", delta=delta, hard=hard, soft=soft)
+    positive("slime", k=k)
+    between("slime", 1.0, inf, p=p)
+
+    def of_tokens(chosen: ResponseLogps, rejected: ResponseLogps) -> Pairs:
+        logps = rejected.at_tokens(rejected.token_logps, "log-probs")
+        held = F.softplus(-logps - delta) ** p * rejected.token_mask(logps)
+        margin = chosen.logp - rejected.logp
+        apart = F.relu(hard - margin) * F.sigmoid(-k * (margin - soft))
+        return -lam_w * chosen.logp + lam_l * held.sum(1) / rejected.length + lam_d * apart
+
+    values = (lam_w, lam_l, lam_d, delta, hard, soft, k, p)
+    names = ("lam_w", "lam_l", "lam_d", "delta", "hard", "soft", "k", "p")
+    return TokenObjective("slime", of_tokens, SOURCE, dict(zip(names, values, strict=True)))

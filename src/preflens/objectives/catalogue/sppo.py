@@ -1,0 +1,47 @@
+"""SPPO: each log-ratio is pulled to a target of its own."""
+
+from preflens.objectives.kinds import PairwiseObjective, Source
+from preflens.objectives.kinds.validation import positive
+from preflens.pair_logps import Pairs, ResponseLogps
+
+SOURCE = Source(
+    "Self-Play Preference Optimization for Language Model Alignment",
+    "Wu et al.",
+    2024,
+    "2405.00675",
+    "Eq. 4.7 with win probabilities 1 and 0",
+)
+
+
+def sppo(beta: float = 0.1) -> PairwiseObjective:
+    """Self-Play Preference Optimization with hard labels.
+
+    ℓ = (A − 1/(2β))² + (B + 1/(2β))², A = a_w − r_w, B = a_l − r_l: a term for each response.
+
+    Coefficients: d_w = 2 (1/(2β) − A), d_l = 2 (1/(2β) + B). Each changes sign past its target.
+
+    Domain: every log-prob.
+
+    Helps: where the sizes of the log-ratios matter and not only their difference: the chosen one has a target of its
+    own. If A nears its target first, d_w/d_l goes to zero.
+
+    Args:
+        beta: β > 0; the targets are ±1/(2β) nats. 0.1 is the default of TRL; the authors use η = 1/β = 1000.
+
+    Returns:
+        The objective.
+
+    References:
+        Wu et al., "Self-Play Preference Optimization for Language Model Alignment", 2024,
+        https://arxiv.org/abs/2405.00675, Eq. 4.7 with win probabilities 1 and 0.
+
+    Note:
+        This is TRL's `sppo_hard`. The authors' code halves the loss, which halves both coefficients.
+    """
+    positive("sppo", beta=beta)
+    target = 0.5 / beta
+
+    def of_pair(chosen: ResponseLogps, rejected: ResponseLogps) -> Pairs:
+        return (chosen.log_ratio - target) ** 2 + (rejected.log_ratio + target) ** 2
+
+    return PairwiseObjective("sppo", of_pair, SOURCE, {"beta": beta})

@@ -1,0 +1,40 @@
+"""UKL: an unnormalised KL between chosen and rejected densities."""
+
+import torch
+
+from preflens.objectives.kinds import PairwiseObjective, Source
+from preflens.pair_logps import Pairs, ResponseLogps
+
+SOURCE = Source(
+    "Towards Disentangled Preference Optimization Dynamics: Suppress the Loser, Preserve the Winner",
+    "Chen et al.",
+    2026,
+    "2604.18239",
+    "as in the authors' code",
+)
+
+
+def ukl() -> PairwiseObjective:
+    """Unnormalised KL on pairs (UKL).
+
+    ℓ = −a_w + exp B, B = a_l − r_l.
+
+    Coefficients: d_w = 1, d_l = exp B, so d_w/d_l = exp(−B).
+
+    Domain: exp B representable: B below 709 nats in float64, 88 in float32.
+
+    Helps: where the chosen response must rise: its coefficient never fades, and the rejected one's does as that
+    response falls.
+
+    Returns:
+        The objective.
+
+    References:
+        Chen et al., "Towards Disentangled Preference Optimization Dynamics: Suppress the Loser, Preserve the Winner",
+        2026, https://arxiv.org/abs/2604.18239, as in the authors' code.
+    """
+
+    def of_pair(chosen: ResponseLogps, rejected: ResponseLogps) -> Pairs:
+        return -chosen.logp + torch.exp(rejected.log_ratio)
+
+    return PairwiseObjective("ukl", of_pair, SOURCE)

@@ -1,0 +1,107 @@
+"""What an objective is: a loss of log-probs, with its source; and the inputs it may ask for."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+from preflens.pair_logps import PairLogps, Pairs
+from preflens.types import PairCoefficients
+
+Kind = Literal["margin", "pairwise", "batch", "token"]
+
+# What objectives may use beside the two log-probs, in words, and the fields of `PairLogps` that bring it.
+INPUTS: Mapping[str, tuple[str, ...]] = {
+    "reference": ("ref_chosen", "ref_rejected", "ref_chosen_token_logps", "ref_rejected_token_logps"),
+    "length": ("chosen_tokens", "rejected_tokens"),
+    "token log-probs": ("chosen_token_logps", "rejected_token_logps"),
+    "token confidence": ("chosen_log_sum_sq_probs", "rejected_log_sum_sq_probs"),
+    "future policy": ("future_chosen", "future_rejected"),
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """The paper an objective comes from.
+
+    Attributes:
+        title: title of the paper.
+        authors: first author and others.
+        year: year of the first version.
+        arxiv: arXiv number, or empty for a text that is not on arXiv.
+        place: the equation, section or table where the loss stands, as far as confirmed.
+        caveat: what about the formula is reconstructed or not confirmed; empty where nothing is.
+        url: where the text is, if not on arXiv.
+    """
+
+    title: str
+    authors: str
+    year: int
+    arxiv: str
+    place: str
+    caveat: str = ""
+    url: str = ""
+
+    def __str__(self) -> str:
+        where = f"arXiv {self.arxiv}" if self.arxiv else self.url
+        return f"{self.authors}, {self.title!r}, {self.year}, {where}, {self.place}"
+
+    @property
+    def link(self) -> str:
+        """Where to read it."""
+        return f"https://arxiv.org/abs/{self.arxiv}" if self.arxiv else self.url
+
+    @property
+    def bibtex(self) -> str:
+        """A BibTeX entry, with "and others" in place of the authors after the first."""
+        key = re.sub(r"\W", "", self.authors.split()[0].lower()) + f"{self.year}{re.findall(r'[^ :]+', self.title)[0]}"
+        authors = self.authors.replace(" et al.", " and others")
+        rows = {"title": f"{{{self.title}}}", "author": authors, "year": str(self.year)}
+        rows |= {"eprint": self.arxiv, "archivePrefix": "arXiv"} if self.arxiv else {"url": self.url}
+        return f"@misc{{{key.lower()},\n" + "".join(f"  {k} = {{{v}}},\n" for k, v in rows.items()) + "}"
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """Anything that turns the log-probs of pairs into a loss per pair and into step coefficients."""
+
+    @property
+    def name(self) -> str:
+        """The name in the table of objectives."""
+
+    @property
+    def parameters(self) -> Mapping[str, float]:
+        """The values it was made with."""
+
+    @property
+    def source(self) -> Source:
+        """The paper."""
+
+    @property
+    def kind(self) -> Kind:
+        """What a pair's loss depends on.
+
+        `margin`: a function of one margin and of the chosen log-prob. `pairwise`: any function of the pair's two
+        log-probs. `batch`: other pairs of the update batch enter too. `token`: tokens count differently.
+        """
+
+    @property
+    def inputs(self) -> frozenset[str]:
+        """Keys of `INPUTS`: what the loss uses beside the two log-probs."""
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether log-probs under a reference model are needed."""
+
+    @property
+    def uses_length(self) -> bool:
+        """Whether token counts are needed."""
+
+    def loss(self, logps: PairLogps) -> Pairs:
+        """Return the loss of each pair; its mean over the update batch is what a trainer minimises.
+
+        It is differentiable in the log-probs that are given, in their own type.
+        """
+
+    def coefficients(self, logps: PairLogps) -> PairCoefficients:
+        """Return d_w and d_l of each pair."""

@@ -1,0 +1,19 @@
+"""What the numbers do not tell."""
+
+from preflens.records.analysis import Analysis
+from preflens.records.analysis_wording import OWN
+from preflens.report.section import Section
+
+
+def limits(analysis: Analysis) -> Section:
+    """State what was assumed.
+
+    Args:
+        analysis: what was found.
+
+    Returns:
+        A section of text.
+    """
+    facts = analysis.facts
+    return Section("What this does not tell", "limits.html", {"selection": facts.model.selection,
+                   "own": facts.model.reference in OWN, "verified": bool(facts.verification)})  # fmt: skip

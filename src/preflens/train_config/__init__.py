@@ -1,0 +1,1 @@
+"""Options and recipes of `preflens train`, without torch."""

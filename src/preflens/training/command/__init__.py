@@ -1,0 +1,1 @@
+"""`preflens train`: configuration, data, launch, and the run itself."""

@@ -1,0 +1,165 @@
+"""The script that `preflens train` launches: one process of a run."""
+
+import sys
+import warnings
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from jinja2 import TemplateError
+
+from preflens.errors import InputError, PreflensError
+from preflens.language_models.loading import load_tokenizer
+from preflens.language_models.model_names import LOADING_ERRORS, first_line
+from preflens.language_models.reading import PairSource
+from preflens.language_models.token_limits import Room
+from preflens.train_config.options import TrainOptions
+from preflens.training.command.before_after import BeforeAfter
+from preflens.training.command.configuration import Configuration, read_configuration
+from preflens.training.command.data import check_prepared, run_data
+from preflens.training.command.messages import (
+    FIRST,
+    OUTPUT,
+    say_how_many,
+    say_mistake,
+    say_reference,
+    say_what_lies_where,
+    say_what_this_machine_changes,
+)
+from preflens.training.command.samples import Sample, greedy_samples
+from preflens.training.command.starting_point import starting_point
+from preflens.training.command.validation import check_configuration, model_name, resumed_from
+from preflens.training.probe.alerts import Alerts
+from preflens.training.probe.callback import PreflensCallback
+from preflens.training.probe.held_out import tokenized_row
+from preflens.training.trainer import PreferenceTrainer
+
+
+def main(flags: Sequence[str]) -> int:
+    """Train; a user's mistake is one line on standard error and exit code 2.
+
+    Args:
+        flags: of the command line, without those of the launcher.
+
+    Returns:
+        The exit code.
+    """
+    # TRL 1.16 and peft ask transformers 5.23 for names that it now spells otherwise
+    warnings.filterwarnings("ignore", "`.*gradient_checkpointing.*` is deprecated", FutureWarning)
+    try:
+        configuration = read_configuration(flags)
+        check_configuration(configuration)
+        train(configuration)
+    except PreflensError as error:
+        say_mistake(error)
+        return 2
+    return 0
+
+
+def train(configuration: Configuration) -> None:
+    """Train, save, and say what lies where.
+
+    Args:
+        configuration: of the run.
+    """
+    options, run = configuration.options, configuration.run
+    say_what_this_machine_changes(configuration)
+    trainer = make_trainer(configuration)
+    before = _answers(trainer, options)
+    _run(trainer, resumed_from(configuration))
+    trainer.save_model(run.output_dir)
+    trainer.save_state()
+    after = _answers(trainer, options)
+    out = Path(run.output_dir)
+    if before:
+        samples = BeforeAfter(before, after, options.sample_tokens)
+        samples.save(out / "preflens" / "samples.json")
+        samples.show(OUTPUT)
+    say_what_lies_where(out)
+    if run.push_to_hub:
+        trainer.push_to_hub(dataset_name=configuration.script.dataset_name or options.data)
+    if hasattr(trainer, "end"):  # transformers 5.18 and later: closes trackers and processes
+        trainer.end()
+
+
+def _run(trainer: PreferenceTrainer, checkpoint: str | bool | None) -> None:
+    """TRL looks at the names of losses on the first step only."""
+    try:
+        trainer.train(resume_from_checkpoint=checkpoint)
+    except ValueError as error:
+        if "Unknown loss type" not in str(error):
+            raise
+        raise InputError(f"{first_line(error)}.") from None
+
+
+def make_trainer(configuration: Configuration) -> PreferenceTrainer:
+    """Load model and data.
+
+    Args:
+        configuration: of the run.
+
+    Returns:
+        The trainer.
+
+    Raises:
+        InputError: something cannot be loaded, or does not go together.
+        PreflensError: the same, said by a part.
+    """
+    options, run, name = configuration.options, configuration.run, model_name(configuration)
+    revision = configuration.model.model_revision
+    template = None if options.chat_template is None else Path(options.chat_template)
+    tokenizer = load_tokenizer(name, revision=revision, chat_template=template)
+    room = Room.of(name, revision=revision)
+    data = run_data(configuration, tokenizer, room)
+    say_how_many(data.train, data.held_out)
+    try:
+        trainer = PreferenceTrainer(
+            **starting_point(configuration),
+            args=run,
+            train_dataset=data.train,
+            eval_dataset=data.held_out,
+            processing_class=tokenizer,
+            objective=options.objective,
+            mitigation=options.mitigation,
+            mitigation_probe=data.guard,
+            probe=_probe(options, data.probe),
+            geometry_every=options.geometry_every,
+        )
+    except PreflensError:
+        raise
+    except (*LOADING_ERRORS, TypeError, IndexError, TemplateError) as error:
+        raise InputError(f"The run cannot be set up: {first_line(error)}.") from error
+    if not options.data:
+        for what, rows in (("training pairs", trainer.train_dataset), ("held-out pairs", trainer.eval_dataset)):
+            check_prepared(rows, room, what=what, max_length=run.max_length)
+    say_reference(trainer)
+    return trainer
+
+
+def _probe(options: TrainOptions, watched: PairSource | int) -> PreflensCallback | None:
+    if not options.probe_every:
+        return None
+    alerts = Alerts(options.alert_both_falling or None, options.alert_chosen_below, options.alert_forecast_r2)
+    return PreflensCallback(
+        every=options.probe_every,
+        probe_pairs=watched,
+        max_overhead=options.max_overhead or None,
+        alerts=alerts,
+        stop_on_alert=options.stop_on_alert,
+    )
+
+
+def _answers(trainer: Any, options: TrainOptions) -> list[Sample]:  # noqa: ANN401  # trl is not annotated
+    """Answers of the first process, where the whole model is."""
+    if not options.samples or not FIRST or trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        return []
+    rows = trainer.train_dataset if trainer.eval_dataset is None else trainer.eval_dataset
+    pairs = [tokenized_row(row, trainer.args.max_length) for row in islice(iter(rows), options.samples)]
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    prompts = [pair.prompt_ids for pair in pairs]
+    return greedy_samples(model, trainer.processing_class, prompts, max_new_tokens=options.sample_tokens)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

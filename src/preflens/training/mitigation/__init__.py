@@ -1,0 +1,1 @@
+"""Mitigations inside a training step."""

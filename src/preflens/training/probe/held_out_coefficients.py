@@ -1,0 +1,80 @@
+"""What the loss of a run would send to held-out pairs, which it never sees."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from inspect import signature
+from typing import Any
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from preflens.errors import ObjectiveError
+from preflens.language_models.tokenizing import TokenizedPair
+from preflens.objectives.kinds.base import Objective
+from preflens.objectives.trl import trl_objective
+from preflens.pair_logps import PairLogps
+from preflens.training.probe.evaluator import Looker
+from preflens.training.probe.held_out_reference import HeldOutReference
+from preflens.types import PairCoefficients
+
+# What can be said about pairs that are known by the sums of their log-probs.
+_KNOWN = frozenset({"reference", "length"})
+
+
+class HeldOutLoss:
+    """Coefficients of held-out pairs, as if each were a batch of the run by itself.
+
+    Losses that other pairs of the batch enter, or that weigh tokens, say nothing about a pair alone.
+
+    Args:
+        trainer: a DPOTrainer, about to train.
+        looker: scores pairs.
+        pairs: the held-out pairs of this process.
+        fresh: whether the policy has not been trained since the trainer was made.
+    """
+
+    def __init__(self, trainer: Any, looker: Looker, pairs: Sequence[TokenizedPair], *, fresh: bool) -> None:  # noqa: ANN401  # trl's
+        self._trainer = trainer
+        asked = bool(pairs) and self._asks_for_reference()
+        self._reference = HeldOutReference(trainer, looker, pairs, fresh=fresh) if asked else None
+
+    def __call__(
+        self, pairs: Sequence[TokenizedPair], chosen: Float64[Tensor, " pair"], rejected: Float64[Tensor, " pair"]
+    ) -> PairCoefficients | None:
+        """Return d_w and d_l of pairs.
+
+        Args:
+            pairs: some of the held-out pairs.
+            chosen: log-probs of the chosen responses now, nats.
+            rejected: of the rejected ones.
+
+        Returns:
+            The coefficients, or None where the loss cannot tell.
+        """
+        objective = self._objective()
+        if objective is None or objective.kind not in {"margin", "pairwise"} or not objective.inputs <= _KNOWN:
+            return None
+        lengths = torch.tensor([pair.scored_tokens for pair in pairs]).T
+        logps = PairLogps(chosen, rejected, chosen_tokens=lengths[0], rejected_tokens=lengths[1])
+        if objective.needs_reference:
+            reference = None if self._reference is None else self._reference(pairs)
+            if reference is None:
+                return None
+            logps = replace(logps, ref_chosen=reference[0], ref_rejected=reference[1])
+        return objective.coefficients(logps)
+
+    def _objective(self) -> Objective | None:
+        ours = getattr(self._trainer, "objective", None)
+        if ours is not None:
+            found: Objective = ours.at(self._trainer.state.global_step)
+            return found
+        wanted = set(signature(trl_objective).parameters)
+        try:
+            return trl_objective(**{k: v for k, v in vars(self._trainer.args).items() if k in wanted})
+        except ObjectiveError:
+            return None
+
+    def _asks_for_reference(self) -> bool:
+        ours = getattr(self._trainer, "objective", None)
+        return ours is None or any(objective.needs_reference for objective in ours.objectives)

@@ -1,0 +1,123 @@
+"""Per-pair rows of a run, one file a probed step: an interrupted run loses nothing, and a resumed one goes on."""
+
+from collections.abc import Mapping, Sequence
+from itertools import count
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+from torch import Tensor
+
+from preflens.records.storage import output_folder, write_atomically
+from preflens.training.probe.result import Look
+from preflens.types import LogpChange
+
+_NUMBERS = (
+    "chosen_logp", "rejected_logp", "chosen_sq_norm", "rejected_sq_norm", "inner_product", "chosen_coefficient",
+    "rejected_coefficient", "plain_chosen", "plain_rejected", "optimizer_chosen", "optimizer_rejected",
+    "attribution_chosen", "attribution_rejected", "fact_chosen", "fact_rejected",
+    "floor_chosen", "floor_rejected",
+)  # fmt: skip
+SCHEMA = pa.schema(
+    [("step", pa.int64()), ("set", pa.string()), ("id", pa.string()), ("row", pa.int64())]
+    + [(name, pa.float64()) for name in _NUMBERS]
+    + [("outcome", pa.string())]
+)
+
+
+class Rows:
+    """The rows of a run: a folder of Parquet files that reads as one table.
+
+    Args:
+        folder: where; made when the first rows come.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def write(self, step: int, rows: Sequence[Mapping[str, object]]) -> None:
+        """Write the rows of a step in place of any that are there.
+
+        Args:
+            step: the optimizer's step.
+            rows: with the columns of `SCHEMA`.
+        """
+        table = pa.Table.from_pylist(list(rows), schema=SCHEMA)
+        path = output_folder(self._folder) / f"step-{step:07d}.parquet"
+        write_atomically(path, lambda to: pq.write_table(table, to))
+
+    def set_aside_after(self, step: int) -> Path | None:
+        """Move the rows of steps that this run will take again, an earlier run's, into a folder beside.
+
+        Args:
+            step: the last one that stays.
+
+        Returns:
+            That folder, which reads as a table too; None where there were no such steps.
+        """
+        later = [p for p in self._folder.glob("step-*.parquet") if int(p.stem.removeprefix("step-")) > step]
+        if not later:
+            return None
+        names = (f"{self._folder.stem}.earlier-{n}{self._folder.suffix}" for n in count(1))
+        beside = next(p for p in map(self._folder.with_name, names) if not p.exists())
+        output_folder(beside)
+        for path in later:
+            path.replace(beside / path.name)
+        return beside
+
+    def first_held_out_logps(self) -> dict[str, float]:
+        """Return the log-prob of each held-out chosen response when it was first looked at, nats, by id."""
+        found: dict[str, float] = {}
+        for row in self.read().sort_by("step").to_pylist():
+            if row["set"] == "probe":
+                found.setdefault(row["id"], row["chosen_logp"])
+        return found
+
+    def read(self) -> pa.Table:
+        """Return all rows there are.
+
+        Returns:
+            A table of `SCHEMA`; without rows where nothing was written.
+        """
+        files = sorted(str(p) for p in self._folder.glob("step-*.parquet"))
+        return pads.dataset(files, schema=SCHEMA).to_table() if files else SCHEMA.empty_table()
+
+
+def rows_of(look: Look, *, step: int, name: str, numbers: Mapping[str, int]) -> list[dict[str, object]]:
+    """Lay a look out, one row a pair.
+
+    Args:
+        look: complete.
+        step: the optimizer's step.
+        name: of the set: `batch` or `probe`.
+        numbers: row numbers in the training data, by id; other pairs have numbers of their own.
+
+    Returns:
+        Rows with the columns of `SCHEMA`.
+    """
+    outcomes = look.outcomes()
+    columns = {
+        "chosen_logp": look.chosen_logp,
+        "rejected_logp": look.rejected_logp,
+        "chosen_sq_norm": look.gram.chosen_sq_norm,
+        "rejected_sq_norm": look.gram.rejected_sq_norm,
+        "inner_product": look.gram.inner_product,
+        "chosen_coefficient": None if look.coefficients is None else look.coefficients.chosen,
+        "rejected_coefficient": None if look.coefficients is None else look.coefficients.rejected,
+    }
+    for change in ("plain", "optimizer", "attribution", "fact", "floor"):
+        columns |= _sides(change, getattr(look, change))
+    values = {column: [None] * len(look.pairs) if v is None else v.tolist() for column, v in columns.items()}
+    return [
+        {"step": step, "set": name, "id": pair.pair.id, "row": numbers.get(pair.pair.id, pair.pair.row)}
+        | {column: listed[k] for column, listed in values.items()}
+        | {"outcome": None if outcomes is None else str(outcomes[k])}
+        for k, pair in enumerate(look.pairs)
+    ]
+
+
+def _sides(name: str, change: LogpChange | None) -> dict[str, Tensor | None]:
+    if change is None:
+        return {f"{name}_chosen": None, f"{name}_rejected": None}
+    return {f"{name}_chosen": change.chosen, f"{name}_rejected": change.rejected}

@@ -1,1 +1,0 @@
-"""How an update is put together when it is more than one gradient."""
