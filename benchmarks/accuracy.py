@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 from benchmarks.shared.baselines import one_backward_each
 from benchmarks.shared.clock import about, run_script, say
 from benchmarks.shared.models import CASES, random_pairs
-from preflens import exact_pair_gram, pair_gram
+from preflens import brute_force_pair_gram, pair_gram
 from preflens.language_models.batch import PairBatch
 from preflens.language_models.output_head import head_input, plain_head
 from preflens.types import PairGram
@@ -49,7 +49,7 @@ def main() -> None:
         double = copy.deepcopy(model).double()
         head = plain_head(double)
         assert head is not None
-        true = exact_pair_gram(double, lambda head=head, batch=batch: head_input(head, batch))
+        true = brute_force_pair_gram(double, lambda head=head, batch=batch: head_input(head, batch))
         errors = {
             "engine, float64": worst(engine(double, batch), true),
             "engine, float32": worst(engine(model, batch), true),
@@ -61,7 +61,7 @@ def main() -> None:
         rounded = copy.deepcopy(half).double()
         head = plain_head(rounded)
         assert head is not None
-        true = exact_pair_gram(rounded, lambda head=head, batch=batch: head_input(head, batch))
+        true = brute_force_pair_gram(rounded, lambda head=head, batch=batch: head_input(head, batch))
         errors["engine, bfloat16"] = worst(engine(half, batch), true)
         for way, error in errors.items():
             say({"model": name, "way": way, "error": f"{error:.1e}"} | about())

@@ -16,14 +16,14 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from benchmarks.shared.clock import run_script
 from preflens.analysis.comparison.first_step import Training, first_steps, stack_batches
-from preflens.analysis.comparison.model_queries import Measuring
-from preflens.analysis.comparison.real_steps import Ground
+from preflens.analysis.comparison.model_queries import ModelQueries
+from preflens.analysis.comparison.real_steps import RolloutSetup
 from preflens.analysis.comparison.rollouts import recorded_steps, trajectories
 from preflens.analysis.comparison.selection import Choice, choose_objectives
 from preflens.analysis.comparison.summary import first_changes, own_steps, summarize
 from preflens.analysis.comparison.tables import compare_table
 from preflens.analysis.measurement.checkpoint import Checkpoint
-from preflens.analysis.measurement.forward_passes import PassLimit, Scorer
+from preflens.analysis.measurement.forward_passes import PassLimit, PolicyScorer
 from preflens.analysis.measurement.progress import one_thread
 from preflens.language_models.output_head import plain_head
 from preflens.language_models.pairs import PreferencePair
@@ -52,7 +52,7 @@ def first(choice: Choice, training: Training, products: torch.Tensor, pairs: lis
               trajectories=dict.fromkeys(choice.objectives, ()))  # fmt: skip
 
 
-def rolled(choice: Choice, ground: Ground) -> None:
+def rolled(choice: Choice, ground: RolloutSetup) -> None:
     """A hundred steps of every objective, at two scales."""
     steps = recorded_steps((1, 10, 100))
     with one_thread():
@@ -79,8 +79,8 @@ def measure(name: str, width: int, layers: int, vocabulary: int) -> None:
     pairs, held_out = random_pairs(vocabulary, PAIRS), random_pairs(vocabulary, HELD_OUT)
     batches = [pairs[start : start + BATCH] for start in range(0, PAIRS, BATCH)]
     with observing(model, "all"):
-        scorer = Scorer(model, plain_head(model), 0)
-        ask = Measuring(scorer, PassLimit(pairs=8), "self", 4e9, Checkpoint(None, ""), False)
+        scorer = PolicyScorer(model, plain_head(model), 0)
+        ask = ModelQueries(scorer, PassLimit(pairs=8), "self", 4e9, Checkpoint(None, ""), False)
         found = ask.geometry(batches)
         unit = seconds(lambda: ask.geometry(batches), rounds=1)
         training, products = stack_batches(found), ask.products(batches, held_out)

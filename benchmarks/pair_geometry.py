@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from benchmarks.shared.baselines import accumulating, lean, one_backward_each, opacus_method, plain, vmap_grad
 from benchmarks.shared.clock import about, medians, peak_elsewhere, peak_of, run_script, say
 from benchmarks.shared.models import CASES, Case, random_pairs
-from preflens import batch_gram, directional, pair_gram
+from preflens import batch_gram, directional_derivatives, pair_gram
 from preflens.language_models.batch import PairBatch
 from preflens.language_models.output_head import head_input, plain_head
 
@@ -39,7 +39,7 @@ def methods_of(model: PreTrainedModel, batch: PairBatch) -> dict[str, Callable[[
         "lean": lambda: lean(model, head, batch),
         "pairs": lambda: pair_gram(model, forward, check=False),
         "full": lambda: batch_gram(model, forward, check=False),
-        "directional": lambda: directional(model, forward, [update], check=False),
+        "directional": lambda: directional_derivatives(model, forward, [update], check=False),
         "one backward each": lambda: one_backward_each(model, batch),
         "vmap(grad)": lambda: vmap_grad(model, batch),
         "audit and pairs": lambda: pair_gram(model, forward, check=True),

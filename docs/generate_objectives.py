@@ -35,7 +35,7 @@ def _table() -> str:
     lines = ["| name | kind | needs | paper |", "| --- | --- | --- | --- |"]
     for name, factory in OBJECTIVES.items():
         objective, source = factory(), factory().source
-        needs, mark = ", ".join(sorted(objective.inputs)) or "–", " **?**" if source.caveat else ""
+        needs, mark = ", ".join(sorted(objective.inputs)) or "–", " **?**" if source.unverified else ""
         paper = f"[{source.authors} {source.year}]({source.link}){mark}"
         lines.append(f"| [`{name}`](#{name}) | {objective.kind} | {needs} | {paper} |")
     return "\n".join(lines)
@@ -54,7 +54,7 @@ def _section(name: str) -> str:
         *(f"- `{parameter}`: {text}" for parameter, text in about.parameters.items()),
         *([f"- **Note:** {about.note}"] if about.note else []),
         f"- **Source:** [{about.source.title}]({about.source.link}), {about.source.authors}, {about.source.year}; "
-        f"{about.source.place}.",
+        f"{about.source.location}.",
     ]
     return "\n".join([lines[0], "", lines[1], "", *lines[2:]])
 

@@ -21,7 +21,7 @@ from benchmarks.shared.clock import about
 from preflens import load_model, load_tokenizer, read_pairs
 from preflens.training import PreflensCallback
 from preflens.training.probe.calibration import agreement
-from preflens.training.probe.table import Rows
+from preflens.training.probe.table import ProbeTable
 
 DATA_SETS = ("polite_edits", "tweets_long", "pandalm_human")
 DEFAULT, TEN_TIMES, MORE = 1e-6, 1e-5, (1e-4, 1e-3)  # TRL's default; what lies beyond is run with the first seed only
@@ -62,7 +62,7 @@ def run(name: str, learning_rate: float, seed: int, *, steps: int, root: Path) -
         )  # fmt: skip
         PreflensCallback(every=1, max_overhead=None, probe_pairs=test, alerts=None).attach(trainer)
         trainer.train()
-        table = Rows(Path(out) / "preflens" / "probe.parquet").read().to_pandas()
+        table = ProbeTable(Path(out) / "preflens" / "probe.parquet").read().to_pandas()
     held_out = table[table["set"] == "probe"].groupby("step").mean(numeric_only=True)
     wanted = [
         f"{kind}_{side}" for kind in ("plain", "optimizer", "attribution", "fact") for side in ("chosen", "rejected")
@@ -75,13 +75,13 @@ def summary(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
     found = {}
     for kind in ("plain", "optimizer", "persistence"):
         for sides in (("chosen",), ("rejected",), ("chosen", "rejected")):
-            forecast, fact = [], []
+            forecast, measured = [], []
             for side in sides:
-                facts = np.array([row[f"fact_{side}"] for row in rows])
-                made = facts[:-1] if kind == "persistence" else np.array([row[f"{kind}_{side}"] for row in rows])[1:]
+                metadata = np.array([row[f"fact_{side}"] for row in rows])
+                made = metadata[:-1] if kind == "persistence" else np.array([row[f"{kind}_{side}"] for row in rows])[1:]
                 forecast.append(made)
-                fact.append(facts[1:])
-            result = agreement(np.concatenate(forecast), np.concatenate(fact))
+                measured.append(metadata[1:])
+            result = agreement(np.concatenate(forecast), np.concatenate(measured))
             if result is not None:
                 found[f"{kind}, {' and '.join(sides)}"] = {k: round(v, 5) for k, v in vars(result).items()}
     return found

@@ -42,7 +42,7 @@ def run(name: str, objective: str, gain: float, root: Path) -> RealSteps:
         rollout_pairs=FOLLOWED, parameters="all", horizon=HORIZON, learning_rate=gain * RATES[name, objective],
         max_length=TOKENS, progress=False,
     )  # fmt: skip
-    return found.facts.real_steps[0]
+    return found.metadata.real_steps[0]
 
 
 def line_of(name: str, gain: float, real: RealSteps) -> dict[str, object]:
@@ -52,7 +52,7 @@ def line_of(name: str, gain: float, real: RealSteps) -> dict[str, object]:
         "data": name, "margin gain": gain, "objective": real.objective,
         "small steps": [[s.r2_chosen, s.r2_rejected, s.r2_margin] for s in real.small],
         "learning rate": check.learning_rate, "steps": check.steps, "error": check.error,
-        "chosen": check.chosen_fact, "rejected": check.rejected_fact, "within ten percent": check.within_ten_percent,
+        "chosen": check.chosen_measured, "rejected": check.rejected_measured, "within ten percent": check.within_ten_percent,
         "diverged": check.diverged,
     }  # fmt: skip
 

@@ -12,8 +12,15 @@ from preflens.version import __version__
 if TYPE_CHECKING:
     from preflens.analysis.analyze import analyze
     from preflens.analysis.compare import compare
-    from preflens.dynamics import band, classify, condition, predict_change, rollout
-    from preflens.gram import batch_gram, directional, exact_batch_gram, exact_pair_gram, pair_gram, riding
+    from preflens.dynamics import band_position, classify, gradient_condition, predict_change, rollout
+    from preflens.gram import (
+        batch_gram,
+        brute_force_batch_gram,
+        brute_force_pair_gram,
+        directional_derivatives,
+        observe_backward,
+        pair_gram,
+    )
     from preflens.language_models.loading import load_model, load_tokenizer
     from preflens.language_models.reading import read_pairs
     from preflens.objectives import (
@@ -80,14 +87,14 @@ _HOMES = {
     # gradient geometry
     "pair_gram": "preflens.gram",
     "batch_gram": "preflens.gram",
-    "exact_pair_gram": "preflens.gram",
-    "exact_batch_gram": "preflens.gram",
-    "directional": "preflens.gram",
-    "riding": "preflens.gram",
+    "brute_force_pair_gram": "preflens.gram",
+    "brute_force_batch_gram": "preflens.gram",
+    "directional_derivatives": "preflens.gram",
+    "observe_backward": "preflens.gram",
     # what follows from it
     "predict_change": "preflens.dynamics",
-    "condition": "preflens.dynamics",
-    "band": "preflens.dynamics",
+    "gradient_condition": "preflens.dynamics",
+    "band_position": "preflens.dynamics",
     "classify": "preflens.dynamics",
     "rollout": "preflens.dynamics",
     # the quantities
@@ -124,27 +131,27 @@ __all__ = [
     "WeightedSum",
     "__version__",
     "analyze",
-    "band",
+    "band_position",
     "batch_gram",
+    "brute_force_batch_gram",
+    "brute_force_pair_gram",
     "classify",
     "compare",
-    "condition",
     "cpo",
-    "directional",
+    "directional_derivatives",
     "dpo",
     "dpop",
-    "exact_batch_gram",
-    "exact_pair_gram",
+    "gradient_condition",
     "ipo",
     "load_model",
     "load_tokenizer",
     "modified",
+    "observe_backward",
     "pair_gram",
     "parse_objective",
     "predict_change",
     "read_pairs",
     "render_report",
-    "riding",
     "rollout",
     "simpo",
     "slic",

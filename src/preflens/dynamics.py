@@ -19,14 +19,14 @@ from preflens.records.outcome import Outcome
 from preflens.types import BatchGram, LogpChange, PairCoefficients, PairGram
 
 # What stands between an objective's coefficients and the step of the pairs that share it.
-CoefficientStep = Callable[[PairCoefficients, BatchGram], PairCoefficients]
+CoefficientTransform = Callable[[PairCoefficients, BatchGram], PairCoefficients]
 
 # A change is the difference of two terms; below this share of their size it is rounding of float32 gradients.
 RELATIVE_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
-class ConditionSlack:
+class GradientCondition:
     """How far a pair is from the two inequalities of the paper; positive means the side moves as intended.
 
     Attributes:
@@ -39,7 +39,7 @@ class ConditionSlack:
 
 
 @dataclass(frozen=True)
-class Band:
+class BandPosition:
     """Where a pair stands in the band of coefficient ratios for which both sides move as intended.
 
     Attributes:
@@ -96,11 +96,11 @@ def predict_change(gram: PairGram | BatchGram, coefficients: PairCoefficients, *
     if isinstance(whole, BatchGram):
         change = learning_rate / whole.pairs * (whole.matrix @ coefficients.signed())
         return LogpChange(change[: whole.pairs], change[whole.pairs :])
-    slack = condition(whole, coefficients)
+    slack = gradient_condition(whole, coefficients)
     return LogpChange(learning_rate * slack.chosen, -learning_rate * slack.rejected)
 
 
-def condition(gram: PairGram, coefficients: PairCoefficients) -> ConditionSlack:
+def gradient_condition(gram: PairGram, coefficients: PairCoefficients) -> GradientCondition:
     """Compute the slack of the two inequalities that decide whether a step does what it should.
 
     Chosen rises iff d_w ‖g_w‖² > d_l ⟨g_w,g_l⟩; rejected falls iff d_l ‖g_l‖² > d_w ⟨g_w,g_l⟩. Nothing is divided, so
@@ -118,10 +118,10 @@ def condition(gram: PairGram, coefficients: PairCoefficients) -> ConditionSlack:
     """
     whole = coefficients.of_whole_responses()
     d_w, d_l, ip = whole.chosen, whole.rejected, gram.inner_product
-    return ConditionSlack(d_w * gram.chosen_sq_norm - d_l * ip, d_l * gram.rejected_sq_norm - d_w * ip)
+    return GradientCondition(d_w * gram.chosen_sq_norm - d_l * ip, d_l * gram.rejected_sq_norm - d_w * ip)
 
 
-def band(gram: PairGram, coefficients: PairCoefficients) -> Band:
+def band_position(gram: PairGram, coefficients: PairCoefficients) -> BandPosition:
     """Place each pair in the band ρ r* < r < r*/ρ in which both sides move as intended.
 
     Args:
@@ -142,7 +142,7 @@ def band(gram: PairGram, coefficients: PairCoefficients) -> Band:
     )
     # log of a cosine ≤ 0 is taken as −∞: then every positive ratio is inside the band.
     log_cosine = torch.where(whole.inner_product > 0, whole.cosine, 0.0).log()
-    return Band(log_ratio, -log_cosine - log_ratio.abs())
+    return BandPosition(log_ratio, -log_cosine - log_ratio.abs())
 
 
 def cancellation_tolerance(
@@ -212,7 +212,7 @@ def rollout(
     steps: int,
     learning_rate: float,
     batches: Sequence[Sequence[int]] | None = None,
-    through: CoefficientStep | None = None,
+    through: CoefficientTransform | None = None,
 ) -> Rollout:
     """Follow log-probs over many steps of an objective with the Gram held fixed.
 
@@ -224,24 +224,24 @@ def rollout(
         objective: the loss that is stepped.
         steps: how many steps.
         learning_rate: η.
-        batches: as for `follow`.
-        through: as for `follow`.
+        batches: as for `iterate_rollout`.
+        through: as for `iterate_rollout`.
 
     Returns:
         Log-probs at the start and after every step.
     """
-    path = follow(gram, logps, objective, learning_rate=learning_rate, batches=batches, through=through)
+    path = iterate_rollout(gram, logps, objective, learning_rate=learning_rate, batches=batches, through=through)
     return Rollout(*torch.stack(list(islice(path, steps + 1)), dim=1).unbind())
 
 
-def follow(
+def iterate_rollout(
     gram: BatchGram,
     logps: PairLogps,
     objective: Objective,
     *,
     learning_rate: float,
     batches: Sequence[Sequence[int]] | None = None,
-    through: CoefficientStep | None = None,
+    through: CoefficientTransform | None = None,
 ) -> Iterator[Float64[Tensor, "two pair"]]:
     """Step an objective, endlessly, with the Gram held fixed.
 
@@ -288,7 +288,7 @@ def step_change(
     objective: Objective,
     here: Int[Tensor, " some"],
     *,
-    through: CoefficientStep | None = None,
+    through: CoefficientTransform | None = None,
 ) -> Float64[Tensor, "two pair"]:
     """Predict what one plain step at learning rate 1 on the mean loss of some pairs does to all: G[:, b] c(a_b)/n.
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from preflens.errors import MissingInputError
 
-Pairs = Float[Tensor, " pair"]
-Tokens = Float[Tensor, "pair response_token"]
+PerPair = Float[Tensor, " pair"]
+PerToken = Float[Tensor, "pair response_token"]
 
 
 @dataclass(frozen=True)
@@ -30,16 +30,16 @@ class ResponseLogps:
         future_logp: log π̂(y|x) under an extrapolated policy, or None.
     """
 
-    logp: Pairs
-    ref_logp: Pairs | None = None
+    logp: PerPair
+    ref_logp: PerPair | None = None
     tokens: Int[Tensor, " pair"] | None = None
-    token_logps: Tokens | None = None
-    ref_token_logps: Tokens | None = None
-    log_sum_sq_probs: Tokens | None = None
-    future_logp: Pairs | None = None
+    token_logps: PerToken | None = None
+    ref_token_logps: PerToken | None = None
+    log_sum_sq_probs: PerToken | None = None
+    future_logp: PerPair | None = None
 
     @property
-    def reference(self) -> Pairs:
+    def reference(self) -> PerPair:
         """Log π_ref(y|x), nats.
 
         Raises:
@@ -53,7 +53,7 @@ class ResponseLogps:
         return self.ref_logp
 
     @property
-    def log_ratio(self) -> Pairs:
+    def log_ratio(self) -> PerPair:
         """Log π(y|x) − log π_ref(y|x), nats."""
         return self.logp - self.reference
 
@@ -69,17 +69,17 @@ class ResponseLogps:
         return self.tokens
 
     @property
-    def logp_per_token(self) -> Pairs:
+    def logp_per_token(self) -> PerPair:
         """Log π(y|x) / |y|, nats per token."""
         return self.logp / self.length
 
     @property
-    def log_ratio_per_token(self) -> Pairs:
+    def log_ratio_per_token(self) -> PerPair:
         """(log π(y|x) − log π_ref(y|x)) / |y|, nats per token."""
         return self.log_ratio / self.length
 
     @property
-    def future_log_ratio(self) -> Pairs:
+    def future_log_ratio(self) -> PerPair:
         """Log π̂(y|x) − log π_ref(y|x), nats, π̂ an extrapolated policy.
 
         Raises:
@@ -89,7 +89,7 @@ class ResponseLogps:
             raise MissingInputError("This objective looks ahead, and no log-probs of a future policy were given.")
         return self.future_logp - self.reference
 
-    def at_tokens(self, values: Tokens | None, what: str) -> Tokens:
+    def at_tokens(self, values: PerToken | None, what: str) -> PerToken:
         """Return values of each token, with zero at padding whatever stood there.
 
         Args:
@@ -106,7 +106,7 @@ class ResponseLogps:
             raise MissingInputError(f"This objective works token by token, and {what} of the tokens were not given.")
         return values.masked_fill(~self.token_mask(values), 0.0)
 
-    def token_mask(self, values: Tokens) -> Bool[Tensor, "pair response_token"]:
+    def token_mask(self, values: PerToken) -> Bool[Tensor, "pair response_token"]:
         """Return which columns are tokens of the response and not padding.
 
         Args:
@@ -139,10 +139,10 @@ class PairLogps:
         future_rejected: log π̂(y_l|x) under an extrapolated policy, nats, or None.
     """
 
-    chosen: Pairs
-    rejected: Pairs
-    ref_chosen: Pairs | None = None
-    ref_rejected: Pairs | None = None
+    chosen: PerPair
+    rejected: PerPair
+    ref_chosen: PerPair | None = None
+    ref_rejected: PerPair | None = None
     chosen_tokens: Int[Tensor, " pair"] | None = None
     rejected_tokens: Int[Tensor, " pair"] | None = None
     chosen_token_logps: Float[Tensor, "pair chosen_token"] | None = None
@@ -151,8 +151,8 @@ class PairLogps:
     ref_rejected_token_logps: Float[Tensor, "pair rejected_token"] | None = None
     chosen_log_sum_sq_probs: Float[Tensor, "pair chosen_token"] | None = None
     rejected_log_sum_sq_probs: Float[Tensor, "pair rejected_token"] | None = None
-    future_chosen: Pairs | None = None
-    future_rejected: Pairs | None = None
+    future_chosen: PerPair | None = None
+    future_rejected: PerPair | None = None
 
     @property
     def chosen_side(self) -> ResponseLogps:

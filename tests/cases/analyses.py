@@ -42,18 +42,18 @@ def without_values():
     """Everything that may be missing is missing."""
     whole = typical()
     nothing = Estimate(None)
-    facts = replace(
-        whole.facts,
-        geometry=replace(whole.facts.geometry, cosine=nothing, chosen_norm=nothing, rejected_norm=nothing),
+    metadata = replace(
+        whole.metadata,
+        geometry=replace(whole.metadata.geometry, cosine=nothing, chosen_norm=nothing, rejected_norm=nothing),
         objectives=tuple(
             replace(
                 o, chosen_change=nothing, rejected_change=nothing, margin_change=nothing, chosen_per_margin=nothing,
                 rejected_per_margin=nothing, outcomes=dict.fromkeys(o.outcomes, nothing), inside_band=nothing,
             )
-            for o in whole.facts.objectives
+            for o in whole.metadata.objectives
         ),
         verification=tuple(
-            replace(v, slope=None, correlation=None, signs_right=None) for v in whole.facts.verification
+            replace(v, slope=None, correlation=None, signs_right=None) for v in whole.metadata.verification
         ),
         layers=(),
     )  # fmt: skip
@@ -65,7 +65,7 @@ def without_values():
         place = pairs.schema.get_field_index(name)
         zeros = pa.array([0.0] * pairs.num_rows)
         pairs = pairs.set_column(place, pairs.schema.field(name), zeros)
-    return replace(whole, facts=facts, pairs=pairs)
+    return replace(whole, metadata=metadata, pairs=pairs)
 
 
 def hostile():
@@ -76,20 +76,20 @@ def hostile():
         tiny_model(dtype=torch.float32, n_positions=1024), tiny_tokenizer(), rows, name=HOSTILE, progress=False,
         verify=1, command=HOSTILE,
     )  # fmt: skip
-    layers = tuple(replace(layer, name=f"{layer.name}.{HOSTILE}") for layer in found.facts.layers)
-    objectives = tuple(replace(o, label=HOSTILE) for o in found.facts.objectives)
-    data = replace(found.facts.data, source=HOSTILE, dropped={HOSTILE: 2}, noted={HOSTILE: 1})
+    layers = tuple(replace(layer, name=f"{layer.name}.{HOSTILE}") for layer in found.metadata.layers)
+    objectives = tuple(replace(o, label=HOSTILE) for o in found.metadata.objectives)
+    data = replace(found.metadata.data, source=HOSTILE, dropped={HOSTILE: 2}, noted={HOSTILE: 1})
     rows_table = found.objectives.set_column(
         1, found.objectives.schema.field(1), pa.array([HOSTILE] * found.objectives.num_rows)
     )
-    facts = replace(
-        found.facts,
+    metadata = replace(
+        found.metadata,
         layers=layers,
         objectives=objectives,
         data=data,
-        arguments={HOSTILE: HOSTILE} | found.facts.arguments,
+        arguments={HOSTILE: HOSTILE} | found.metadata.arguments,
     )
-    return replace(found, facts=facts, objectives=rows_table)
+    return replace(found, metadata=metadata, objectives=rows_table)
 
 
 ANALYSES = {"typical": typical, "one pair": one_pair, "without values": without_values, "hostile": hostile}

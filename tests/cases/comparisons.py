@@ -7,9 +7,9 @@ import pyarrow as pa
 import torch
 
 from preflens import MarginObjective, compare, dpo
-from preflens.analysis.comparison.model_queries import Measuring
+from preflens.analysis.comparison.model_queries import ModelQueries
 from preflens.analysis.measurement.checkpoint import Checkpoint
-from preflens.analysis.measurement.forward_passes import PassLimit, Scorer
+from preflens.analysis.measurement.forward_passes import PassLimit, PolicyScorer
 from preflens.language_models.output_head import plain_head
 from preflens.language_models.reading import pairs_in_memory
 from preflens.language_models.tokenizing import tokenize_pairs
@@ -26,8 +26,8 @@ def tokenized(rows):
 
 def measuring(model, *, pairs_in_pass=2, memory=1e9):
     """A way to ask a model; call it inside `observing`."""
-    scorer = Scorer(model, plain_head(model), 0)
-    return Measuring(scorer, PassLimit(pairs=pairs_in_pass), "self", memory, Checkpoint(None, ""), False)
+    scorer = PolicyScorer(model, plain_head(model), 0)
+    return ModelQueries(scorer, PassLimit(pairs=pairs_in_pass), "self", memory, Checkpoint(None, ""), False)
 
 
 def shrinking():
@@ -84,15 +84,15 @@ def without_values():
     objectives = tuple(
         replace(o, train=Change(nothing, nothing, nothing), heldout=Change(nothing, nothing, nothing),
                 chosen_per_margin=nothing, rejected_per_margin=nothing, margin_scale=None, trajectories=())
-        for o in whole.facts.objectives
+        for o in whole.metadata.objectives
     )  # fmt: skip
     real = tuple(
         replace(
             r, rollouts=(), small=tuple(replace(s, r2_chosen=None, r2_rejected=None, r2_margin=None) for s in r.small)
         )
-        for r in whole.facts.real_steps
+        for r in whole.metadata.real_steps
     )
-    return replace(whole, facts=replace(whole.facts, objectives=objectives, real_steps=real, command=None))
+    return replace(whole, metadata=replace(whole.metadata, objectives=objectives, real_steps=real, command=None))
 
 
 def hostile():
@@ -103,21 +103,21 @@ def hostile():
         rows, model=tiny_model(dtype=torch.float32, n_positions=1024), objectives=("dpo", "slic"), name=HOSTILE,
         command=HOSTILE, verify=("dpo",), learning_rate=1e-3,
     )  # fmt: skip
-    facts, first = found.facts, found.facts.objectives[0]
-    renamed = (replace(first, label=HOSTILE, name=HOSTILE), *facts.objectives[1:])
-    probe = replace(facts.probe, source=HOSTILE, dropped={HOSTILE: 2}, noted={HOSTILE: 1})
+    metadata, first = found.metadata, found.metadata.objectives[0]
+    renamed = (replace(first, label=HOSTILE, name=HOSTILE), *metadata.objectives[1:])
+    probe = replace(metadata.probe, source=HOSTILE, dropped={HOSTILE: 2}, noted={HOSTILE: 1})
     real = tuple(
         replace(r, objective=HOSTILE, rollouts=tuple(replace(c, objective=HOSTILE) for c in r.rollouts))
-        for r in facts.real_steps
+        for r in metadata.real_steps
     )
     labels = pa.array([HOSTILE if label == first.label else label for label in found.rows["objective"].to_pylist()])
     place = found.rows.schema.get_field_index("objective")
     table = found.rows.set_column(place, found.rows.schema.field(place), labels)
     changed = replace(
-        facts, objectives=renamed, probe=probe, real_steps=real, left_out={HOSTILE: HOSTILE},
-        arguments=facts.arguments | {HOSTILE: HOSTILE}, per_pair=HOSTILE,
+        metadata, objectives=renamed, probe=probe, real_steps=real, left_out={HOSTILE: HOSTILE},
+        arguments=metadata.arguments | {HOSTILE: HOSTILE}, per_pair=HOSTILE,
     )  # fmt: skip
-    return replace(found, rows=table, facts=changed)
+    return replace(found, rows=table, metadata=changed)
 
 
 COMPARISONS = {

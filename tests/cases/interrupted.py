@@ -18,11 +18,11 @@ def assert_same(one, other):
     """The same to the last bit, but for date, command and clock."""
     assert one.pairs.equals(other.pairs)
     assert one.objectives.equals(other.objectives)
-    assert timeless(one.facts) == timeless(other.facts)
+    assert timeless(one.metadata) == timeless(other.metadata)
 
 
-def timeless(facts):
-    return replace(facts, created="", command=None, seconds={})
+def timeless(metadata):
+    return replace(metadata, created="", command=None, seconds={})
 
 
 def parts(out):

@@ -12,21 +12,21 @@ import torch
 
 from preflens.training import probe, trl_run
 from preflens.training.probe.callback import PreflensCallback
-from preflens.training.probe.capture import Watch
-from preflens.training.probe.evaluator import Looker
+from preflens.training.probe.capture import BatchCapture
+from preflens.training.probe.evaluator import PairEvaluator
 from preflens.training.probe.recorder import Recorder
-from preflens.training.probe.step_probe import Session
-from preflens.training.probe.table import Rows
+from preflens.training.probe.step_probe import StepProbe
+from preflens.training.probe.table import ProbeTable
 from preflens.training.trainer import PreferenceTrainer
 from tests.cases.training import make_trainer
 
 # Where the probe fails, by the name of the failure.
 PLACES = {
-    "begin": (trl_run.Scorer, "of"),
-    "watch": (Session, "watch"),
-    "hook": (Watch, "_head_input"),
-    "before": (Looker, "before"),
-    "after": (Looker, "after"),
+    "begin": (trl_run.PolicyScorer, "of"),
+    "watch": (StepProbe, "watch"),
+    "hook": (BatchCapture, "_head_input"),
+    "before": (PairEvaluator, "before"),
+    "after": (PairEvaluator, "after"),
     "pack": (probe, "packed"),
     "record": (Recorder, "record"),
     "tell": (probe, "tell"),
@@ -59,7 +59,7 @@ def run(folder, size, how):
         model = trainer.accelerator.unwrap_model(trainer.model)
         weights = [float(p.detach().double().sum()) for p in model.parameters()]
         logs = [log for log in trainer.state.log_history if "loss" in log]
-        rows = Rows(Path(folder) / "preflens" / "probe.parquet").read().to_pylist()
+        rows = ProbeTable(Path(folder) / "preflens" / "probe.parquet").read().to_pylist()
         print(f"FOUND {how}: " + json.dumps({"weights": weights, "logs": logs, "rows": rows}), flush=True)
     return trainer
 

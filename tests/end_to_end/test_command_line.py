@@ -32,12 +32,12 @@ def test_analyze_writes_tables_facts_and_report_and_says_the_verdict(preflens, p
     rows = pq.read_table(tmp_path / "out" / "objectives.parquet")
     assert pairs["id"].to_pylist() == [r["id"] for r in TEXT_ROWS]
     assert rows.num_rows == len(TEXT_ROWS) * len(names)
-    facts = json.loads((tmp_path / "out" / "analysis.json").read_text())
-    assert facts["command"].startswith("preflens analyze --model ")
-    assert facts["versions"]["torch"]
-    assert facts["data"]["pairs"] == len(TEXT_ROWS)
-    assert facts["seconds"]["total"] > 0
-    assert len(facts["verification"]) == len(names)
+    metadata = json.loads((tmp_path / "out" / "analysis.json").read_text())
+    assert metadata["command"].startswith("preflens analyze --model ")
+    assert metadata["versions"]["torch"]
+    assert metadata["data"]["pairs"] == len(TEXT_ROWS)
+    assert metadata["seconds"]["total"] > 0
+    assert len(metadata["verification"]) == len(names)
 
 
 def test_the_recorded_command_repeats_the_analysis(preflens, place, tmp_path):
@@ -45,7 +45,7 @@ def test_the_recorded_command_repeats_the_analysis(preflens, place, tmp_path):
 
     analyze(preflens, place, tmp_path / "out", "--seed", 3, "--limit", 4)
     first = Analysis.load(tmp_path / "out")
-    code, _, err = preflens(*shlex.split(first.facts.command)[1:])
+    code, _, err = preflens(*shlex.split(first.metadata.command)[1:])
     assert code == 0, err
     again = Analysis.load(tmp_path / "out")
     assert again.pairs.equals(first.pairs)
@@ -58,10 +58,10 @@ def test_conversations_adapter_parameters_and_reference(preflens, place, tmp_pat
         "--objective", "dpo", "--update-batch-size", 3, "--micro-batch", 2, "--learning-rate", 1e-3, data="chat.jsonl",
     )  # fmt: skip
     assert code == 0, err
-    facts = Analysis.load(tmp_path / "out").facts
-    assert (facts.model.selection, facts.model.reference) == ("lora", "adapter-copy")
-    assert [o.label for o in facts.objectives] == ["simpo:beta=2.5,gamma=0.3", "dpo"]
-    assert facts.update_batches == (3, 3)
+    metadata = Analysis.load(tmp_path / "out").metadata
+    assert (metadata.model.selection, metadata.model.reference) == ("lora", "adapter-copy")
+    assert [o.label for o in metadata.objectives] == ["simpo:beta=2.5,gamma=0.3", "dpo"]
+    assert metadata.update_batches == (3, 3)
     assert "Reference: a frozen copy of the adapter" in out
     assert "a frozen copy of the adapter, as TRL keeps it" in (tmp_path / "out" / "report.html").read_text()
 
@@ -78,7 +78,7 @@ def test_the_other_references_of_an_adapter_can_be_had(preflens, place, tmp_path
     wanted = place / "adapter" if reference == "adapter" else reference
     code, out, err = analyze(preflens, place, tmp_path / "out", "--adapter", place / "adapter", "--reference", wanted)
     assert code == 0, err
-    assert recorded in Analysis.load(tmp_path / "out").facts.model.reference
+    assert recorded in Analysis.load(tmp_path / "out").metadata.model.reference
     assert said in " ".join(out.split())
 
 
@@ -93,9 +93,9 @@ def test_all_that_an_adapter_trains_steps_and_real_steps_agree_in_every_update_b
             "--update-batch-size", 2, "--verify", 3,
         )  # fmt: skip
         assert code == 0, err
-        facts = Analysis.load(tmp_path / reference).facts
-        assert facts.model.trainable == trained
-        assert facts.verification[0].slope == pytest.approx(1, abs=0.01)
+        metadata = Analysis.load(tmp_path / reference).metadata
+        assert metadata.model.trainable == trained
+        assert metadata.verification[0].slope == pytest.approx(1, abs=0.01)
 
 
 def test_experts_are_analysed_in_float64(preflens, tmp_path, place):
@@ -104,7 +104,7 @@ def test_experts_are_analysed_in_float64(preflens, tmp_path, place):
     options = ["--model", tmp_path / "model", "--data", place / "pairs.jsonl", "--out", tmp_path / "out"]
     code, _, err = preflens("analyze", *options, "--dtype", "float64", "--no-progress")
     assert code == 0, err
-    assert Analysis.load(tmp_path / "out").facts.model.dtype == "float64"
+    assert Analysis.load(tmp_path / "out").metadata.model.dtype == "float64"
 
 
 def test_reference_model_and_other_choices(preflens, place, tmp_path):
@@ -113,11 +113,11 @@ def test_reference_model_and_other_choices(preflens, place, tmp_path):
         "bfloat16", "--max-length", 20, "--device", "cpu",
     )  # fmt: skip
     assert code == 0, err
-    facts = Analysis.load(tmp_path / "out").facts
-    assert facts.model.dtype == "bfloat16"
-    assert facts.data.dropped == {"prompt fills the maximal length": 1}
-    assert [layer.name for layer in facts.layers] == ["model.layers.1"]
-    assert "model (" in facts.model.reference
+    metadata = Analysis.load(tmp_path / "out").metadata
+    assert metadata.model.dtype == "bfloat16"
+    assert metadata.data.dropped == {"prompt fills the maximal length": 1}
+    assert [layer.name for layer in metadata.layers] == ["model.layers.1"]
+    assert "model (" in metadata.model.reference
 
 
 def test_report_renders_a_finished_analysis_again(preflens, place, tmp_path):

@@ -34,12 +34,12 @@ def test_compare_writes_tables_facts_and_page_and_says_the_verdict(compare, tmp_
     assert {p.name for p in (tmp_path / "out").iterdir()} == WRITTEN
     assert "the held-out chosen answers" in " ".join(out.replace("│", "").split())
     assert "compare.html" in out
-    facts = json.loads((tmp_path / "out" / "compare.json").read_text())
-    assert {o["name"] for o in facts["objectives"]} == set(OBJECTIVES) - set(facts["left_out"])
-    assert facts["command"].startswith("preflens compare --model ")
-    assert [r["objective"] for r in facts["real_steps"]] == ["dpo", "dpo:beta=0.5", "dpo:beta=1"]
+    metadata = json.loads((tmp_path / "out" / "compare.json").read_text())
+    assert {o["name"] for o in metadata["objectives"]} == set(OBJECTIVES) - set(metadata["left_out"])
+    assert metadata["command"].startswith("preflens compare --model ")
+    assert [r["objective"] for r in metadata["real_steps"]] == ["dpo", "dpo:beta=0.5", "dpo:beta=1"]
     rows = pq.read_table(tmp_path / "out" / "compare.parquet")
-    assert rows.num_rows == len(TEXT_ROWS) * len(facts["objectives"])
+    assert rows.num_rows == len(TEXT_ROWS) * len(metadata["objectives"])
 
 
 def test_the_recorded_command_repeats_the_comparison(compare, preflens, tmp_path):
@@ -47,18 +47,18 @@ def test_the_recorded_command_repeats_the_comparison(compare, preflens, tmp_path
 
     compare(objectives="dpo,simpo:beta=2.5,gamma=1,slic", probe=None, probe_fraction=0.4, seed=2, limit=5)
     first = Comparison.load(tmp_path / "out")
-    assert [o.label for o in first.facts.objectives] == ["dpo", "simpo:beta=2.5", "slic"]
-    code, _, err = preflens(*shlex.split(first.facts.command)[1:])
+    assert [o.label for o in first.metadata.objectives] == ["dpo", "simpo:beta=2.5", "slic"]
+    code, _, err = preflens(*shlex.split(first.metadata.command)[1:])
     assert code == 0, err
     again = Comparison.load(tmp_path / "out")
     assert again.rows.equals(first.rows)
-    assert again.facts.objectives == first.facts.objectives
+    assert again.metadata.objectives == first.metadata.objectives
 
 
 def test_what_mitigations_would_change_stands_beside_the_plain_objectives(compare, tmp_path):
     code, out, err = compare("--mitigation", "normalized", "--mitigation", "cone:floor=0.2", objectives="dpo,slic")
     assert code == 0, err
-    labels = [o.label for o in Comparison.load(tmp_path / "out").facts.objectives]
+    labels = [o.label for o in Comparison.load(tmp_path / "out").metadata.objectives]
     assert labels == [f"{name}{m}" for name in ("dpo", "slic") for m in ("", "+normalized", "+cone:floor=0.2")]
     assert "dpo+normalized" in out
     assert "slic+cone:floor=0.2" in (tmp_path / "out" / "compare.html").read_text()
@@ -70,8 +70,8 @@ def test_adapter_conversations_and_parameters(compare, place, tmp_path):
         micro_batch=1,
     )  # fmt: skip
     assert code == 0, err
-    facts = Comparison.load(tmp_path / "out").facts
-    assert (facts.model.selection, facts.model.reference) == ("lora", "adapter-copy")
+    metadata = Comparison.load(tmp_path / "out").metadata
+    assert (metadata.model.selection, metadata.model.reference) == ("lora", "adapter-copy")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ SETS = ["polite_edits", "tweets_long", "pandalm_human"]
 
 
 @pytest.fixture(scope="module", params=SETS)
-def facts(request, real_data, tmp_path_factory):
+def metadata(request, real_data, tmp_path_factory):
     """A comparison of 24 training pairs with 12 held-out ones, real steps among it."""
     from preflens import compare, load_model, load_tokenizer, read_pairs
 
@@ -24,17 +24,17 @@ def facts(request, real_data, tmp_path_factory):
     )  # fmt: skip
     out = tmp_path_factory.mktemp("compare")
     found.save(out)
-    return Comparison.load(out).facts
+    return Comparison.load(out).metadata
 
 
-def test_a_small_step_is_forecast_on_every_held_out_pair(facts):
-    for real in facts.real_steps:
+def test_a_small_step_is_forecast_on_every_held_out_pair(metadata):
+    for real in metadata.real_steps:
         for step in real.small:
             assert min(step.r2_chosen, step.r2_rejected, step.r2_margin) > 0.99
 
 
-def test_the_rollout_is_right_at_first_and_says_where_it_leaves_the_fact(facts):
-    for real in facts.real_steps:
+def test_the_rollout_is_right_at_first_and_says_where_it_leaves_the_fact(metadata):
+    for real in metadata.real_steps:
         assert real.rollouts
         for check in real.rollouts:
             assert 0 < check.rounding_floor < 1e-3
@@ -43,10 +43,10 @@ def test_the_rollout_is_right_at_first_and_says_where_it_leaves_the_fact(facts):
             assert not judged or (judged[0] < 0.1 and check.within_ten_percent >= 1)
 
 
-def test_everything_is_compared_on_held_out_pairs(facts):
-    assert facts.probe.pairs <= 12
-    assert facts.followed == (8, min(8, facts.probe.pairs))
-    for o in facts.objectives:
+def test_everything_is_compared_on_held_out_pairs(metadata):
+    assert metadata.probe.pairs <= 12
+    assert metadata.followed == (8, min(8, metadata.probe.pairs))
+    for o in metadata.objectives:
         assert o.heldout.chosen.low <= o.heldout.chosen.value <= o.heldout.chosen.high
         assert (o.margin_scale is None) == (o.margin.low <= 0) == (o.chosen_per_margin.value is None)
         for path in o.trajectories:

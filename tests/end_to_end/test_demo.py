@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from preflens import Analysis
-from preflens.cli.terminal.demo import print_story
+from preflens.cli.terminal.demo import print_demo_summary
 from preflens.demo.run import Setup, run_demo, save_demo
 from preflens.demo.synthetic_reviews import SUFFIXES
 from preflens.demo.tiny_model import make_tokenizer, tokenize
@@ -39,12 +39,12 @@ def test_fact_is_the_difference_of_the_two_analyses(runs):
     for run in runs:
         for side, column in enumerate(("chosen_logp", "rejected_logp")):
             before, after = (sum(a.pairs[column].to_pylist()) / a.pairs.num_rows for a in (run.before, run.after))
-            assert run.tuning.fact[side] == pytest.approx(after - before, abs=1e-4)
+            assert run.tuning.measured[side] == pytest.approx(after - before, abs=1e-4)
 
 
 def test_forecast_of_small_steps_is_near_the_fact(runs):
     for run in runs:
-        assert run.tuning.forecast == pytest.approx(run.tuning.fact, abs=0.05)
+        assert run.tuning.forecast == pytest.approx(run.tuning.measured, abs=0.05)
 
 
 def test_reference_of_the_second_analysis_is_the_model_before_tuning(runs):
@@ -61,17 +61,17 @@ def test_results_are_saved_and_the_story_is_told(runs, tmp_path, capsys):
         for when in ("before", "after"):
             assert Analysis.load(tmp_path / form.replace(" ", "-") / when).pairs.num_rows == SMOKE.held_out
     assert len(json.loads((tmp_path / "demo.json").read_text())["runs"]) == len(SUFFIXES)
-    print_story(runs, SMOKE)
+    print_demo_summary(runs, SMOKE)
     told = capsys.readouterr().out
     assert all(form in told for form in SUFFIXES)
 
 
 def test_the_story_says_what_happened_and_not_what_should_have(runs, capsys):
-    fallen = [replace(run, tuning=Tuning(forecast=(-1.0, -2.0), fact=(-1.5, -2.0))) for run in runs]
-    risen = [replace(run, tuning=Tuning(forecast=(1.0, -2.0), fact=(1.0, -2.0))) for run in runs]
-    print_story(fallen, SMOKE)
+    fallen = [replace(run, tuning=Tuning(forecast=(-1.0, -2.0), measured=(-1.5, -2.0))) for run in runs]
+    risen = [replace(run, tuning=Tuning(forecast=(1.0, -2.0), measured=(1.0, -2.0))) for run in runs]
+    print_demo_summary(fallen, SMOKE)
     first = " ".join(capsys.readouterr().out.split())
-    print_story(risen, SMOKE)
+    print_demo_summary(risen, SMOKE)
     second = " ".join(capsys.readouterr().out.split())
     assert "less likely in 1 of 1 (single token)" in first
     assert "at most 0.5 nats" in first

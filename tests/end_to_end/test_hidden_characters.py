@@ -44,7 +44,7 @@ def test_terminal_and_page_spell_out_what_is_hidden(command, kind, page, preflen
     assert "bad row, the first is `" in told
     assert "re<U+202E><U+2066>␛[31m<U+009B><U+200B><U+202C>jected" in told
     assert ":x:[red].jsonl" in told
-    assert str(data) in kind.load(out).facts.data.source
+    assert str(data) in kind.load(out).metadata.data.source
     code, told, err = preflens("report", out)
     assert code == 0, err
     shows_everything(told, err)

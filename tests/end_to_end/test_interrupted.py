@@ -81,7 +81,7 @@ def test_a_command_goes_on_where_it_was_stopped_and_finds_the_same_numbers(
     resumed, whole = kind.load(out), kind.load(tmp_path / "whole")
     for name, found in vars(whole).items():
         if name == "facts":
-            assert timeless(replace(found, command=None)) == timeless(replace(resumed.facts, command=None))
+            assert timeless(replace(found, command=None)) == timeless(replace(resumed.metadata, command=None))
         else:
             assert found.equals(getattr(resumed, name)), name
 
@@ -119,7 +119,7 @@ def test_an_unfinished_run_is_discarded_by_its_flag_alone(place, many, tmp_path,
     assert code == 0
     assert "Throwing away the unfinished run in" in said
     assert not by.exists()
-    assert "--discard" not in Analysis.load(tmp_path).facts.command
+    assert "--discard" not in Analysis.load(tmp_path).metadata.command
 
 
 @pytest.mark.parametrize("command", ["analyze", "compare"])

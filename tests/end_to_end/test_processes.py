@@ -63,13 +63,18 @@ def test_two_processes_find_what_one_finds(found):
             two["id"],
             two["outcome"],
         )
-        for name in ("optimizer_chosen", "fact_rejected", "inner_product", "plain_chosen", "chosen_coefficient"):
+        for name in ("optimizer_chosen", "measured_rejected", "inner_product", "plain_chosen", "chosen_coefficient"):
             assert one[name] == pytest.approx(two[name], rel=2e-3, abs=1e-5), name
 
 
 def test_logs_agree_too(found):
     for one, two in zip(found["one"]["logs"], found["two"]["logs"], strict=True):
-        for name in ("loss", "preflens/fact_chosen", "preflens/probe_fact_chosen", "preflens/probe_optimizer_rejected"):
+        for name in (
+            "loss",
+            "preflens/measured_chosen",
+            "preflens/probe_measured_chosen",
+            "preflens/probe_optimizer_rejected",
+        ):
             assert float(one[name]) == pytest.approx(float(two[name]), rel=2e-3, abs=1e-5), name
 
 

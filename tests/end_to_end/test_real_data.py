@@ -29,15 +29,15 @@ def analyze(preflens, real_data, data, out, *more):
 
 
 def check(analysis):
-    facts = analysis.facts
-    assert facts.data.pairs == analysis.pairs.num_rows == 24
-    assert facts.update_batches == (8, 8, 8)
+    metadata = analysis.metadata
+    assert metadata.data.pairs == analysis.pairs.num_rows == 24
+    assert metadata.update_batches == (8, 8, 8)
     assert set(analysis.objectives["outcome"].to_pylist()) <= {"intended", "both_fall", "both_rise", "unchanged"}
-    for check in facts.verification:
+    for check in metadata.verification:
         assert check.slope == pytest.approx(1, abs=0.1)
         assert check.correlation > 0.99
         assert check.rounding_floor < 1e-3
-    assert facts.geometry.cosine.low <= facts.geometry.cosine.value <= facts.geometry.cosine.high
+    assert metadata.geometry.cosine.low <= metadata.geometry.cosine.value <= metadata.geometry.cosine.high
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -61,12 +61,12 @@ def test_ids_and_texts_are_those_of_the_file(preflens, real_data, tmp_path):
         rows = {row["id"]: row for row in map(json.loads, file)}
     for found in pq.read_table(tmp_path / "pairs.parquet").to_pylist():
         assert all(found[c] == rows[found["id"]][c] for c in ("prompt", "chosen", "rejected"))
-    assert analysis.facts.data.rows == len(rows)
+    assert analysis.metadata.data.rows == len(rows)
 
 
 def test_longer_shared_suffixes_entangle_more(preflens, real_data, tmp_path):
     cosines = [
-        analyze(preflens, real_data, f"tweets_{form}.test.jsonl.gz", tmp_path / form).facts.geometry.cosine.value
+        analyze(preflens, real_data, f"tweets_{form}.test.jsonl.gz", tmp_path / form).metadata.geometry.cosine.value
         for form in ("token", "short", "long")
     ]
     assert cosines == sorted(cosines)

@@ -43,7 +43,7 @@ DAMAGES = {
     "zeros": lambda whole: bytes(len(whole)),
     "no text": lambda _: b"\xff\xfe\x00",
     "a page": lambda _: b"<html></html>",
-    "another JSON": lambda _: b'{"format_version": 2}',
+    "another JSON": lambda _: b'{"format_version": 3}',
     "a list": lambda _: b"[1, 2]",
     "a number": lambda _: b"3",
 }

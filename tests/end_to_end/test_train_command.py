@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOTrainer
 
-from preflens.cli.main import main as command_line
+from preflens.cli.main import run_process as command_line
 from preflens.training.command.configuration import read_configuration
-from preflens.training.command.main import main as run_script
+from preflens.training.command.main import run_process as run_script
 from tests.cases.language_models import tiny_model, tiny_tokenizer
 from tests.cases.pairs import TEXT_ROWS, chat_rows
 from tests.end_to_end.conftest import write_rows
@@ -77,11 +77,11 @@ def test_a_configuration_with_flags_over_it_runs_through_accelerate(train, place
     assert {row["step"] for row in probe_rows(out)} == {1, 2}
     assert (out / "model.safetensors").is_file()
     log = json.loads((out / "trainer_state.json").read_text())["log_history"]
-    assert {"preflens/cosine", "preflens/probe_fact_chosen"} <= set(log[0])
+    assert {"preflens/cosine", "preflens/probe_measured_chosen"} <= set(log[0])
     (events,) = out.rglob("events.out.tfevents.*")
     found = tensorboard.EventAccumulator(str(events.parent))
     found.Reload()
-    assert len(found.Scalars("train/preflens/probe_fact_chosen")) == 2
+    assert len(found.Scalars("train/preflens/probe_measured_chosen")) == 2
     samples = json.loads((out / "preflens" / "samples.json").read_text())
     assert len(samples["samples"]) == 2
     assert samples["samples"][0]["prompt"].endswith(ROWS[0]["prompt"])
@@ -148,7 +148,7 @@ def test_trackio_gets_the_metrics(flags, tmp_path, monkeypatch):
     (file,) = (tmp_path / "trackio").rglob("tiny.db")
     with sqlite3.connect(file) as database:
         rows = database.execute("select metrics from metrics").fetchall()
-    assert any("train/preflens/fact_chosen" in str(row[0]) for row in rows)
+    assert any("train/preflens/measured_chosen" in str(row[0]) for row in rows)
 
 
 def test_conversations_and_lora_run_and_resume(flags, place, tmp_path, capsys):

@@ -3,7 +3,7 @@
 import pytest
 from transformers import AutoTokenizer
 
-from preflens.training.command.main import main as run_script
+from preflens.training.command.main import run_process as run_script
 from tests.cases.language_models import tiny_model, tiny_tokenizer
 from tests.cases.pairs import TEXT_ROWS, chat_rows
 from tests.end_to_end.conftest import write_rows

@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from preflens import batch_gram, directional, exact_batch_gram, exact_pair_gram, pair_gram, riding
+from preflens import (
+    batch_gram,
+    brute_force_batch_gram,
+    brute_force_pair_gram,
+    directional_derivatives,
+    observe_backward,
+    pair_gram,
+)
 from preflens.errors import AuditError
 from preflens.language_models.model import check_rows_are_independent
 from preflens.language_models.parameters import select_parameters
@@ -34,7 +41,7 @@ def test_batch_norms_are_refused_in_training_and_exact_in_evaluation():
     with pytest.raises(TypeError, match="`norm` .a `BatchNorm1d` in training mode. takes statistics over the batch"):
         pair_gram(module, lambda: module(X))
     module.eval()
-    assert_pairs_close(pair_gram(module, lambda: module(X)), exact_pair_gram(module, lambda: module(X)), 1e-12)
+    assert_pairs_close(pair_gram(module, lambda: module(X)), brute_force_pair_gram(module, lambda: module(X)), 1e-12)
 
 
 def test_router_losses_are_refused_by_name():
@@ -104,11 +111,11 @@ class Bypassed(nn.Module):
 
 def test_a_parameter_used_without_its_module_is_read_off_the_module_around_it():
     module = Bypassed(also_called=False).double()
-    expected = exact_batch_gram(module, lambda: module(X), by="module")
+    expected = brute_force_batch_gram(module, lambda: module(X), by="module")
     found = batch_gram(module, lambda: module(X), by="module")
     assert found.blocks == expected.blocks == ("layer", "out")
     torch.testing.assert_close(found.matrix, expected.matrix, rtol=1e-12, atol=1e-12)
-    with riding(module, products="batch") as ride:
+    with observe_backward(module, products="batch") as ride:
         (ride.logps(module(X)) * torch.arange(1, 7)).sum().backward()
     assert_close(ride.batch_gram(), expected.total(), 1e-12)
 
@@ -131,7 +138,7 @@ def test_a_parameter_used_outside_of_all_modules_is_refused_by_name_with_the_cho
         "out.weight",
         "out.bias",
     ]
-    assert_pairs_close(pair_gram(module, forward), exact_pair_gram(module, forward), 1e-12)
+    assert_pairs_close(pair_gram(module, forward), brute_force_pair_gram(module, forward), 1e-12)
 
 
 def test_a_parameter_used_beside_its_module_fails_the_audit():
@@ -140,7 +147,7 @@ def test_a_parameter_used_beside_its_module_fails_the_audit():
         with pytest.raises(AuditError, match="`layer` differ from autograd's"):
             ask(module, lambda: module(X))
     with pytest.raises(AuditError, match="`layer` differ from autograd's"):
-        directional(module, lambda: module(X), [[torch.ones_like(p) for p in module.parameters()]])
+        directional_derivatives(module, lambda: module(X), [[torch.ones_like(p) for p in module.parameters()]])
 
 
 class Doubling(nn.Linear):
@@ -153,7 +160,7 @@ class Doubling(nn.Linear):
 def test_a_child_of_a_known_class_is_not_taken_at_its_word():
     module = nn.Sequential(Doubling(4, 4), nn.Tanh(), nn.Linear(4, 1)).double()
     found = batch_gram(module, lambda: module(X).squeeze(1))
-    assert_close(found, exact_batch_gram(module, lambda: module(X).squeeze(1)), 1e-12)
+    assert_close(found, brute_force_batch_gram(module, lambda: module(X).squeeze(1)), 1e-12)
 
 
 def test_a_module_that_returns_no_tensor_is_refused_by_name():
@@ -210,7 +217,7 @@ class Paired(nn.Module):
 def test_rows_that_cannot_be_told_apart_in_a_module_can_be_around_it():
     module = Paired().double()
     found = batch_gram(module, lambda: module(X))
-    assert_close(found, exact_batch_gram(module, lambda: module(X)), 1e-12)
+    assert_close(found, brute_force_batch_gram(module, lambda: module(X)), 1e-12)
 
 
 class NamedExperts(nn.Module):
@@ -239,4 +246,4 @@ def test_rows_that_can_be_told_apart_by_accident_are_not_trusted_beside_those_th
     x[:, 0] = torch.tensor([0] * 7 + [1] * 6 + [2] * 5)[torch.randperm(18)]
     x = x.unflatten(0, (6, 3))
     found = batch_gram(module, lambda: module(x).squeeze(1))
-    assert_close(found, exact_batch_gram(module, lambda: module(x).squeeze(1)), 1e-12)
+    assert_close(found, brute_force_batch_gram(module, lambda: module(x).squeeze(1)), 1e-12)

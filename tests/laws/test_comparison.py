@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from preflens import analyze, exact_batch_gram
+from preflens import analyze, brute_force_batch_gram
 from preflens.analysis.comparison.first_step import first_steps, stack_batches
 from preflens.analysis.comparison.per_pair import cross_gram, stacked_directions
 from preflens.language_models.batch import collate
@@ -31,7 +31,7 @@ def brute_force(model, probe=PROBE_ROWS):
     """Log-probs and Gram of training and held-out pairs in one matrix, from gradients one by one."""
     pairs = [*tokenized(TEXT_ROWS), *tokenized(probe)]
     batch = collate(pairs, pad_token_id=0)
-    gram = exact_batch_gram(model, lambda: response_logps(model, batch))
+    gram = brute_force_batch_gram(model, lambda: response_logps(model, batch))
     chosen, rejected = gram.logps.chunk(2)
     return gram, PairLogps(chosen, rejected, chosen, rejected, *batch.tokens.reshape(2, -1).unbind())
 
@@ -52,7 +52,7 @@ def held_out_by_brute_force(model, probe=PROBE_ROWS):
 def test_the_held_out_means_are_those_of_brute_force():
     found = run(objectives=OBJECTIVES, learning_rate=RATE)
     expected = held_out_by_brute_force(tiny_model())
-    for o in found.facts.objectives:
+    for o in found.metadata.objectives:
         chosen, rejected = expected[o.label].mean(1).tolist()
         assert o.heldout.chosen.value == pytest.approx(chosen, rel=1e-9)
         assert o.heldout.rejected.value == pytest.approx(rejected, rel=1e-9)
@@ -63,7 +63,7 @@ def test_the_held_out_means_are_those_of_brute_force():
 def test_the_influences_of_the_pairs_add_up_to_the_held_out_change():
     found = run(objectives=OBJECTIVES, learning_rate=RATE, seed=3)
     rows = found.rows.to_pandas()
-    for o in found.facts.objectives:
+    for o in found.metadata.objectives:
         own = rows[rows["objective"] == o.label]
         assert list(own["id"]) == [r["id"] for r in TEXT_ROWS]
         for what in ("chosen", "rejected", "margin"):
@@ -80,7 +80,7 @@ def test_own_pair_and_update_batch_are_those_of_analyze():
     assert rows["outcome"].to_pylist() == theirs["outcome"].to_pylist()
     for name in set(rows.column_names) & set(theirs.column_names) - {"id", "objective", "outcome"}:
         np.testing.assert_allclose(rows[name].to_numpy(), theirs[name].to_numpy(), rtol=1e-9, atol=1e-13)
-    for o, other in zip(found.facts.objectives, same.facts.objectives, strict=True):
+    for o, other in zip(found.metadata.objectives, same.metadata.objectives, strict=True):
         assert o.label == other.label
         assert o.train.chosen.value == pytest.approx(other.chosen_change.value)
         assert o.same_direction_as == other.same_direction_as
@@ -89,7 +89,7 @@ def test_own_pair_and_update_batch_are_those_of_analyze():
 def test_each_update_batch_steps_on_its_own_mean_loss_whatever_the_sizes_of_the_others():
     """Batches of three and two pairs: (η/3) G c in one, (η/2) G c in the other, G by brute force."""
     found = run(TEXT_ROWS[:5], objectives=("slic",), learning_rate=RATE, update_batch_size=3)
-    assert found.facts.update_batches == (3, 2)
+    assert found.metadata.update_batches == (3, 2)
     (gram, logps), numbers = brute_force(tiny_model()), {row["id"]: k for k, row in enumerate(TEXT_ROWS)}
     (objective,) = resolve_objectives(["slic"]).values()
     rows = found.rows.to_pandas().set_index("id")
@@ -130,11 +130,11 @@ def test_both_ways_to_single_held_out_pairs_are_brute_force(make, rtol, fit):
 def test_single_held_out_pairs_average_to_the_means():
     found = run(objectives=OBJECTIVES, learning_rate=RATE, per_pair=True)
     rows = found.held_out.to_pandas()
-    for o in found.facts.objectives:
+    for o in found.metadata.objectives:
         own = rows[rows["objective"] == o.label]
         assert own["chosen_logp_change"].mean() == pytest.approx(o.heldout.chosen.value, rel=1e-9)
         assert own["margin_change"].mean() == pytest.approx(o.margin.value, rel=1e-9)
-    assert found.facts.per_pair == "6 directions added up over the training pairs"
+    assert found.metadata.per_pair == "6 directions added up over the training pairs"
 
 
 @pytest.mark.parametrize("micro_batch", [1, 2])
@@ -153,10 +153,10 @@ def test_single_held_out_pairs_stand_in_the_order_of_the_data_with_their_own_num
 def test_held_out_pairs_of_a_small_step_stand_in_the_order_of_the_data():
     shortest_first = sorted(PROBE_ROWS, key=lambda row: len(row["prompt"] + row["chosen"] + row["rejected"]))
     one, other = (
-        run(objectives=("slic",), probe=rows, verify=("slic",)).facts.real_steps[0].small[0]
+        run(objectives=("slic",), probe=rows, verify=("slic",)).metadata.real_steps[0].small[0]
         for rows in (shortest_first, shortest_first[::-1])
     )
-    for name in ("chosen_forecast", "chosen_fact", "rejected_forecast", "rejected_fact"):
+    for name in ("chosen_forecast", "chosen_measured", "rejected_forecast", "rejected_measured"):
         assert getattr(one, name) == pytest.approx(getattr(other, name)[::-1], rel=1e-6)
 
 
@@ -165,7 +165,7 @@ def test_rescaled_objectives_gain_the_margin_that_was_asked_for_at_the_pace_of_t
     probe = [*ALIKE_ROWS[:2], *PROBE_ROWS]
     found = run(objectives=OBJECTIVES, probe=probe, learning_rate=RATE, margin_gain=0.5, horizon=(1, 1000))
     by_force, rescaled = held_out_by_brute_force(tiny_model(), probe), []
-    for o in found.facts.objectives:
+    for o in found.metadata.objectives:
         margin = float((by_force[o.label][0] - by_force[o.label][1]).mean())
         assert o.margin.value == pytest.approx(margin, rel=1e-9)
         own = [t.learning_rate for t in o.trajectories if t.scale == "equal margin"]
@@ -182,8 +182,8 @@ def test_table_and_rollout_have_one_margin():
     """All pairs in one update batch, all followed: the first step of the rollout gains what the table says."""
     found = run(objectives=OBJECTIVES, probe=ALIKE_ROWS, learning_rate=RATE, update_batch_size=6, margin_gain=0.5,
                 horizon=(1, 10))  # fmt: skip
-    assert found.facts.followed == (6, 6)
-    for o in found.facts.objectives:
+    assert found.metadata.followed == (6, 6)
+    for o in found.metadata.objectives:
         for path in o.trajectories:
             gained = path.heldout_chosen[1] - path.heldout_rejected[1]
             assert gained == pytest.approx(o.margin.value * path.learning_rate / RATE, rel=1e-9)
@@ -193,9 +193,9 @@ def test_table_and_rollout_have_one_margin():
 
 def test_values_per_nat_of_margin_are_ratios_of_means_and_only_where_the_margin_clearly_grows():
     mixed = [*ALIKE_ROWS[:2], *PROBE_ROWS]
-    facts = [run(objectives=OBJECTIVES, probe=probe, learning_rate=RATE).facts for probe in (ALIKE_ROWS, mixed)]
+    metadata = [run(objectives=OBJECTIVES, probe=probe, learning_rate=RATE).metadata for probe in (ALIKE_ROWS, mixed)]
     seen = set()
-    for o in (o for each in facts for o in each.objectives):
+    for o in (o for each in metadata for o in each.objectives):
         grows = o.margin.low > 0
         seen.add(grows)
         if grows:
@@ -212,7 +212,7 @@ def test_values_per_nat_of_margin_are_ratios_of_means_and_only_where_the_margin_
 def test_at_the_reference_many_first_steps_point_the_same_way_and_the_rollout_tells_them_apart():
     found = run(objectives=("dpo", "ipo"), grid=("dpo.beta=1",), learning_rate=1e-3, margin_gain=3.0, horizon=(1, 60),
                 probe=ALIKE_ROWS)  # fmt: skip
-    dpo, sharp, ipo = found.facts.objectives
+    dpo, sharp, ipo = found.metadata.objectives
     assert (dpo.same_direction_as, sharp.same_direction_as, ipo.same_direction_as) == (None, "dpo", "dpo")
     paths = [next(t for t in o.trajectories if t.scale == "equal margin") for o in (dpo, sharp, ipo)]
     first, last = ([p.heldout_chosen[i] for p in paths] for i in (1, -1))
@@ -227,7 +227,7 @@ def test_micro_batches_change_no_number_beyond_rounding(micro_batch):
     for name in plain.rows.column_names[2:]:
         if name != "outcome":
             np.testing.assert_allclose(split.rows[name].to_numpy(), plain.rows[name].to_numpy(), rtol=1e-8, atol=1e-16)
-    for one, other in zip(plain.facts.objectives, split.facts.objectives, strict=True):
+    for one, other in zip(plain.metadata.objectives, split.metadata.objectives, strict=True):
         ends = [list(chain(*(t.heldout_chosen for t in o.trajectories))) for o in (one, other)]
         np.testing.assert_allclose(*ends, rtol=1e-8, atol=1e-16)
 
@@ -238,7 +238,7 @@ WHAT_IFS = ("normalized", "band:margin=0.2", "reward_calibration", "cone", "cont
 @pytest.mark.parametrize("mitigation", WHAT_IFS)
 def test_a_what_if_steps_with_the_coefficients_that_the_mitigation_makes_of_each_update_batch(mitigation):
     found = run(objectives=("dpo", "slic"), mitigations=(mitigation,), learning_rate=RATE, seed=5)
-    assert [o.label for o in found.facts.objectives] == ["dpo", f"dpo+{mitigation}", "slic", f"slic+{mitigation}"]
+    assert [o.label for o in found.metadata.objectives] == ["dpo", f"dpo+{mitigation}", "slic", f"slic+{mitigation}"]
     rows, gram, logps = found.rows.to_pandas(), *brute_force(tiny_model())
     numbers = {row["id"]: k for k, row in enumerate(TEXT_ROWS)}
     pairs = found.pairs.to_pandas()
@@ -260,6 +260,6 @@ def test_a_what_if_steps_with_the_coefficients_that_the_mitigation_makes_of_each
 
 def test_normalized_steps_do_no_pair_of_their_own_any_harm_in_a_what_if():
     found = run(objectives=("dpo", "dpop"), mitigations=("normalized",), learning_rate=RATE)
-    for o in found.facts.objectives:
+    for o in found.metadata.objectives:
         if "+" in o.label:
             assert o.outcomes["both_fall"] == o.outcomes["both_rise"] == o.outcomes["reversed"] == 0

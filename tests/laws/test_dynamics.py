@@ -15,10 +15,10 @@ from preflens import (
     Outcome,
     PairCoefficients,
     PairLogps,
-    band,
+    band_position,
     batch_gram,
     classify,
-    condition,
+    gradient_condition,
     parse_objective,
     predict_change,
     rollout,
@@ -49,7 +49,7 @@ def tensor(*values):
 @given(gradients, coefficient, coefficient)
 def test_the_condition_holds_exactly_when_the_predicted_sign_says_so(rows, d_w, d_l):
     gram, c = geometry(rows).pair_gram(), PairCoefficients(tensor(d_w), tensor(d_l))
-    change, slack = predict_change(gram, c, learning_rate=0.5), condition(gram, c)
+    change, slack = predict_change(gram, c, learning_rate=0.5), gradient_condition(gram, c)
     assert torch.equal(slack.chosen > 0, change.chosen > 0)
     assert torch.equal(slack.rejected > 0, change.rejected < 0)
     torch.testing.assert_close(change.chosen, 0.5 * slack.chosen)
@@ -94,7 +94,7 @@ def test_an_outcome_is_the_two_directions_and_unchanged_where_either_side_stands
 @given(gradients, st.floats(0.01, 10), st.floats(0.01, 10))
 def test_a_pair_is_inside_the_band_exactly_when_both_conditions_hold(rows, d_w, d_l):
     gram, c = geometry(rows).pair_gram(), PairCoefficients(tensor(d_w), tensor(d_l))
-    slack, place = condition(gram, c), band(gram, c).slack.item()
+    slack, place = gradient_condition(gram, c), band_position(gram, c).slack.item()
     both = min(slack.chosen.item(), slack.rejected.item())
     if abs(both) > 1e-6 and abs(place) > 1e-9:  # on the edge itself rounding decides
         assert (place > 0) == (both > 0)
@@ -102,13 +102,13 @@ def test_a_pair_is_inside_the_band_exactly_when_both_conditions_hold(rows, d_w, 
 
 def test_band_is_undefined_for_coefficients_that_are_not_positive():
     gram = geometry([[1.0, 0.0], [0.5, 0.5]]).pair_gram()
-    assert band(gram, PairCoefficients(tensor(-1.0), tensor(1.0))).slack.isnan().all()
-    assert band(gram, PairCoefficients(tensor(1.0), tensor(0.0))).slack.isnan().all()
+    assert band_position(gram, PairCoefficients(tensor(-1.0), tensor(1.0))).slack.isnan().all()
+    assert band_position(gram, PairCoefficients(tensor(1.0), tensor(0.0))).slack.isnan().all()
 
 
 def test_every_ratio_is_inside_the_band_of_opposed_gradients():
     gram = geometry([[1.0, 0.0], [-0.5, 0.5]]).pair_gram()
-    assert band(gram, PairCoefficients(tensor(1e6), tensor(1e-6))).slack.item() == torch.inf
+    assert band_position(gram, PairCoefficients(tensor(1e6), tensor(1e-6))).slack.item() == torch.inf
 
 
 @given(hnp.arrays(float, (6, 5), elements=numbers), hnp.arrays(float, (6,), elements=coefficient))
@@ -151,7 +151,9 @@ def test_rollout_refuses_what_log_probs_of_whole_responses_do_not_determine(name
         rollout(geometry(torch.randn(6, 5)), logps, parse_objective(name), steps=1, learning_rate=0.01)
 
 
-@pytest.mark.parametrize("use", [condition, band, lambda g, c: predict_change(g, c, learning_rate=1.0)])
+@pytest.mark.parametrize(
+    "use", [gradient_condition, band_position, lambda g, c: predict_change(g, c, learning_rate=1.0)]
+)
 def test_coefficients_of_tokens_are_refused_by_what_needs_one_number_a_response(use):
     gram, c = geometry(torch.randn(6, 5)).pair_gram(), OBJECTIVES["slime"]().coefficients(drawn_logps(pairs=3))
     with pytest.raises(UnsupportedObjectiveError, match="gradients of whole responses cannot predict its step"):
@@ -210,8 +212,8 @@ def test_prediction_error_falls_fourfold_when_the_learning_rate_halves(name, mak
         rate *= 10  # its rotary embedding rounds in float32; larger steps stay above that
 
     def error(learning_rate):
-        fact = measure_change(model, forward, update, learning_rate=learning_rate)
+        measured = measure_change(model, forward, update, learning_rate=learning_rate)
         forecast = LogpChange(learning_rate * unit.chosen, learning_rate * unit.rejected)
-        return torch.cat([fact.chosen - forecast.chosen, fact.rejected - forecast.rejected]).norm().item()
+        return torch.cat([measured.chosen - forecast.chosen, measured.rejected - forecast.rejected]).norm().item()
 
     assert error(rate) / error(rate / 2) == pytest.approx(4.0, rel=0.06)

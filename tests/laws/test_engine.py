@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from preflens import batch_gram, directional, exact_batch_gram, pair_gram, riding
+from preflens import batch_gram, brute_force_batch_gram, directional_derivatives, observe_backward, pair_gram
 from preflens.language_models.batch import PairBatch, collate
 from preflens.language_models.logps import response_logps
 from preflens.language_models.output_head import head_input, plain_head
@@ -64,7 +64,7 @@ def assert_pairs_close(found, expected, tolerance):
 
 
 def reference(model, batch, **arguments):
-    return exact_batch_gram(model, lambda: response_logps(model, batch), **arguments)
+    return brute_force_batch_gram(model, lambda: response_logps(model, batch), **arguments)
 
 
 @every_model
@@ -120,7 +120,7 @@ def test_directional_equals_the_inner_product_with_every_gradient(name):
     expected = torch.tensor(rows, dtype=torch.float64).T
     for forward in ways(model, batch).values():
         for some in (updates[:1], updates):
-            found = directional(model, forward, some)
+            found = directional_derivatives(model, forward, some)
             assert (found - expected[: len(some)]).abs().max() <= tolerance(model) * expected.abs().max()
 
 
@@ -138,10 +138,10 @@ def test_a_ride_reads_the_gram_off_a_training_step_and_leaves_its_gradients(name
     plain = torch.autograd.grad(dpo_loss(response_logps(model, batch)), parameters, materialize_grads=True)
     for way, forward in ways(model, batch).items():
         model.zero_grad()
-        with riding(model, products="batch") as ride:
+        with observe_backward(model, products="batch") as ride:
             dpo_loss(ride.logps(forward())).backward()
         assert_close(ride.batch_gram(), expected, tolerance(model))
-        with riding(model) as ride:
+        with observe_backward(model) as ride:
             dpo_loss(ride.logps(forward())).backward()
         assert_pairs_close(ride.pair_gram(), expected.pair_gram(), tolerance(model))
         for p, gradient in zip(parameters, plain, strict=True):
@@ -180,7 +180,7 @@ def test_without_float32_islands_every_model_is_exact(name, left, no_float32_isl
     for forward in ways(model, batch).values():
         assert_close(batch_gram(model, forward), expected, EXACT)
         assert_pairs_close(pair_gram(model, forward), expected.pair_gram(), EXACT)
-        with riding(model, products="batch") as ride:
+        with observe_backward(model, products="batch") as ride:
             dpo_loss(ride.logps(forward())).backward()
         assert_close(ride.batch_gram(), expected, EXACT)
 

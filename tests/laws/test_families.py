@@ -5,10 +5,17 @@ import torch
 from torch import nn
 
 import preflens.gram.readers.placement as settling
-from preflens import batch_gram, directional, exact_batch_gram, exact_pair_gram, pair_gram, riding
-from preflens.gram.readers.first_order_changes import changes_along
+from preflens import (
+    batch_gram,
+    brute_force_batch_gram,
+    brute_force_pair_gram,
+    directional_derivatives,
+    observe_backward,
+    pair_gram,
+)
+from preflens.gram.readers.first_order_changes import changes_along_updates
 from preflens.gram.readers.owners import PLACES
-from preflens.gram.readers.stored_gradients import keep_gradients
+from preflens.gram.readers.stored_gradients import per_response_gradients
 from preflens.language_models.batch import collate
 from preflens.language_models.logps import response_logps
 from tests.cases.families import FAMILIES, tiny_family
@@ -74,10 +81,10 @@ def test_products_with_updates_equal_those_of_every_gradient(name):
     gradients = [torch.autograd.grad(v, parameters, retain_graph=True, materialize_grads=True) for v in values]
     expected = torch.tensor([[sum((g * u).sum() for g, u in zip(row, update, strict=True)) for row in gradients]])
     allowed = FLOAT32_ISLANDS * expected.abs().max()
-    found = directional(model, lambda: response_logps(model, batch), [update])
+    found = directional_derivatives(model, lambda: response_logps(model, batch), [update])
     assert (found - expected).abs().max() <= allowed
-    kept = keep_gradients(model, lambda: response_logps(model, batch), pin=True)
-    (changes,) = changes_along([kept], lambda p, rows: [by_parameter[p][rows]], directions=1)
+    kept = per_response_gradients(model, lambda: response_logps(model, batch), pin=True)
+    (changes,) = changes_along_updates([kept], lambda p, rows: [by_parameter[p][rows]], directions=1)
     assert (changes - expected).abs().max() <= allowed
 
 
@@ -86,7 +93,7 @@ def test_a_ride_equals_brute_force_once_it_is_known_where_gradients_are_read_off
     model, batch = FAMILIES[name](), batch_of(tokenized(ROWS))
     expected = reference(model, batch)
     pair_gram(model, lambda: response_logps(model, batch))
-    with riding(model, products="batch") as ride:
+    with observe_backward(model, products="batch") as ride:
         dpo_loss(ride.logps(response_logps(model, batch))).backward()
     assert_close(ride.batch_gram(), expected, FLOAT32_ISLANDS)
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -98,7 +105,7 @@ def test_a_ride_equals_brute_force_once_it_is_known_where_gradients_are_read_off
 
 def test_a_ride_that_misses_a_gradient_says_so():
     model, batch = tiny_family("mamba2"), batch_of(tokenized(ROWS))
-    with riding(model) as ride:
+    with observe_backward(model) as ride:
         dpo_loss(ride.logps(response_logps(model, batch))).backward()
     with pytest.raises(TypeError, match="mixer.conv1d.weight` gets a gradient in this step, but not through a call"):
         ride.pair_gram()
@@ -155,13 +162,13 @@ def test_a_later_pass_may_ask_for_another_place_than_the_first():
     x = torch.randn(10, 4, dtype=torch.float64)
     forwards = [lambda: module(x[:6]), lambda: module(x[6:])]
     updates = [[torch.randn_like(p) for p in module.parameters()]]
-    expected = exact_batch_gram(module, forwards)
-    parts = [exact_pair_gram(module, forward) for forward in forwards]
+    expected = brute_force_batch_gram(module, forwards)
+    parts = [brute_force_pair_gram(module, forward) for forward in forwards]
     assert_pairs_close(pair_gram(module, forwards[0]), parts[0], 1e-12)
     assert module not in PLACES
     for ask in (
         lambda: assert_close(batch_gram(module, forwards), expected, 1e-12),
-        lambda: directional(module, forwards[1], updates),
+        lambda: directional_derivatives(module, forwards[1], updates),
         lambda: assert_pairs_close(pair_gram(module, forwards[1]), parts[1], 1e-12),
     ):
         PLACES[module] = {}

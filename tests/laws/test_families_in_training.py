@@ -25,7 +25,7 @@ def test_a_probed_run_is_the_same_run_and_the_probe_stays_on(kind, tmp_path, cap
         trained(tmp_path / str(probe), probe=probe, max_steps=2, **policy_and_reference(kind))
         for probe in (True, False)
     )
-    assert len(logged(with_probe, "fact_chosen")) == 2
+    assert len(logged(with_probe, "measured_chosen")) == 2
     assert "the loss has other terms" not in caplog.text  # what did not come by is no term of the loss
     (tensors, losses), (others, other_losses) = final_state(with_probe), final_state(without)
     assert losses == other_losses

@@ -12,13 +12,13 @@ from datasets import Dataset
 from transformers import AutoConfig, AutoModelForCausalLM, TrainerCallback
 from transformers.models.llama.modeling_llama import LlamaMLP
 
-from preflens.analysis.measurement.forward_passes import Scorer
+from preflens.analysis.measurement.forward_passes import PolicyScorer
 from preflens.errors import UnsupportedModelError
 from preflens.training import PreferenceTrainer
 from preflens.training.probe.alerts import Alerts
 from preflens.training.probe.callback import PreflensCallback
-from preflens.training.probe.evaluator import Looker
-from preflens.training.probe.failsafe import Trouble
+from preflens.training.probe.evaluator import PairEvaluator
+from preflens.training.probe.failsafe import ProbeFailure
 from tests.cases.language_models import tiny_model, tiny_tokenizer
 from tests.cases.training import final_state, in_the_old_layout, make_trainer, policy_and_reference, rows
 
@@ -106,29 +106,29 @@ STAGES = {
     "start: the reference": ("preflens.training.probe.held_out_reference.collate", 2),
     "start: rows": ("preflens.training.probe.callback.number_rows", 1),
     "start: the file": ("preflens.training.probe.table.Rows.set_aside_after", 1),
-    "watch": ("preflens.training.probe.step_probe.Session.watch", 2),
+    "watch": ("preflens.training.probe.step_probe.StepProbe.watch", 2),
     "watch: rehearsal": ("preflens.training.probe.rehearsal.find_owners", 1),
-    "watch: hooks": ("preflens.training.probe.capture.looking_on", 1),
-    "watch: the second micro-batch": ("preflens.training.probe.capture.looking_on", 2),
+    "watch: hooks": ("preflens.training.probe.capture.observe_passively", 1),
+    "watch: the second micro-batch": ("preflens.training.probe.capture.observe_passively", 2),
     "watch: owners": ("preflens.gram.training_step.passive.find_owners", 3),
     "forward: the batch": ("preflens.training.probe.capture.MicroBatch", 1),
     "forward: the second batch": ("preflens.training.probe.capture.MicroBatch", 2),
-    "forward: rows": ("preflens.gram.training_step.passive.Bystander.expect", 1),
-    "forward: the head": ("preflens.training.probe.capture.Watch._head_input", 3),
-    "forward: the bystander": ("preflens.gram.training_step.passive.Bystander.begin", 1),
-    "backward: arrival": ("preflens.gram.training_step.passive.Bystander.arrive", 2),
+    "forward: rows": ("preflens.gram.training_step.passive.PassiveObserver.expect", 1),
+    "forward: the head": ("preflens.training.probe.capture.BatchCapture._head_input", 3),
+    "forward: the bystander": ("preflens.gram.training_step.passive.PassiveObserver.begin", 1),
+    "backward: arrival": ("preflens.gram.training_step.passive.PassiveObserver.arrive", 2),
     "backward: what the loss sends": ("preflens.training.probe.micro_batch.MicroBatch.response_coefficients", 1),
-    "after the backward pass": ("preflens.gram.readers.stored_gradients.KeptGradients.head_with", 2),
-    "before: the optimizer": ("preflens.training.probe.step_probe.NextStep", 1),
-    "before: the update, midway": ("preflens.training.probe.optimizer_preview.NextStep._moved", 5),
-    "before: a comparison": ("preflens.training.probe.evaluator.Looker.confirms", 1),
-    "before: passes": ("preflens.training.probe.evaluator.keep_gradients", 1),
+    "after the backward pass": ("preflens.gram.readers.stored_gradients.PerResponseGradients.head_with", 2),
+    "before: the optimizer": ("preflens.training.probe.step_probe.OptimizerPreview", 1),
+    "before: the update, midway": ("preflens.training.probe.optimizer_preview.OptimizerPreview._moved", 5),
+    "before: a comparison": ("preflens.training.probe.evaluator.PairEvaluator.confirms", 1),
+    "before: passes": ("preflens.training.probe.evaluator.per_response_gradients", 1),
     "before: a rule, midway": ("preflens.gram.readers.backward.Collector.receive", 9),
     "before: the audit": ("preflens.gram.readers.placement.audit", 1),
-    "before: products": ("preflens.training.probe.evaluator.changes_along", 2),
+    "before: products": ("preflens.training.probe.evaluator.changes_along_updates", 2),
     "before: coefficients": ("preflens.training.probe.step_probe.step_coefficients", 1),
     "before: held-out coefficients": ("preflens.training.probe.held_out_coefficients.HeldOutLoss.__call__", 2),
-    "after: what was made": ("preflens.training.probe.optimizer_preview.NextStep.was_made", 1),
+    "after: what was made": ("preflens.training.probe.optimizer_preview.OptimizerPreview.matches_update", 1),
     "after: a score": ("preflens.training.probe.evaluator.softmax_rows", 3),
     "after: rounding": ("torch.Tensor.bernoulli_", 1),
     "record: packing": ("preflens.training.probe.callback.packed", 1),
@@ -207,18 +207,18 @@ def test_what_memory_does_not_allow_to_keep_beside_a_step_gets_a_pass_of_its_own
     found = run(tmp_path, Window(every=1, max_overhead=None, probe_pairs=3, memory=memory))
     assert_same(found, plain)
     assert kept == [None] * 6
-    assert sum("preflens/fact_chosen" in log for log in found.trainer.state.log_history) == 3
+    assert sum("preflens/measured_chosen" in log for log in found.trainer.state.log_history) == 3
 
 
 @pytest.mark.parametrize("trained", [False, True])
 def test_on_a_gpu_nothing_is_kept_beside_a_step_before_it_is_known_what_steps_need(trained, monkeypatch):
     model = tiny_model("llama")
     monkeypatch.setattr(type(model), "device", torch.device("cuda"))
-    looker = Looker(Scorer(model, None, 0), autocast=nullcontext)
+    evaluator = PairEvaluator(PolicyScorer(model, None, 0), autocast=nullcontext)
     monkeypatch.setattr("preflens.training.probe.evaluator.memory_budget", lambda _: 50.0)  # half of what is free
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _: 90)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 30)
-    assert looker.beside_training(trained=trained) == (20.0 if trained else 0.0)
+    assert evaluator.beside_training(trained=trained) == (20.0 if trained else 0.0)
 
 
 @pytest.mark.parametrize("place", ["preflens.gram.capture.taps._tapped", "preflens.gram.capture.taps._flat"])
@@ -234,7 +234,10 @@ def test_a_tap_that_fails_in_the_forward_pass_of_a_step_is_left_out(place, call,
 
 @pytest.mark.parametrize(
     "place",
-    ["preflens.gram.readers.backward.Collector.receive", "preflens.gram.readers.stored_gradients.KeptGradients.take"],
+    [
+        "preflens.gram.readers.backward.Collector.receive",
+        "preflens.gram.readers.stored_gradients.PerResponseGradients.take",
+    ],
 )
 def test_what_the_bystander_cannot_follow_in_a_backward_pass_gets_a_pass_of_its_own(
     place, plain, monkeypatch, tmp_path, caplog
@@ -244,7 +247,7 @@ def test_what_the_bystander_cannot_follow_in_a_backward_pass_gets_a_pass_of_its_
     assert_same(found, plain)
     assert len(calls) >= 3
     assert OFF not in caplog.text
-    assert sum("preflens/fact_chosen" in log for log in found.trainer.state.log_history) == 3
+    assert sum("preflens/measured_chosen" in log for log in found.trainer.state.log_history) == 3
 
 
 def test_random_numbers_that_the_probe_draws_are_not_missed():
@@ -259,12 +262,12 @@ def test_random_numbers_that_the_probe_draws_are_not_missed():
     expected = draw()
     for part in (draw, drawing):
         torch.set_rng_state(states[0]), random.setstate(states[1]), np.random.set_state(states[2])
-        Trouble().attempt(part)
+        ProbeFailure().attempt(part)
         assert draw() == expected
 
 
 def test_the_user_may_still_interrupt(monkeypatch, tmp_path):
-    broken(monkeypatch, "preflens.training.probe.evaluator.Looker.before", KeyboardInterrupt())
+    broken(monkeypatch, "preflens.training.probe.evaluator.PairEvaluator.before", KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, probe())
 
@@ -272,7 +275,7 @@ def test_the_user_may_still_interrupt(monkeypatch, tmp_path):
 def test_a_failure_keeps_no_tensor_alive():
     from weakref import ref
 
-    trouble, held = Trouble(), []
+    trouble, held = ProbeFailure(), []
 
     def failing():
         activations = torch.ones(3)
@@ -295,7 +298,7 @@ def test_a_failure_keeps_no_tensor_alive():
     ],
 )
 def test_the_warning_names_the_cause_in_one_line(error, said):
-    trouble = Trouble()
+    trouble = ProbeFailure()
     trouble.note(error)
     assert str(trouble) == said
 
@@ -356,7 +359,7 @@ def test_a_processor_without_a_padding_token_has_a_tokenizer_that_has_one(tmp_pa
     trainer = make_trainer(tmp_path, callbacks=[probe()], max_steps=1)
     trainer.processing_class = SimpleNamespace(tokenizer=trainer.processing_class)
     trainer.train()
-    assert "preflens/probe_fact_chosen" in trainer.state.log_history[0]
+    assert "preflens/probe_measured_chosen" in trainer.state.log_history[0]
 
 
 @pytest.mark.parametrize("strict", [False, True])
@@ -375,10 +378,10 @@ def test_a_run_that_cannot_be_watched_is_trained_unless_asked_otherwise(strict, 
 def test_a_probe_that_was_off_watches_the_next_run(monkeypatch, tmp_path):
     callback = probe()
     with monkeypatch.context() as patch:
-        broken(patch, "preflens.training.probe.evaluator.Looker.before", ValueError())
+        broken(patch, "preflens.training.probe.evaluator.PairEvaluator.before", ValueError())
         run(tmp_path / "a", callback)
     found = run(tmp_path / "b", callback)
-    assert "preflens/fact_chosen" in found.trainer.state.log_history[0]
+    assert "preflens/measured_chosen" in found.trainer.state.log_history[0]
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from preflens import batch_gram, directional, exact_batch_gram, pair_gram, riding
+from preflens import batch_gram, brute_force_batch_gram, directional_derivatives, observe_backward, pair_gram
 from preflens.language_models.batch import collate, positions
 from preflens.language_models.logps import response_logps
 from preflens.language_models.output_head import head_input, plain_head
@@ -45,7 +45,7 @@ def test_active_dropout_is_refused_by_name():
 
 def test_dropout_that_was_asked_for_gives_the_geometry_of_one_draw():
     model, batch = dropping(), batch_of(tokenized())
-    expected = exact_batch_gram(model, seeded(lambda: response_logps(model, batch)))
+    expected = brute_force_batch_gram(model, seeded(lambda: response_logps(model, batch)))
     for forward in ways(model, batch).values():
         assert_close(batch_gram(model, seeded(forward), dropout=True), expected, 1e-10)
         assert_pairs_close(pair_gram(model, seeded(forward), dropout=True), expected.pair_gram(), 1e-10)
@@ -53,9 +53,9 @@ def test_dropout_that_was_asked_for_gives_the_geometry_of_one_draw():
 
 def test_a_ride_is_consistent_under_dropout():
     model, batch = dropping(), batch_of(tokenized())
-    expected = exact_batch_gram(model, seeded(lambda: response_logps(model, batch)))
+    expected = brute_force_batch_gram(model, seeded(lambda: response_logps(model, batch)))
     for forward in ways(model, batch).values():
-        with riding(model, products="batch") as ride:
+        with observe_backward(model, products="batch") as ride:
             dpo_loss(ride.logps(seeded(forward)())).backward()
         assert_close(ride.batch_gram(), expected, 1e-10)
 
@@ -209,7 +209,7 @@ def test_gradient_checkpointing_changes_nothing(make, reentrant):
         assert_close(batch_gram(model, forward), expected, tolerance(model))
         assert_pairs_close(pair_gram(model, forward), expected.pair_gram(), tolerance(model))
         assert_close(batch_gram(model, [ways(model, part)[way] for part in parts]), expected, tolerance(model))
-        with riding(model, products="batch") as ride:
+        with observe_backward(model, products="batch") as ride:
             dpo_loss(ride.logps(forward())).backward()
         assert_close(ride.batch_gram(), expected, tolerance(model))
     assert all(p.requires_grad for p in model.parameters())
@@ -247,7 +247,7 @@ def test_taps_are_idle_in_reference_passes_of_an_adapter():
 
     for forward in ways(model, batch).values():
         assert_close(batch_gram(model, lambda forward=forward: with_reference(forward)), expected, 1e-6)
-        with riding(model, products="batch") as ride:
+        with observe_backward(model, products="batch") as ride:
             dpo_loss(ride.logps(with_reference(forward))).backward()
         assert_close(ride.batch_gram(), expected, 1e-6)
 
@@ -269,7 +269,7 @@ def test_a_zero_coefficient_falls_back_to_a_pass_of_its_own_or_is_an_error():
     def forward():
         return response_logps(model, batch)
 
-    with riding(model, products="batch") as ride:
+    with observe_backward(model, products="batch") as ride:
         logps = ride.logps(forward())
         (torch.relu(1 - logps[:6] + logps[6:]) * torch.tensor([1, 0, 1, 1, 0, 1])).sum().backward()
     with pytest.raises(ValueError, match="sends nothing back to response .*inactive hinge.*fallback=forward"):
@@ -282,7 +282,7 @@ def test_a_zero_coefficient_falls_back_to_a_pass_of_its_own_or_is_an_error():
 
 def test_a_ride_without_a_backward_pass_says_so():
     model, batch = tiny_model(), batch_of(tokenized())
-    with riding(model) as ride:
+    with observe_backward(model) as ride:
         ride.logps(response_logps(model, batch))
     with pytest.raises(ValueError, match="saw no backward pass"):
         ride.pair_gram()
@@ -291,4 +291,4 @@ def test_a_ride_without_a_backward_pass_says_so():
 def test_an_update_that_does_not_fit_is_refused():
     module = nn.Linear(4, 1).double()
     with pytest.raises(ValueError, match="one tensor for each of the 2 trainable parameters.*Found 1 tensors"):
-        directional(module, lambda: module(X).squeeze(1), [[torch.zeros(1, 4)]])
+        directional_derivatives(module, lambda: module(X).squeeze(1), [[torch.zeros(1, 4)]])

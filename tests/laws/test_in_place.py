@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
-from preflens import batch_gram, exact_batch_gram, pair_gram, riding
+from preflens import batch_gram, brute_force_batch_gram, observe_backward, pair_gram
 from preflens.gram.capture.taps import CHANGED
 from preflens.gram.readers.owners import PLACES
 from tests.cases.layers import LinearByAnotherName, Quadratic
@@ -46,10 +46,10 @@ LAYERS = {
 def test_an_output_may_be_changed_in_place(name):
     module = FirstThen(LAYERS[name]()).double()
     tolerance = 1e-6 if name == "rms norm" else 1e-12  # it computes in float32
-    expected = exact_batch_gram(module, lambda: module(X))
+    expected = brute_force_batch_gram(module, lambda: module(X))
     assert_close(batch_gram(module, lambda: module(X)), expected, tolerance)
     assert_pairs_close(pair_gram(module, lambda: module(X)), expected.pair_gram(), tolerance)
-    with riding(module, products="batch") as ride:
+    with observe_backward(module, products="batch") as ride:
         (ride.logps(module(X)) * torch.arange(1, 7)).sum().backward()
     assert_close(ride.batch_gram(), expected, tolerance)
     assert not PLACES.get(module)
@@ -89,7 +89,7 @@ class ChangesWhatWentIn(nn.Module):
 
 def test_an_input_that_is_changed_in_place_is_read_off_the_module_around():
     module = ChangesWhatWentIn(Shift()).double()
-    expected = exact_batch_gram(module, lambda: module(X))
+    expected = brute_force_batch_gram(module, lambda: module(X))
     assert_close(batch_gram(module, lambda: module(X)), expected, 1e-12)
     assert PLACES[module] == {"layer.by": ""}
 
@@ -108,7 +108,7 @@ class SharedShift(ChangesWhatWentIn):
 
 def test_a_use_within_a_call_that_is_read_off_anyway_counts_once():
     module = SharedShift().double()
-    expected = exact_batch_gram(module, lambda: module(X))
+    expected = brute_force_batch_gram(module, lambda: module(X))
     assert_close(batch_gram(module, lambda: module(X)), expected, 1e-12)
 
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-from preflens import directional
+from preflens import directional_derivatives
 from preflens.errors import AuditError, InputError, UnsupportedModelError
 from preflens.gram import closing
-from preflens.gram.brute_force import exact_batch_gram
+from preflens.gram.brute_force import brute_force_batch_gram
 from preflens.language_models.batch import PairBatch, collate
 from preflens.language_models.logps import response_logps
 from preflens.mitigations import LearnedMasks, MovingAverages
@@ -71,7 +71,7 @@ def by_autograd(model, batches, mitigation):
         parts = [response_logps(model, row).chunk(2) for row in rows]
         return torch.cat([p[side] for side in (0, 1) for p in parts])
 
-    gram, pairs = exact_batch_gram(model, logps), sum(len(r.input_ids) for r in rows) // 2
+    gram, pairs = brute_force_batch_gram(model, logps), sum(len(r.input_ids) for r in rows) // 2
     half = torch.full((pairs,), 0.5, dtype=torch.float64)  # β σ(0)
     c = mitigation.apply(PairCoefficients(half, half), gram).coefficients.signed()
     model.zero_grad()
@@ -226,7 +226,9 @@ def test_a_cone_keeps_held_out_pairs_from_harm_too(changes, tmp_path):
     model, _ = policy_and_reference()
     batch = collate(held_out_pairs(other, None, tiny_tokenizer(), max_length=64), pad_token_id=0)
     for gradient, harmed in ((found, False), (without, True)):
-        change = directional(model.eval(), lambda: response_logps(model, batch), [[-g for g in gradient]])[0]
+        change = directional_derivatives(model.eval(), lambda: response_logps(model, batch), [[-g for g in gradient]])[
+            0
+        ]
         chosen, rejected = change.chunk(2)
         assert bool((chosen > 0).all() and (rejected < 0).all()) is not harmed
     assert trainer.state.log_history[0]["mitigation/floors_met"] == 1

@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 import preflens
-from preflens.dynamics import band as place_in_band
-from preflens.dynamics import condition, predict_change, rollout
+from preflens.dynamics import band_position as place_in_band
+from preflens.dynamics import gradient_condition, predict_change, rollout
 from preflens.errors import InputError
 from preflens.mitigations import (
     MITIGATIONS,
     CoefficientMap,
     Splitting,
     TokenMask,
+    as_rollout_transform,
     cone,
-    what_if,
 )
 from preflens.mitigations.catalogue.cone import nearest_update
 from preflens.mitigations.kinds.base import PARALLEL
@@ -97,7 +97,7 @@ def test_pairs_that_cannot_be_treated_are_left_alone_and_counted(text):
     d_w[0], d_l[1] = -0.02, 0.0
     given_c = PairCoefficients(d_w, d_l)
     found = parse_mitigation(text).apply(given_c, gram_of(gradients))
-    assert found.left_alone.tolist() == [True, True, True, True, False, False]
+    assert found.untreated.tolist() == [True, True, True, True, False, False]
     assert torch.equal(found.coefficients.chosen[:4], d_w[:4])
     assert torch.equal(found.coefficients.rejected[:4], d_l[:4])
 
@@ -146,17 +146,17 @@ def test_normalized_moves_every_own_pair_as_intended(scale):
     pairs = [gram_of(gradients[[k, 1000 + k]]).pair_gram() for k in n.tolist()]
     gram = type(pairs[0])(*(torch.cat([getattr(p, f) for p in pairs]) for f in _FIELDS))
     c = drawn_coefficients(1000)
-    plain = condition(gram, c)
+    plain = gradient_condition(gram, c)
     assert int((torch.minimum(plain.chosen, plain.rejected) < 0).sum()) > 100
     whole = gram_of(gradients) if scale == "shared" else gram
     found = parse_mitigation(f"normalized:scale={scale}").apply(c, whole)
-    slack = condition(gram, found.coefficients)
+    slack = gradient_condition(gram, found.coefficients)
     for side, norm, d in (
         (slack.chosen, gram.chosen_sq_norm, found.coefficients.chosen),
         (slack.rejected, gram.rejected_sq_norm, found.coefficients.rejected),
     ):
-        assert bool((side[~found.left_alone] >= -ROUNDING * (d * norm)[~found.left_alone]).all())
-    assert bool((gram.cosine[found.left_alone] >= 1 - PARALLEL).all())
+        assert bool((side[~found.untreated] >= -ROUNDING * (d * norm)[~found.untreated]).all())
+    assert bool((gram.cosine[found.untreated] >= 1 - PARALLEL).all())
 
 
 _FIELDS = ("chosen_sq_norm", "rejected_sq_norm", "inner_product")
@@ -178,7 +178,7 @@ def test_band_brings_pairs_inside_and_no_further(seed, margin):
     before = place_in_band(pair, c)
     found = parse_mitigation(f"band:margin={margin}").apply(c, gram)
     after = place_in_band(pair, found.coefficients)
-    here = ~found.left_alone
+    here = ~found.untreated
     half_width = before.slack + before.log_ratio.abs()
     assert bool((after.slack >= half_width.clamp(max=margin) - 1e-9)[here].all())
     inside = here & (before.slack >= margin)
@@ -206,7 +206,7 @@ def test_reward_calibration_is_normalized_for_a_batch_of_one_pair_and_remembers(
 def test_reward_calibration_leaves_a_batch_alone_whose_mean_coefficient_is_negative():
     _, gram, c = drawn(2)
     found = parse_mitigation("reward_calibration").apply(PairCoefficients(-c.chosen, c.rejected), gram)
-    assert found.left_alone.all()
+    assert found.untreated.all()
     assert found.state is None
 
 
@@ -274,7 +274,7 @@ def test_cone_protects_probe_pairs_too():
     found = cone(slack=1e-9).apply(own, gram_of(gradients))
     change = gram_of(gradients).matrix @ found.coefficients.signed()
     assert len(found.coefficients.chosen) == 6
-    assert len(found.left_alone) == 4
+    assert len(found.untreated) == 4
     if found.report["floors_met"] == 1.0:
         assert bool((change[:6] > 0).all() and (change[6:] < 0).all())
 
@@ -302,9 +302,9 @@ def test_controlled_with_infinite_damping_would_be_each_response_for_itself():
 def test_rollouts_take_mitigations_as_a_what_if(text):
     _, gram, _ = drawn(8, 3)
     given_rollout = partial(rollout, gram, drawn_logps(pairs=8), dpo(), steps=5, learning_rate=0.01)
-    plain, none = given_rollout(), given_rollout(through=what_if(with_strength(text, 0)))
+    plain, none = given_rollout(), given_rollout(through=as_rollout_transform(with_strength(text, 0)))
     assert same(plain, none)
-    found = given_rollout(through=what_if(parse_mitigation(text)))
+    found = given_rollout(through=as_rollout_transform(parse_mitigation(text)))
     assert not torch.equal(found.chosen, plain.chosen)
     assert torch.isfinite(found.chosen).all()
 

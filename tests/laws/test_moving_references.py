@@ -10,7 +10,7 @@ from preflens.language_models.batch import collate
 from preflens.language_models.logps import response_logps
 from preflens.training.probe.callback import PreflensCallback
 from preflens.training.probe.held_out import held_out_pairs
-from preflens.training.probe.table import Rows
+from preflens.training.probe.table import ProbeTable
 from tests.cases.training import final_state, make_trainer
 
 BETA = 0.1
@@ -83,7 +83,7 @@ def run(folder, how, bema, *, probed=True):
 @pytest.mark.parametrize("how", ["nothing", "BEMA", "sync_ref_model", "weights below an adapter"])
 def test_held_out_coefficients_are_those_of_the_reference_at_their_step(how, bema, tmp_path):
     _, expected = run(tmp_path, how, bema)
-    table = Rows(tmp_path / "preflens" / "probe.parquet").read().to_pylist()
+    table = ProbeTable(tmp_path / "preflens" / "probe.parquet").read().to_pylist()
     found = [row["chosen_coefficient"] for row in table if row["set"] == "probe"]
     assert found == pytest.approx(expected, rel=1e-5)
     assert max(expected) - min(expected) > 1e-4  # policy and reference differ

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from preflens import OBJECTIVES, LogpChange, Outcome, PairLogps, classify, condition, predict_change
+from preflens import OBJECTIVES, LogpChange, Outcome, PairLogps, classify, gradient_condition, predict_change
 from preflens.errors import NumericalError
 from preflens.objectives.trl import TRL_LOSS_TYPES, TrlSettings
 from preflens.types import BatchGram
@@ -179,7 +179,7 @@ def test_the_condition_holds_exactly_when_the_step_on_the_gradients_says_so(name
     gram = BatchGram((both := torch.cat([g_w, g_l])) @ both.T, torch.zeros(64, dtype=torch.float64)).pair_gram()
     update = c.chosen[:, None] * g_w - c.rejected[:, None] * g_l
     rise, fall = (g_w * update).sum(1), -(g_l * update).sum(1)
-    slack = condition(gram, c)
+    slack = gradient_condition(gram, c)
     torch.testing.assert_close(slack.chosen, rise, **CLOSE)
     torch.testing.assert_close(slack.rejected, fall, **CLOSE)
     change = predict_change(gram, c, learning_rate=1.0)

@@ -12,11 +12,11 @@ from preflens import OBJECTIVES
 from preflens.report.analysis import PANELS
 from preflens.report.comparison import COMPARISON_PANELS
 
-SOURCE = Path(preflens.__file__).parent
+_CITATION = Path(preflens.__file__).parent
 
 
 def modules_in(folder):
-    return {p.stem for p in (SOURCE / folder).glob("*.py")} - {"__init__"}
+    return {p.stem for p in (_CITATION / folder).glob("*.py")} - {"__init__"}
 
 
 def test_every_objective_file_is_in_the_table():
@@ -31,7 +31,7 @@ def test_every_panel_file_is_in_the_table():
 def test_every_command_file_is_a_command():
     from preflens.cli.main import app
 
-    assert modules_in("cli/commands") == {c.callback.__name__ for c in app.registered_commands}
+    assert modules_in("cli/commands") == {c.name for c in app.registered_commands}
 
 
 @pytest.mark.parametrize("name", preflens.__all__)
@@ -69,5 +69,5 @@ def test_the_report_loads_plotly_and_no_model_library():
 
 
 def test_no_file_of_the_package_is_past_the_limits():
-    for path in SOURCE.rglob("*.py"):
+    for path in _CITATION.rglob("*.py"):
         assert path.read_text(encoding="utf-8").count("\n") <= 400, path

@@ -6,13 +6,13 @@ from datasets import Dataset
 from trl import DPOTrainer
 
 from preflens.errors import InputError, UnsupportedModelError
-from preflens.gram.brute_force import exact_batch_gram
+from preflens.gram.brute_force import brute_force_batch_gram
 from preflens.language_models.batch import PairBatch
 from preflens.language_models.logps import response_logps
 from preflens.training.probe.alerts import Alerts
 from preflens.training.probe.callback import PreflensCallback
 from preflens.training.probe.micro_batch import pair_id
-from preflens.training.probe.table import Rows
+from preflens.training.probe.table import ProbeTable
 from preflens.training.probe.trainer_adapter import calling_trainer, refuse_what_cannot_be_watched
 from preflens.training.trainer import PreferenceTrainer
 from tests.cases.language_models import tiny_tokenizer
@@ -55,7 +55,7 @@ def logged(trainer, name):
 @pytest.mark.parametrize("name", RUNS)
 def test_a_probed_run_is_the_same_run_to_the_last_bit(name, tmp_path):
     with_probe, without = (trained(tmp_path / str(probe), probe=probe, **RUNS[name]) for probe in (True, False))
-    assert len(logged(with_probe, "fact_chosen")) == 4
+    assert len(logged(with_probe, "measured_chosen")) == 4
     (tensors, losses), (others, other_losses) = final_state(with_probe), final_state(without)
     assert losses == other_losses
     assert all(torch.equal(a, b) for a, b in zip(tensors, others, strict=True))
@@ -70,24 +70,24 @@ def test_a_resumed_run_with_the_probe_is_the_uninterrupted_run_without(tmp_path)
     )
     again.train(resume_from_checkpoint=str(tmp_path / "cut" / "checkpoint-2"))
     assert all(torch.equal(a, b) for a, b in zip(final_state(again)[0], final_state(whole)[0], strict=True))
-    steps = Rows(tmp_path / "cut" / "preflens" / "probe.parquet").read()["step"].to_pylist()
+    steps = ProbeTable(tmp_path / "cut" / "preflens" / "probe.parquet").read()["step"].to_pylist()
     assert sorted(set(steps)) == [1, 2, 3, 4]
     assert steps_in(tmp_path / "cut" / "preflens" / "probe.earlier-1.parquet") == [3, 4]
 
 
 def steps_in(folder):
-    return sorted(set(Rows(folder).read()["step"].to_pylist()))
+    return sorted(set(ProbeTable(folder).read()["step"].to_pylist()))
 
 
 def test_rows_of_an_earlier_run_in_the_same_folder_are_kept(tmp_path, caplog):
     rows = tmp_path / "preflens" / "probe.parquet"
     trained(tmp_path, probe=True)
-    first = Rows(rows).read()
+    first = ProbeTable(rows).read()
     for number in (1, 2):
         trained(tmp_path, probe=True, max_steps=2)
         assert steps_in(rows) == [1, 2]
         assert f"are kept in `{rows.with_name(f'probe.earlier-{number}.parquet')}`" in caplog.text
-    assert Rows(rows.with_name("probe.earlier-1.parquet")).read().equals(first)
+    assert ProbeTable(rows.with_name("probe.earlier-1.parquet")).read().equals(first)
     assert steps_in(rows.with_name("probe.earlier-2.parquet")) == [1, 2]
 
 
@@ -108,7 +108,7 @@ class Spy(Window):
         model, self.grams = self._trainer.model, []
         for seen in self._session._watch.micro_batches:
             batch = PairBatch(seen.input_ids, seen.attention_mask, seen.completion_mask)
-            self.grams.append(exact_batch_gram(model, lambda batch=batch: response_logps(model, batch)))
+            self.grams.append(brute_force_batch_gram(model, lambda batch=batch: response_logps(model, batch)))
         self.gradient = [None if p.grad is None else p.grad.clone() for p in model.parameters()]
         self.old = [p.detach().clone() for p in model.parameters()]
         super().on_pre_optimizer_step(args, state, control, **kwargs)
@@ -118,7 +118,7 @@ def spied(folder, **changes):
     spy = Spy(every=1, max_overhead=None, probe_pairs=0, alerts=None)
     trainer = make_trainer(folder, callbacks=[spy], max_steps=1, **changes)
     trainer.train()
-    return trainer, spy, Rows(folder / "preflens" / "probe.parquet").read()
+    return trainer, spy, ProbeTable(folder / "preflens" / "probe.parquet").read()
 
 
 def column(table, name):
@@ -140,7 +140,7 @@ def test_the_plain_forecast_is_the_learning_rate_times_gram_times_coefficients(t
 def test_coefficients_of_dpo_at_the_reference_are_beta_over_two_in_both_sets(accumulated, tmp_path):
     callback = PreflensCallback(every=1, max_overhead=None, probe_pairs=3, alerts=None)
     make_trainer(tmp_path, callbacks=[callback], max_steps=1, gradient_accumulation_steps=accumulated).train()
-    table = Rows(tmp_path / "preflens" / "probe.parquet").read()
+    table = ProbeTable(tmp_path / "preflens" / "probe.parquet").read()
     assert table["set"].to_pylist() == ["batch"] * 2 * accumulated + ["probe"] * 3
     for name in ("chosen_coefficient", "rejected_coefficient"):
         expected = torch.full((table.num_rows,), 0.05, dtype=torch.float64)
@@ -160,7 +160,7 @@ def test_rows_are_those_of_the_users_data_though_trl_leaves_some_out(precomputed
         tmp_path, callbacks=[callback], data=data, held_out=data, precompute_ref_log_probs=precomputed, **changes
     )
     trainer.train()
-    table = Rows(tmp_path / "preflens" / "probe.parquet").read().to_pylist()
+    table = ProbeTable(tmp_path / "preflens" / "probe.parquet").read().to_pylist()
     assert sorted(row["row"] for row in table if row["set"] == "batch") == [1, 2, 4, 5, 6, 7]
     assert [row["row"] for row in table if row["set"] == "probe"] == [1, 2, 4]
     for row in table:
@@ -174,7 +174,7 @@ def test_rows_are_those_of_the_users_data_though_trl_leaves_some_out(precomputed
 def test_rows_that_cannot_be_known_have_no_number(tmp_path):
     callback = PreflensCallback(every=1, max_overhead=None, probe_pairs=3, alerts=None)
     make_trainer(tmp_path, callbacks=[callback], max_steps=1, precompute_ref_log_probs=True).train()
-    assert set(Rows(tmp_path / "preflens" / "probe.parquet").read()["row"].to_pylist()) == {None}
+    assert set(ProbeTable(tmp_path / "preflens" / "probe.parquet").read()["row"].to_pylist()) == {None}
 
 
 def test_the_probe_and_the_trainer_agree_on_what_is_uniform_over_the_tokens_of_a_response(tmp_path):
@@ -182,11 +182,11 @@ def test_the_probe_and_the_trainer_agree_on_what_is_uniform_over_the_tokens_of_a
         callback = PreflensCallback(every=1, max_overhead=None, probe_pairs=0, alerts=None)
         own = {"trainer": PreferenceTrainer, "objective": f"dpo@ld:alpha={alpha}", "max_steps": 1}
         make_trainer(tmp_path / f"probe{alpha}", callbacks=[callback], **own).train()
-        table = Rows(tmp_path / f"probe{alpha}" / "preflens" / "probe.parquet").read()
-        riding = make_trainer(tmp_path / f"ride{alpha}", geometry_every=1, **own)
-        riding.train()
+        table = ProbeTable(tmp_path / f"probe{alpha}" / "preflens" / "probe.parquet").read()
+        observe_backward = make_trainer(tmp_path / f"ride{alpha}", geometry_every=1, **own)
+        observe_backward.train()
         assert (table["chosen_coefficient"].null_count == 0) == uniform
-        assert bool(logged(riding, "cosine")) == uniform
+        assert bool(logged(observe_backward, "cosine")) == uniform
 
 
 def test_under_accumulation_the_forecast_is_for_the_whole_batch(tmp_path):
@@ -238,8 +238,8 @@ def test_the_fact_is_what_the_log_probs_did(tmp_path):
     with torch.no_grad():
         after = response_logps(model, batch).double()
     before = torch.cat([column(table, "chosen_logp"), column(table, "rejected_logp")])
-    fact = torch.cat([column(table, "fact_chosen"), column(table, "fact_rejected")])
-    torch.testing.assert_close(before + fact, after, rtol=1e-5, atol=1e-5)
+    measured = torch.cat([column(table, "measured_chosen"), column(table, "measured_rejected")])
+    torch.testing.assert_close(before + measured, after, rtol=1e-5, atol=1e-5)
 
 
 def test_an_optimizer_that_cannot_be_foretold_still_has_an_attribution(tmp_path, monkeypatch):
@@ -249,16 +249,16 @@ def test_an_optimizer_that_cannot_be_foretold_still_has_an_attribution(tmp_path,
     assert next_step.torch is torch
     _, _, table = spied(tmp_path)
     assert table["optimizer_chosen"].null_count == table.num_rows
-    attribution, fact = column(table, "attribution_chosen"), column(table, "fact_chosen")
-    assert (attribution - fact).abs().max() < 0.1 * fact.abs().max()
+    attribution, measured = column(table, "attribution_chosen"), column(table, "measured_chosen")
+    assert (attribution - measured).abs().max() < 0.1 * measured.abs().max()
 
 
 def test_metrics_reach_the_log_as_floats_and_rows_have_ids_that_stay(tmp_path):
     one, other = (trained(tmp_path / n, probe=True, max_steps=2) for n in ("a", "b"))
-    for name in ("cosine", "share_intended", "plain_chosen", "optimizer_rejected", "probe_fact_chosen", "overhead"):
+    for name in ("cosine", "share_intended", "plain_chosen", "optimizer_rejected", "probe_measured_chosen", "overhead"):
         assert all(isinstance(v, float) for v in logged(one, name))
         assert len(logged(one, name)) == 2
-    tables = [Rows(tmp_path / n / "preflens" / "probe.parquet").read() for n in ("a", "b")]
+    tables = [ProbeTable(tmp_path / n / "preflens" / "probe.parquet").read() for n in ("a", "b")]
     assert tables[0]["id"].to_pylist() == tables[1]["id"].to_pylist()
     assert set(tables[0]["row"].to_pylist()) <= set(range(len(rows())))
     assert other.state.global_step == 2
@@ -270,7 +270,7 @@ def test_held_out_pairs_can_be_rows(tmp_path):
     trainer = make_trainer(tmp_path, max_steps=2)
     callback.attach(trainer)
     trainer.train()
-    table = Rows(tmp_path / "preflens" / "probe.parquet").read().to_pylist()
+    table = ProbeTable(tmp_path / "preflens" / "probe.parquet").read().to_pylist()
     assert [row["id"] for row in table if row["set"] == "probe"] == ["mine"]
 
 
@@ -321,7 +321,7 @@ def test_gradients_are_read_off_the_backward_pass_and_are_those_of_a_pass_of_our
     trainer.train()
     assert all(seen.kept is not None for seen in spy.window)
     assert spy.session._trusted
-    found = column(Rows(tmp_path / "preflens" / "probe.parquet").read(), "inner_product")
+    found = column(ProbeTable(tmp_path / "preflens" / "probe.parquet").read(), "inner_product")
     expected = torch.cat([gram.pair_gram().inner_product for gram in spy.grams])
     scale = torch.cat([(g.pair_gram().chosen_sq_norm * g.pair_gram().rejected_sq_norm).sqrt() for g in spy.grams])
     assert ((found - expected).abs() <= 1e-5 * scale).all()
@@ -346,7 +346,7 @@ def test_a_loss_with_other_terms_is_noticed_and_gets_passes_of_our_own(tmp_path,
     trainer.train()
     assert spy.session._trusted is False
     assert "other terms" in caplog.text
-    found = column(Rows(tmp_path / "preflens" / "probe.parquet").read(), "inner_product")
+    found = column(ProbeTable(tmp_path / "preflens" / "probe.parquet").read(), "inner_product")
     torch.testing.assert_close(found, spy.grams[0].pair_gram().inner_product, rtol=1e-4, atol=1e-6)
 
 
@@ -363,7 +363,7 @@ def test_dropout_gets_passes_of_our_own(tmp_path):
 @pytest.mark.parametrize("bf16", [False, True])
 def test_where_nothing_moves_the_fact_is_nothing(bf16, tmp_path):
     trainer = trained(tmp_path, probe=True, bf16=bf16, optim="sgd", learning_rate=0.0)
-    assert max(map(abs, logged(trainer, "probe_fact_chosen") + logged(trainer, "fact_rejected"))) < 1e-6
+    assert max(map(abs, logged(trainer, "probe_measured_chosen") + logged(trainer, "measured_rejected"))) < 1e-6
 
 
 def test_an_optimizer_with_attributes_of_its_own_is_foretold_or_done_without(tmp_path):
@@ -389,8 +389,8 @@ def test_a_callback_may_watch_one_trainer_after_another(tmp_path):
         trainer = make_trainer(tmp_path / name, callbacks=[callback], max_steps=1)
         trainer.train()
         trainer.train()
-        assert logged(trainer, "fact_chosen")
-        assert Rows(tmp_path / name / "preflens" / "probe.parquet").read().num_rows == 5
+        assert logged(trainer, "measured_chosen")
+        assert ProbeTable(tmp_path / name / "preflens" / "probe.parquet").read().num_rows == 5
 
 
 def hooks(model):
@@ -459,5 +459,5 @@ def test_on_a_mitigated_run_forecasts_hold_and_nothing_is_said_about_the_loss_th
     assert "other terms" not in caplog.text
     assert not logged(trainer, "share_intended")
     assert not logged(trainer, "probe_share_intended")
-    for forecast, fact in zip(logged(trainer, "optimizer_chosen"), logged(trainer, "fact_chosen"), strict=True):
-        assert forecast == pytest.approx(fact, rel=0.05)
+    for forecast, measured in zip(logged(trainer, "optimizer_chosen"), logged(trainer, "measured_chosen"), strict=True):
+        assert forecast == pytest.approx(measured, rel=0.05)

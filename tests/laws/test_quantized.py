@@ -9,8 +9,8 @@ from bitsandbytes.functional import _convert_weight_packed_for_cpu
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-from preflens import analyze, batch_gram, exact_batch_gram, load_model
-from preflens.analysis.measurement.forward_passes import PassLimit, Scorer, make_passes
+from preflens import analyze, batch_gram, brute_force_batch_gram, load_model
+from preflens.analysis.measurement.forward_passes import PassLimit, PolicyScorer, make_passes
 from preflens.analysis.measurement.geometry import batch_geometry
 from preflens.language_models.logps import response_logps
 from preflens.language_models.model import evaluating
@@ -97,7 +97,7 @@ def test_a_four_bit_model_is_measured_like_the_numbers_that_its_weights_stand_fo
     assert not any(packed(layer) for layer in four_bit_layers(model))
     assert all(getattr(layer, SWITCH) is True for layer in four_bit_layers(model))
     plain = dense(model)
-    expected = exact_batch_gram(plain, partial(response_logps, plain, batch))
+    expected = brute_force_batch_gram(plain, partial(response_logps, plain, batch))
     assert_close(found, expected, FLOAT32)
     torch.testing.assert_close(found.logps, expected.logps, atol=1e-3, rtol=0)
 
@@ -110,11 +110,11 @@ def test_an_analysis_of_a_four_bit_model_packs_nothing_and_every_adapter_tensor_
         model, tiny_tokenizer(), TEXT_ROWS, reference=reference, max_length=48, verify=1, progress=False
     )  # fmt: skip
     assert not any(packed(layer) for layer in (*four_bit_layers(model), *four_bit_layers(reference)))
-    (verification,) = result.facts.verification
+    (verification,) = result.metadata.verification
     assert verification.slope == pytest.approx(1, abs=0.05)
-    passes = make_passes(Scorer(model, None, 0), tokenized(), PassLimit())
+    passes = make_passes(PolicyScorer(model, None, 0), tokenized(), PassLimit())
     with observing(model):
-        by_module = batch_gram(model, passes.gram_forwards(), by="module")
+        by_module = batch_gram(model, passes.forwards_to_head(), by="module")
         geometry = batch_geometry(passes, reference)
     assert (by_module.matrix.diagonal(dim1=1, dim2=2) > 0).all()
     plain = dense(reference)

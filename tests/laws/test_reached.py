@@ -12,16 +12,16 @@ from preflens import (
     PreflensCallback,
     analyze,
     batch_gram,
+    brute_force_batch_gram,
+    brute_force_pair_gram,
     compare,
-    directional,
-    exact_batch_gram,
-    exact_pair_gram,
+    directional_derivatives,
+    observe_backward,
     pair_gram,
-    riding,
 )  # fmt: skip
 from preflens.errors import AuditError
-from preflens.gram.readers.stored_gradients import keep_gradients
-from preflens.gram.training_step.deferred import bookkeeping
+from preflens.gram.readers.stored_gradients import per_response_gradients
+from preflens.gram.training_step.deferred import defer_weighting
 from preflens.language_models.logps import response_logps
 from tests.cases.families import ADAPTERS, lora
 from tests.cases.language_models import tiny_lora, tiny_model, tiny_tokenizer
@@ -98,13 +98,13 @@ def trainable(module):
 
 
 def ride(module, forward):
-    with riding(module) as found:
+    with observe_backward(module) as found:
         found.logps(forward()).sum().backward()
     return found.pair_gram()
 
 
 def keep_books(module, forward):
-    with bookkeeping(module, pairs=True) as books:
+    with defer_weighting(module, pairs=True) as books:
         outcome = forward()
         books.begin(outcome)
         books.coefficients = torch.ones(len(outcome), dtype=torch.float64)
@@ -116,12 +116,12 @@ ENTRY_POINTS = {
     "batch_gram": batch_gram,
     "without audits": lambda module, forward: pair_gram(module, forward, check=False),
     "several passes": lambda module, forward: batch_gram(module, [forward, forward]),
-    "directional": lambda module, forward: directional(module, forward, [trainable(module)]),
-    "keep_gradients": keep_gradients,
+    "directional": lambda module, forward: directional_derivatives(module, forward, [trainable(module)]),
+    "keep_gradients": per_response_gradients,
     "riding": ride,
     "bookkeeping": keep_books,
-    "exact_pair_gram": exact_pair_gram,
-    "exact_batch_gram": exact_batch_gram,
+    "exact_pair_gram": brute_force_pair_gram,
+    "exact_batch_gram": brute_force_batch_gram,
 }
 
 
@@ -154,7 +154,7 @@ def test_a_layer_that_is_cut_off_after_the_audits_is_refused_too():
 
 def test_a_parameter_that_does_not_matter_has_a_gradient_of_zero():
     module = Idle().double()
-    expected = exact_batch_gram(module, lambda: module(X), by="module")
+    expected = brute_force_batch_gram(module, lambda: module(X), by="module")
     for found in (
         batch_gram(module, lambda: module(X), by="module"),
         batch_gram(module, lambda: module(X), by="module"),
@@ -197,7 +197,7 @@ class Experts(nn.Module):
 def test_experts_without_tokens_are_legal(always):
     module = nn.Sequential(Experts(always), nn.Flatten(), nn.Linear(12, 1)).double()
     x = torch.randn(6, 3, 4, dtype=torch.float64)
-    expected = exact_batch_gram(module, lambda: module(x).squeeze(1))
+    expected = brute_force_batch_gram(module, lambda: module(x).squeeze(1))
     assert_close(batch_gram(module, lambda: module(x).squeeze(1)), expected, 1e-12)
 
 
@@ -232,7 +232,7 @@ class RoundedForInference(nn.Module):
         return hidden if torch.is_grad_enabled() else hidden.bfloat16().double()
 
 
-@pytest.mark.parametrize("ask", [pair_gram, batch_gram, keep_gradients])
+@pytest.mark.parametrize("ask", [pair_gram, batch_gram, per_response_gradients])
 def test_log_probs_that_differ_in_a_pass_without_gradients_are_an_error(ask):
     module = RoundedForInference().double()
     with pytest.raises(

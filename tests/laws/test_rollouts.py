@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from preflens import MarginObjective, dpo, rollout
-from preflens.analysis.comparison.real_steps import check_rollout, rounding_floor, small_step
-from preflens.analysis.comparison.rollouts import Followed, roll, trajectories
+from preflens.analysis.comparison.real_steps import real_rollout, rounding_floor, small_step
+from preflens.analysis.comparison.rollouts import RolloutPairs, roll, trajectories
 from preflens.analysis.measurement.geometry import BatchGeometry
 from preflens.language_models.parameters import observing
-from preflens.mitigations import what_if
+from preflens.mitigations import as_rollout_transform
 from preflens.mitigations.parse import parse_mitigation
 from preflens.objectives.parse import resolve_objectives
 from preflens.pair_logps import PairLogps
@@ -36,8 +36,8 @@ def test_the_error_of_a_small_step_over_held_out_pairs_falls_fourfold_when_the_s
     def error(target):
         step = small_step(objective, ground, 0, target=target)
         off = [
-            np.subtract(step.chosen_forecast, step.chosen_fact),
-            np.subtract(step.rejected_forecast, step.rejected_fact),
+            np.subtract(step.chosen_forecast, step.chosen_measured),
+            np.subtract(step.rejected_forecast, step.rejected_measured),
         ]
         return np.linalg.norm(np.concatenate(off)), step
 
@@ -51,7 +51,7 @@ def test_a_rollout_of_small_steps_is_what_happens_and_one_of_large_steps_is_not(
 
     def checked(rate):
         path = trajectories(objectives, ground.followed, learning_rate=rate, own_rates={"dpo": None}, steps=(0, 1, 8))
-        return check_rollout("dpo", objectives["dpo"], ground, path["dpo"][0], horizons=(1, 8), floor=0.0)
+        return real_rollout("dpo", objectives["dpo"], ground, path["dpo"][0], horizons=(1, 8), floor=0.0)
 
     near, far = checked(1e-3), checked(1.0)
     assert near.within_ten_percent == near.steps[-1] == 8
@@ -65,7 +65,7 @@ def test_real_steps_are_judged_where_they_are_clearly_above_the_rounding_floor_a
     paths = trajectories(objectives, ground.followed, learning_rate=1e-3, own_rates={"dpo": None}, steps=(0, 1, 2, 16))
 
     def checked(floor):
-        return check_rollout("dpo", objectives["dpo"], ground, paths["dpo"][0], horizons=(1, 2, 16), floor=floor)
+        return real_rollout("dpo", objectives["dpo"], ground, paths["dpo"][0], horizons=(1, 2, 16), floor=floor)
 
     whole = checked(0.0)
     moved = roll(ground.followed, objectives["dpo"], learning_rate=1e-3, steps=16).change[:, :, 4:]
@@ -129,7 +129,7 @@ def orthogonal(chosen, rejected):
     logps = PairLogps(*(torch.tensor(v, dtype=torch.float64) for v in (chosen, rejected, chosen, rejected)),
                       torch.tensor([3, 3]), torch.tensor([3, 3]))  # fmt: skip
     gram = BatchGram(torch.eye(4, dtype=torch.float64), torch.cat([logps.chosen, logps.rejected]))
-    return Followed(BatchGeometry(logps, gram, gram.pair_gram()), ((0,),), 1)
+    return RolloutPairs(BatchGeometry(logps, gram, gram.pair_gram()), ((0,),), 1)
 
 
 def test_a_rollout_ends_where_its_tokens_have_no_probability_left():
@@ -202,7 +202,7 @@ def test_the_rollout_of_a_what_if_goes_through_the_mitigation_and_strength_zero_
     for path in paths["other"][:1]:
         expected = rollout(
             ground.followed.geometry.gram, ground.followed.geometry.logps, objectives["dpo"], steps=8,
-            learning_rate=1e-3, batches=ground.followed.batches, through=what_if(maps["other"]),
+            learning_rate=1e-3, batches=ground.followed.batches, through=as_rollout_transform(maps["other"]),
         )  # fmt: skip
         moved = (expected.chosen - expected.chosen[0])[8, : ground.followed.training].mean()
         assert path.train_chosen[-1] == pytest.approx(float(moved))

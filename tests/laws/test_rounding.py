@@ -12,7 +12,7 @@ from preflens.training.probe.alerts import Alerts
 from preflens.training.probe.callback import PreflensCallback
 from preflens.training.probe.held_out import held_out_pairs
 from preflens.training.probe.precision import full_precision
-from preflens.training.probe.table import Rows
+from preflens.training.probe.table import ProbeTable
 from tests.cases.language_models import tiny_model
 from tests.cases.training import make_trainer
 
@@ -38,7 +38,7 @@ class Exact(TrainerCallback):
     """Log-probs of the held-out pairs before and after each step, by a copy of the model in float64."""
 
     def __init__(self):
-        self.trainer, self.facts, self.before = None, [], None
+        self.trainer, self.metadata, self.before = None, [], None
 
     def logps(self):
         trainer = self.trainer
@@ -52,7 +52,7 @@ class Exact(TrainerCallback):
         self.before = self.logps()
 
     def on_optimizer_step(self, *_, **__):
-        self.facts.append(self.logps() - self.before)
+        self.metadata.append(self.logps() - self.before)
 
 
 def exactly(folder, **changes):
@@ -64,11 +64,13 @@ def exactly(folder, **changes):
     trainer = make_trainer(folder, model=model, reference=copy.deepcopy(model), callbacks=[exact, probe], **settings)
     exact.trainer = trainer
     trainer.train()
-    table = [row for row in Rows(folder / "preflens" / "probe.parquet").read().to_pylist() if row["set"] == "probe"]
+    table = [
+        row for row in ProbeTable(folder / "preflens" / "probe.parquet").read().to_pylist() if row["set"] == "probe"
+    ]
     found = {name: torch.tensor([[row[f"{name}_{side}"] for row in table if row["step"] == step]
                                  for step in range(1, settings["max_steps"] + 1) for side in ("chosen", "rejected")])
              for name in ("fact", "floor", "optimizer")}  # fmt: skip
-    return found, torch.cat([fact.view(2, 3) for fact in exact.facts])
+    return found, torch.cat([measured.view(2, 3) for measured in exact.metadata])
 
 
 def rms(values):
@@ -107,7 +109,7 @@ def test_rounding_raises_no_alert_and_ends_no_run(dtype, tmp_path, caplog):
     assert trainer.state.global_step == 14
     assert "too large" not in caplog.text
     coarse = dtype == torch.bfloat16
-    assert (max(logged(trainer, "probe_fact_floor_chosen")) > 1e-3) == coarse
+    assert (max(logged(trainer, "probe_measured_floor_chosen")) > 1e-3) == coarse
     if not coarse:
         assert logged(trainer, "optimizer_r2")[-1] > 0.9
 

@@ -10,7 +10,7 @@ from torch import nn
 
 import preflens.gram.products.all_pairs as batch_products
 import preflens.gram.products.within_pairs as pair_products
-from preflens import batch_gram, exact_batch_gram, pair_gram
+from preflens import batch_gram, brute_force_batch_gram, pair_gram
 from preflens.gram.rules import LAYER_RULES
 from preflens.gram.rules.any_module import any_module
 from preflens.types import HeadInput, TokenRows
@@ -60,7 +60,7 @@ def test_every_rule_of_the_table_has_a_case():
 @given(pairs=st.integers(1, 3), rows=sizes, width=st.integers(2, 9), out=sizes)
 def test_a_layer_equals_brute_force(name, pairs, rows, width, out):
     layer, forward = case(name, pairs=pairs, rows=rows, width=width, out=out)
-    expected = exact_batch_gram(layer, forward)
+    expected = brute_force_batch_gram(layer, forward)
     assert_close(batch_gram(layer, forward), expected, tolerance(name))
     assert_pairs_close(pair_gram(layer, forward), expected.pair_gram(), tolerance(name))
 
@@ -69,7 +69,7 @@ def test_a_layer_equals_brute_force(name, pairs, rows, width, out):
 @pytest.mark.parametrize("ghost", [True, False], ids=["row Grams", "formed"])
 def test_both_exact_forms_equal_brute_force(name, ghost, monkeypatch):
     layer, forward = case(name, pairs=3, rows=5, width=6, out=4)
-    expected = exact_batch_gram(layer, forward)
+    expected = brute_force_batch_gram(layer, forward)
     monkeypatch.setattr(pair_products, "ghost_is_cheaper", lambda *_, **__: ghost)
     assert_pairs_close(pair_gram(layer, forward), expected.pair_gram(), tolerance(name))
 
@@ -77,7 +77,7 @@ def test_both_exact_forms_equal_brute_force(name, ghost, monkeypatch):
 @every_layer
 def test_small_blocks_change_nothing(name, monkeypatch):
     layer, forward = case(name, pairs=3, rows=5, width=6, out=4)
-    expected = exact_batch_gram(layer, forward)
+    expected = brute_force_batch_gram(layer, forward)
     for module in (pair_products, batch_products):
         monkeypatch.setattr(module, "_BLOCK", 1)
         monkeypatch.setattr(module, "_GRAM", 1)
@@ -89,7 +89,7 @@ def test_small_blocks_change_nothing(name, monkeypatch):
 @pytest.mark.parametrize("name", ["linear", "linear without bias", "linear by another name", "conv1d", "unknown"])
 def test_rows_may_come_flattened(name):
     layer, forward = case(name, pairs=2, rows=5, width=6, out=4, flat=True)
-    expected = exact_batch_gram(layer, forward)
+    expected = brute_force_batch_gram(layer, forward)
     assert_close(batch_gram(layer, forward), expected, CLOSE)
     assert_pairs_close(pair_gram(layer, forward), expected.pair_gram(), CLOSE)
 
@@ -99,7 +99,7 @@ def test_rows_may_come_flattened(name):
 def test_frozen_parts_of_a_layer_are_left_out(name, frozen):
     layer, forward = case(name, pairs=2, rows=3, width=6, out=4)
     list(layer.parameters())[frozen].requires_grad_(False)
-    expected = exact_batch_gram(layer, forward)
+    expected = brute_force_batch_gram(layer, forward)
     assert_close(batch_gram(layer, forward), expected, tolerance(name))
     assert_pairs_close(pair_gram(layer, forward), expected.pair_gram(), tolerance(name))
 
@@ -121,7 +121,7 @@ def test_a_layer_used_twice_has_cross_terms(name):
     def forward():
         return torch.tanh(layer(torch.tanh(layer(x)))).sum((1, 2))
 
-    expected = exact_batch_gram(layer, forward)
+    expected = brute_force_batch_gram(layer, forward)
     assert_close(batch_gram(layer, forward), expected, 1e-5 if "rms" in name else CLOSE)
     assert_pairs_close(pair_gram(layer, forward), expected.pair_gram(), 1e-5 if "rms" in name else CLOSE)
 
@@ -169,7 +169,7 @@ def test_a_head_equals_brute_force(pairs, vocabulary, width, tied, bias, scale, 
             bias=module.head.bias, scale=scale, soft_cap=soft_cap, rows=rows,
         )  # fmt: skip
 
-    expected = exact_batch_gram(module, forward, by="module")
+    expected = brute_force_batch_gram(module, forward, by="module")
     found = batch_gram(module, forward, by="module")
     assert found.blocks == expected.blocks
     torch.testing.assert_close(found.logps, expected.logps)

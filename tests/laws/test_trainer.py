@@ -10,7 +10,7 @@ from peft import PromptTuningConfig, get_peft_model
 from trl import DPOTrainer
 
 from preflens.errors import InputError, UnsupportedModelError
-from preflens.gram.brute_force import exact_batch_gram
+from preflens.gram.brute_force import brute_force_batch_gram
 from preflens.language_models.batch import PairBatch
 from preflens.language_models.logps import response_logps
 from preflens.objectives import dpo, sft
@@ -140,7 +140,7 @@ class Noting(PreferenceTrainer):
     def training_step(self, model, inputs, *rest):
         masks = (inputs[k].bool() for k in ("attention_mask", "completion_mask"))
         batch = PairBatch(inputs["input_ids"], *masks)
-        self.exact = exact_batch_gram(self.model, lambda: response_logps(self.model, batch)).pair_gram()
+        self.exact = brute_force_batch_gram(self.model, lambda: response_logps(self.model, batch)).pair_gram()
         return super().training_step(model, inputs, *rest)
 
 

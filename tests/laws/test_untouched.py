@@ -5,7 +5,14 @@ from contextlib import suppress
 import pytest
 import torch
 
-from preflens import batch_gram, directional, exact_batch_gram, exact_pair_gram, pair_gram, riding
+from preflens import (
+    batch_gram,
+    brute_force_batch_gram,
+    brute_force_pair_gram,
+    directional_derivatives,
+    observe_backward,
+    pair_gram,
+)
 from preflens.language_models.logps import response_logps
 from preflens.language_models.output_head import head_input, plain_head
 from tests.cases.language_models import MENAGERIE, tiny_model
@@ -16,7 +23,7 @@ MODELS = ["gpt2", "gemma2", "mixtral", "dora", "lora with modules_to_save"]
 
 
 def ride(module, forward):
-    with riding(module) as found:
+    with observe_backward(module) as found:
         dpo_loss(found.logps(forward())).backward()
     found.pair_gram()
 
@@ -26,9 +33,9 @@ ENTRY_POINTS = {
     "pair_gram by layer": lambda module, forward: pair_gram(module, forward, by="layer"),
     "batch_gram": batch_gram,
     "batch_gram in passes": lambda module, forward: batch_gram(module, [forward, forward], memory=1e5),
-    "exact_pair_gram": exact_pair_gram,
-    "exact_batch_gram": exact_batch_gram,
-    "directional": lambda module, forward: directional(
+    "exact_pair_gram": brute_force_pair_gram,
+    "exact_batch_gram": brute_force_batch_gram,
+    "directional": lambda module, forward: directional_derivatives(
         module, forward, [[torch.ones_like(p) for p in module.parameters() if p.requires_grad]]
     ),
     "riding": ride,
@@ -126,7 +133,7 @@ def test_a_plain_backward_inside_a_ride_is_undisturbed():
         return model(input_ids=batch.input_ids[:3]).logits.square().mean()
 
     expected = torch.autograd.grad(other_loss(), list(model.parameters()))
-    with riding(model, products="batch") as found:
+    with observe_backward(model, products="batch") as found:
         other_loss().backward()
         for p, gradient in zip(model.parameters(), expected, strict=True):
             assert torch.equal(p.grad, gradient)
@@ -135,7 +142,7 @@ def test_a_plain_backward_inside_a_ride_is_undisturbed():
         other_loss().backward()
         for p, gradient in zip(model.parameters(), expected, strict=True):
             assert torch.equal(p.grad, gradient)
-    exact = exact_batch_gram(model, lambda: response_logps(model, batch))
+    exact = brute_force_batch_gram(model, lambda: response_logps(model, batch))
     torch.testing.assert_close(found.batch_gram().matrix, exact.matrix, rtol=1e-9, atol=1e-9)
 
 
@@ -144,6 +151,6 @@ def test_gradients_are_bit_for_bit_those_of_a_step_without_a_ride():
     dpo_loss(response_logps(model, batch)).backward()
     expected = [p.grad.clone() for p in model.parameters()]
     model.zero_grad()
-    with riding(model, products="batch") as found:
+    with observe_backward(model, products="batch") as found:
         dpo_loss(found.logps(response_logps(model, batch))).backward()
     assert all(torch.equal(p.grad, g) for p, g in zip(model.parameters(), expected, strict=True))

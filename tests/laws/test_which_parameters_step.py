@@ -76,7 +76,7 @@ def test_real_steps_are_those_that_were_forecast_whatever_the_reference(referenc
         progress=False,
     )  # fmt: skip
     # A step of a hundredth of a nat is off by its curvature, a few tenths of a percent.
-    assert found.facts.verification[0].slope == pytest.approx(1, abs=0.01)
+    assert found.metadata.verification[0].slope == pytest.approx(1, abs=0.01)
 
 
 def test_a_comparison_is_the_same_with_both_references_of_a_new_adapter():
@@ -90,13 +90,13 @@ def test_a_comparison_is_the_same_with_both_references_of_a_new_adapter():
         )
         for reference in ("self", "adapter-off")
     )  # fmt: skip
-    (ours,), (theirs,) = own.facts.objectives, off.facts.objectives
+    (ours,), (theirs,) = own.metadata.objectives, off.metadata.objectives
     assert theirs.train.chosen.value == pytest.approx(ours.train.chosen.value, rel=SAME)
     assert theirs.heldout.chosen.value == pytest.approx(ours.heldout.chosen.value, rel=SAME)
     for name in ("chosen_logp_change", "rejected_logp_change"):
         assert off.held_out[name].to_pylist() == pytest.approx(own.held_out[name].to_pylist(), rel=SAME)
-    for check in off.facts.real_steps[0].small:
-        assert check.chosen_forecast == pytest.approx(check.chosen_fact, rel=0.05)
+    for check in off.metadata.real_steps[0].small:
+        assert check.chosen_forecast == pytest.approx(check.chosen_measured, rel=0.05)
 
 
 class Thawing:

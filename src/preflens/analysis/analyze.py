@@ -10,7 +10,7 @@ import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
 from preflens.analysis.measurement.checkpoint import Checkpoint, measure_batches
-from preflens.analysis.measurement.forward_passes import Passes, Scorer, make_passes
+from preflens.analysis.measurement.forward_passes import MicroBatches, PolicyScorer, make_passes
 from preflens.analysis.measurement.geometry import BatchGeometry, batch_geometry
 from preflens.analysis.measurement.memory_budget import memory_budget, pass_limit
 from preflens.analysis.measurement.progress import progress_bar, timed
@@ -19,20 +19,20 @@ from preflens.analysis.measurement.unfinished import unfinished_run
 from preflens.analysis.measurement.update_batches import longest_first, sample_pairs, update_batches
 from preflens.analysis.measurement.validation import check_arguments, check_vocabulary, usable_length
 from preflens.analysis.measurement.verification import verify as verify_objective
-from preflens.analysis.summaries.provenance import data_facts, model_facts, reference_in_words, versions
+from preflens.analysis.summaries.provenance import data_provenance, describe_reference, model_provenance, versions
 from preflens.analysis.summaries.statistics import summarize_geometry, summarize_layers, summarize_objectives
 from preflens.analysis.summaries.tables import objectives_table, pairs_table
 from preflens.language_models.model import LanguageModel, Reference, check_experts, check_rows_are_independent
 from preflens.language_models.parameters import observing
-from preflens.language_models.reading import Pairs, pair_source
+from preflens.language_models.reading import PairInput, pair_source
 from preflens.language_models.tokenizing import TokenizedPair
 from preflens.objectives.kinds.base import Objective
 from preflens.objectives.parse import resolve_objectives
 from preflens.records.analysis import ANALYSIS_FILES, UNFINISHED_ANALYSIS, Analysis
 from preflens.records.analysis_metadata import (
     FORMAT_VERSION,
+    AnalysisMetadata,
     Argument,
-    Facts,
     Geometry,
     LayerSums,
     ObjectiveSummary,
@@ -44,7 +44,7 @@ from preflens.records.analysis_schema import TEXT_LIMIT
 def analyze(
     model: LanguageModel,
     tokenizer: PreTrainedTokenizerBase,
-    pairs: Pairs,
+    pairs: PairInput,
     *,
     objectives: Sequence[str | Objective] = ("dpo",),
     reference: Reference = "self",
@@ -113,17 +113,17 @@ def analyze(
             tokenized, used = sample_pairs(source, tokenizer, max_length=length, limit=limit, seed=seed)
             check_vocabulary(used, model, reference)
             batches = longest_first(update_batches(len(used), size=update_batch_size, seed=seed), used)
-            data = data_facts(source, tokenized, used, max_length=length)
+            data = data_provenance(source, tokenized, used, max_length=length)
             with observing(model, parameters):
-                scorer = Scorer.of(model, tokenizer, used)
-                about = model_facts(
-                    model, name=name, selection=parameters, reference=reference_in_words(reference, model)
+                scorer = PolicyScorer.of(model, tokenizer, used)
+                about = model_provenance(
+                    model, name=name, selection=parameters, reference=describe_reference(reference, model)
                 )
                 traits = run_traits(model, about, data, used, batches, seed=seed)
                 checkpoint, memory = run.begin(traits, memory=memory_budget(model.device) / 2)
                 limit_of_pass = pass_limit(scorer, used, micro_batch, memory=memory)
 
-                def passes(batch: Sequence[int]) -> Passes:
+                def passes(batch: Sequence[int]) -> MicroBatches:
                     return make_passes(scorer, [used[i] for i in batch], limit_of_pass)
 
                 with timed(seconds, "geometry"):
@@ -132,11 +132,11 @@ def analyze(
                 with timed(seconds, "verification"):
                     verified = _verify(wanted, batches[:verify], passes, found, checkpoint, progress=progress)
             tables, summaries = _lay_out(wanted, used, batches, found, learning_rate=learning_rate)
-        facts = Facts(
+        metadata = AnalysisMetadata(
             FORMAT_VERSION, datetime.now(UTC).isoformat(timespec="seconds"), command, versions(), arguments, data,
             about, tuple(map(len, batches)), TEXT_LIMIT, *summaries, verified, seconds,
         )  # fmt: skip
-        result = Analysis(*tables, facts)
+        result = Analysis(*tables, metadata)
         if out is not None:
             result.save(out)
             run.clear()
@@ -161,7 +161,7 @@ def _lay_out(
 def _verify(
     objectives: Mapping[str, Objective],
     batches: Sequence[Sequence[int]],
-    passes: Callable[[Sequence[int]], Passes],
+    passes: Callable[[Sequence[int]], MicroBatches],
     found: Sequence[BatchGeometry],
     checkpoint: Checkpoint,
     *,

@@ -9,40 +9,40 @@ import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
 from preflens.analysis.comparison.data import ComparisonData, comparison_data
-from preflens.analysis.comparison.model_queries import Measuring
-from preflens.analysis.comparison.pipeline import Seen, Wanted, look
+from preflens.analysis.comparison.model_queries import ModelQueries
+from preflens.analysis.comparison.pipeline import ComparisonConfig, ComparisonResults, run_comparison
 from preflens.analysis.comparison.selection import check_horizon, choose_objectives, choose_verified
 from preflens.analysis.comparison.summary import own_steps, summarize
 from preflens.analysis.comparison.tables import compare_table, held_out_table, training_table
 from preflens.analysis.measurement.checkpoint import Checkpoint
-from preflens.analysis.measurement.forward_passes import Scorer
+from preflens.analysis.measurement.forward_passes import PolicyScorer
 from preflens.analysis.measurement.memory_budget import memory_budget, pass_limit
 from preflens.analysis.measurement.progress import timed
 from preflens.analysis.measurement.run_identity import pairs_trait, run_traits
 from preflens.analysis.measurement.unfinished import unfinished_run
 from preflens.analysis.measurement.validation import check_arguments, check_vocabulary, usable_length
-from preflens.analysis.summaries.provenance import model_facts, reference_in_words, versions
+from preflens.analysis.summaries.provenance import describe_reference, model_provenance, versions
 from preflens.analysis.summaries.tables import pairs_table
 from preflens.language_models.model import LanguageModel, Reference, check_experts, check_rows_are_independent
 from preflens.language_models.parameters import observing
-from preflens.language_models.reading import Pairs
+from preflens.language_models.reading import PairInput
 from preflens.mitigations import Mitigation
 from preflens.objectives.kinds.base import Objective
-from preflens.records.analysis_metadata import Argument, ModelFacts
+from preflens.records.analysis_metadata import Argument, ModelProvenance
 from preflens.records.analysis_schema import TEXT_LIMIT
 from preflens.records.comparison import COMPARISON_FILES, UNFINISHED_COMPARISON, Comparison
-from preflens.records.comparison_metadata import COMPARISON_FORMAT, ComparisonFacts, ObjectiveComparison
+from preflens.records.comparison_metadata import COMPARISON_FORMAT, ComparisonMetadata, ObjectiveComparison
 
 
 def compare(
     model: LanguageModel,
     tokenizer: PreTrainedTokenizerBase,
-    pairs: Pairs,
+    pairs: PairInput,
     *,
     objectives: Sequence[str | Objective] = ("all",),
     grid: Sequence[str] = (),
     mitigations: Sequence[str | Mitigation] = (),
-    probe: Pairs | None = None,
+    probe: PairInput | None = None,
     probe_fraction: float = 0.2,
     horizon: Sequence[int] = (1, 10, 100),
     margin_gain: float = 1.0,
@@ -116,7 +116,7 @@ def compare(
         choice.objectives, reference=reference, update_batch_size=update_batch_size, micro_batch=micro_batch,
         learning_rate=learning_rate, limit=limit, verify=0,
     )  # fmt: skip
-    wanted = Wanted(
+    wanted = ComparisonConfig(
         choice, learning_rate, check_horizon(horizon), margin_gain, rollout_pairs, per_pair,
         choose_verified(verify, choice), small_steps, seed,
     )  # fmt: skip
@@ -133,15 +133,15 @@ def compare(
             check_vocabulary((*data.training, *data.held_out), model, reference)
             batches = data.update_batches(size=update_batch_size, seed=seed)
             with observing(model, parameters):
-                about = model_facts(
-                    model, name=name, selection=parameters, reference=reference_in_words(reference, model)
+                about = model_provenance(
+                    model, name=name, selection=parameters, reference=describe_reference(reference, model)
                 )
-                traits = run_traits(model, about, data.facts, data.training, batches, seed=seed)
-                traits["held-out pairs"] = pairs_trait(data.probe_facts, data.held_out)
+                traits = run_traits(model, about, data.metadata, data.training, batches, seed=seed)
+                traits["held-out pairs"] = pairs_trait(data.probe_provenance, data.held_out)
                 checkpoint, memory = run.begin(traits, memory=memory_budget(model.device) / 2)
-                scorer = Scorer.of(model, tokenizer, data.training)
+                scorer = PolicyScorer.of(model, tokenizer, data.training)
                 measuring = _measuring(scorer, data, micro_batch, reference, checkpoint, memory=memory, shown=progress)
-                seen = look(measuring, data, batches, wanted, seconds)
+                seen = run_comparison(measuring, data, batches, wanted, seconds)
             result = _record(seen, data, about, wanted, batches, arguments=given, command=command, seconds=seconds)
         if out is not None:
             result.save(out)
@@ -150,10 +150,10 @@ def compare(
 
 
 def _record(
-    seen: Seen,
+    seen: ComparisonResults,
     data: ComparisonData,
-    model: ModelFacts,
-    wanted: Wanted,
+    model: ModelProvenance,
+    wanted: ComparisonConfig,
     batches: Sequence[Sequence[int]],
     *,
     arguments: dict[str, Argument],
@@ -161,17 +161,17 @@ def _record(
     seconds: dict[str, float],
 ) -> Comparison:
     tables, summaries = _lay_out(seen, data, batches, wanted)
-    facts = ComparisonFacts(
+    metadata = ComparisonMetadata(
         COMPARISON_FORMAT, datetime.now(UTC).isoformat(timespec="seconds"), command, versions(),
-        wanted.arguments() | arguments, data.facts, data.probe_facts, data.before_split, model,
+        wanted.arguments() | arguments, data.metadata, data.probe_provenance, data.before_split, model,
         tuple(map(len, batches)), seen.ground.counts, TEXT_LIMIT, summaries, dict(seen.choice.left_out),
         seen.how, seen.real_steps, seconds,
     )  # fmt: skip
-    return Comparison(*tables, facts)
+    return Comparison(*tables, metadata)
 
 
 def _measuring(
-    scorer: Scorer,
+    scorer: PolicyScorer,
     data: ComparisonData,
     micro_batch: int | Literal["auto"],
     reference: Reference,
@@ -179,13 +179,13 @@ def _measuring(
     *,
     memory: float,
     shown: bool,
-) -> Measuring:
+) -> ModelQueries:
     passes = pass_limit(scorer, (*data.training, *data.held_out), micro_batch, memory=memory)
-    return Measuring(scorer, passes, reference, memory, checkpoint, shown)
+    return ModelQueries(scorer, passes, reference, memory, checkpoint, shown)
 
 
 def _lay_out(
-    seen: Seen, data: ComparisonData, batches: Sequence[Sequence[int]], wanted: Wanted
+    seen: ComparisonResults, data: ComparisonData, batches: Sequence[Sequence[int]], wanted: ComparisonConfig
 ) -> tuple[tuple[pa.Table, pa.Table, pa.Table], tuple[ObjectiveComparison, ...]]:
     """The three tables, and one summary an objective."""
     labels, rate = list(seen.choice.objectives), wanted.learning_rate

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from inspect import signature
 
-from preflens.cli.commands.analyze import analyze
-from preflens.cli.commands.compare import compare
+from preflens.cli.commands.analyze import analyze_command
+from preflens.cli.commands.compare import compare_command
 
-_COMMANDS: Mapping[str, Callable[..., None]] = {"analyze": analyze, "compare": compare}
+_COMMANDS: Mapping[str, Callable[..., None]] = {"analyze": analyze_command, "compare": compare_command}
 # Where a command's option is not called as the argument of the function that it is for.
 _OTHERWISE = {"analyze": {"objectives": "objective"}, "compare": {"mitigations": "mitigation"}}
 

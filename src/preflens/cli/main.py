@@ -6,14 +6,14 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from preflens.cli.commands.analyze import analyze
-from preflens.cli.commands.compare import compare
-from preflens.cli.commands.demo import demo
-from preflens.cli.commands.objectives import objectives
-from preflens.cli.commands.report import report
-from preflens.cli.commands.train import train
+from preflens.cli.commands.analyze import analyze_command
+from preflens.cli.commands.compare import compare_command
+from preflens.cli.commands.demo import demo_command
+from preflens.cli.commands.objectives import objectives_command
+from preflens.cli.commands.report import report_command
+from preflens.cli.commands.train import train_command
 from preflens.cli.flag_names import flags_of
-from preflens.cli.terminal.console import ERRORS, say_what_is_noted
+from preflens.cli.terminal.console import ERRORS, print_notes
 from preflens.cli.train_help import TrainCommand
 from preflens.errors import PreflensError
 from preflens.records.visible_characters import visible
@@ -26,10 +26,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (analyze, compare, report, objectives, demo):
-    app.command()(command)
+for command in (analyze_command, compare_command, report_command, objectives_command, demo_command):
+    app.command(command.__name__.removesuffix("_command"))(command)
 # What it does not know is for TRL's parser.
-app.command(cls=TrainCommand, context_settings={"ignore_unknown_options": True}, no_args_is_help=True)(train)
+app.command("train", cls=TrainCommand, context_settings={"ignore_unknown_options": True}, no_args_is_help=True)(
+    train_command
+)
 
 
 def _print_version(wanted: bool) -> bool:
@@ -54,7 +56,7 @@ def options(
 
 def main() -> None:
     """Run the command line; a user's mistake is one line on standard error and exit code 2."""
-    say_what_is_noted()
+    print_notes()
     try:
         app(prog_name="preflens")
     except PreflensError as error:

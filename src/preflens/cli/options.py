@@ -30,7 +30,7 @@ class BadRow(StrEnum):
 
 
 Model = Annotated[str, Option(help="Causal language model: a hub id or a folder.", rich_help_panel=MODEL)]
-Reference = Annotated[
+ReferenceOption = Annotated[
     str,
     Option(
         help="Where reference log-probs come from: a model (hub id or folder), another adapter (folder), `self` (the "
@@ -84,7 +84,7 @@ MaxLength = Annotated[
 Limit = Annotated[
     int | None, Option(help="Take a random sample of so many pairs.", show_default="all", rich_help_panel=DATA)
 ]
-OnBadRow = Annotated[
+OnBadRowOption = Annotated[
     BadRow, Option(help="At a row that cannot be used: stop, or drop and count it.", rich_help_panel=DATA)
 ]
 UpdateBatchSize = Annotated[
@@ -106,7 +106,7 @@ Discard = Annotated[
         rich_help_panel=RUN,
     ),
 ]  # fmt: skip
-MicroBatch = Annotated[
+MicroBatchOption = Annotated[
     str, Option(help="Pairs in a forward pass, or `auto`; changes memory, not numbers.", rich_help_panel=RUN)
 ]
 Seed = Annotated[int, Option(help="Fixes what is drawn: sample, split, update batches.", rich_help_panel=RUN)]

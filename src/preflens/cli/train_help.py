@@ -9,7 +9,7 @@ from rich.text import Text
 from typer.core import TyperCommand
 
 from preflens.cli.terminal.console import OUTPUT
-from preflens.train_config.options import PANELS, TrainOptions
+from preflens.train_config.options import OPTION_PANELS, TrainOptions
 
 
 class TrainCommand(TyperCommand):
@@ -20,9 +20,9 @@ class TrainCommand(TyperCommand):
         super().format_help(ctx, formatter)
         panels, table = [], Table()
         for option in fields(TrainOptions):
-            if option.name in PANELS:
+            if option.name in OPTION_PANELS:
                 table = Table(box=None, show_header=False, pad_edge=False)
-                panels.append(Panel(table, title=PANELS[option.name], title_align="left", border_style="dim"))
+                panels.append(Panel(table, title=OPTION_PANELS[option.name], title_align="left", border_style="dim"))
             table.add_row(Text(f"--{option.name}", style="bold cyan"), Text(_sentence(option)))
         OUTPUT.print(*panels)
 

@@ -73,7 +73,7 @@ class DemoRow:
         cosine_before: mean gradient cosine before the DPO steps.
         cosine_after: and after them.
         forecast: summed forecast of the mean held-out log-probs, chosen and rejected, nats.
-        fact: what they did.
+        measured: what they did.
     """
 
     form: str
@@ -81,7 +81,7 @@ class DemoRow:
     cosine_before: float | None
     cosine_after: float | None
     forecast: tuple[float, float]
-    fact: tuple[float, float]
+    measured: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -144,14 +144,14 @@ def _summary(runs: list[DemoRun]) -> DemoSummary:
         DemoRow(
             run.form,
             run.seed,
-            cosine_before=run.before.facts.geometry.cosine.value,
-            cosine_after=run.after.facts.geometry.cosine.value,
+            cosine_before=run.before.metadata.geometry.cosine.value,
+            cosine_after=run.after.metadata.geometry.cosine.value,
             forecast=run.tuning.forecast,
-            fact=run.tuning.fact,
+            measured=run.tuning.measured,
         )
         for run in runs
     )
-    return DemoSummary(runs[0].before.facts.versions, rows)
+    return DemoSummary(runs[0].before.metadata.versions, rows)
 
 
 def _pretrained(tokenizer: PreTrainedTokenizerFast, setup: Setup, seed: int) -> GPT2LMHeadModel:

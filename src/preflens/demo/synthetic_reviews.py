@@ -26,10 +26,10 @@ _SENTENCES = (
     "my friends said the {thing} is {one} but i think the {part} is {two} .",
 )
 
-Row = dict[str, str]
+ReviewRow = dict[str, str]
 
 
-def reviews(count: int, *, suffix: str, draw: random.Random) -> list[Row]:
+def reviews(count: int, *, suffix: str, draw: random.Random) -> list[ReviewRow]:
     """Draw reviews with a right and a wrong verdict.
 
     Args:
@@ -55,7 +55,7 @@ def all_words() -> list[str]:
     return [f" {word}" for word in words] * 5 + frames * 5 + verdicts * 5
 
 
-def _review(suffix: str, draw: random.Random) -> Row:
+def _review(suffix: str, draw: random.Random) -> ReviewRow:
     good = draw.random() < 0.5
     one, two = draw.sample(_PRAISE if good else _BLAME, 2)
     sentence = draw.choice(_SENTENCES).format(thing=draw.choice(_THINGS), part=draw.choice(_PARTS), one=one, two=two)

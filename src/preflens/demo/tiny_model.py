@@ -7,7 +7,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from preflens.demo.synthetic_reviews import Row, all_words
+from preflens.demo.synthetic_reviews import ReviewRow, all_words
 from preflens.language_models.batch import collate
 from preflens.language_models.logps import response_logps
 from preflens.language_models.pairs import PreferencePair
@@ -55,7 +55,9 @@ def make_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> GPT2LMHeadMo
         return GPT2LMHeadModel(config)
 
 
-def tokenize(rows: Sequence[Row | PreferencePair], tokenizer: PreTrainedTokenizerFast) -> tuple[TokenizedPair, ...]:
+def tokenize(
+    rows: Sequence[ReviewRow | PreferencePair], tokenizer: PreTrainedTokenizerFast
+) -> tuple[TokenizedPair, ...]:
     """Tokenise generated rows.
 
     Args:

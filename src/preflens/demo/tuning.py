@@ -22,11 +22,11 @@ class Tuning:
 
     Attributes:
         forecast: sum over the steps of the first-order forecast made before each.
-        fact: change from the first log-probs to the last.
+        measured: change from the first log-probs to the last.
     """
 
     forecast: tuple[float, float]
-    fact: tuple[float, float]
+    measured: tuple[float, float]
 
 
 def tune(
@@ -67,8 +67,8 @@ def tune(
         forecast += learning_rate * _along(_means(model, watched), parameters, update)
         with torch.no_grad():
             torch._foreach_add_(parameters, update, alpha=learning_rate)
-    fact = _means(model, watched).detach() - start
-    return Tuning((forecast[0].item(), forecast[1].item()), (fact[0].item(), fact[1].item()))
+    measured = _means(model, watched).detach() - start
+    return Tuning((forecast[0].item(), forecast[1].item()), (measured[0].item(), measured[1].item()))
 
 
 def _means(model: GPT2LMHeadModel, batch: PairBatch) -> Tensor:

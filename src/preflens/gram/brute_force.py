@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from preflens.gram.blocks import Block, Breakdown, block_names, parameter_blocks
 from preflens.gram.capture.autograd import differentiate, is_reentrant, leaves_of
-from preflens.gram.capture.forward import Forward, check_outcome
+from preflens.gram.capture.forward import Forward, count_responses
 from preflens.gram.capture.plain_forward import running_modules
 from preflens.gram.capture.restoring import same_random_state
 from preflens.gram.factors.scored_rows import head_logps
@@ -24,7 +24,7 @@ from preflens.types import BatchGram, HeadInput, PairGram
 _PIECE = 1 << 16
 
 
-def exact_pair_gram(module: nn.Module, forward: Forward, *, by: Breakdown | None = None) -> PairGram:
+def brute_force_pair_gram(module: nn.Module, forward: Forward, *, by: Breakdown | None = None) -> PairGram:
     """Compute the 2×2 gradient Gram of each pair, from full gradients.
 
     For pair i: ‖∇a_i‖², ‖∇a_{i+pair}‖² and ⟨∇a_i, ∇a_{i+pair}⟩, with a the numbers `forward` returns and ∇ over the
@@ -64,12 +64,12 @@ def exact_pair_gram(module: nn.Module, forward: Forward, *, by: Breakdown | None
     return PairGram(ww, ll, wl, blocks=block_names(blocks, by))
 
 
-def exact_batch_gram(
+def brute_force_batch_gram(
     module: nn.Module, forward: Forward | Sequence[Forward], *, by: Breakdown | None = None
 ) -> BatchGram:
     """Compute the Gram matrix of all responses of a batch, from full gradients.
 
-    G_ij = ⟨∇a_i, ∇a_j⟩ for every two responses, the diagonal blocks being `exact_pair_gram`. All gradients are held at
+    G_ij = ⟨∇a_i, ∇a_j⟩ for every two responses, the diagonal blocks being `brute_force_pair_gram`. All gradients are held at
     once: memory is responses × trainable parameters.
 
     Args:
@@ -125,7 +125,7 @@ def values_of(forward: Forward) -> Float[Tensor, " response"]:
     """
     with torch.enable_grad():
         outcome = forward()
-        check_outcome(outcome)
+        count_responses(outcome)
         return head_logps(outcome) if isinstance(outcome, HeadInput) else outcome
 
 

@@ -11,7 +11,7 @@ from preflens.gram.products.modes import BatchMode, Mode, PairMode
 from preflens.gram.readers.multi_pass import over_passes
 from preflens.gram.readers.owners import Owners
 from preflens.gram.readers.placement import settled_pass, with_settled_owners
-from preflens.gram.readers.single_pass import Streamed
+from preflens.gram.readers.single_pass import GramAccumulator
 from preflens.types import BatchGram, PairGram
 
 
@@ -20,7 +20,7 @@ def pair_gram(
 ) -> PairGram:
     """Compute the 2×2 gradient Gram of each pair, exactly, for less than a training step.
 
-    The same numbers as `exact_pair_gram`, without per-response gradients: the backward pass stops at activations, and
+    The same numbers as `brute_force_pair_gram`, without per-response gradients: the backward pass stops at activations, and
     ‖∇a_w‖², ‖∇a_l‖² and ⟨∇a_w, ∇a_l⟩ are read off layer inputs and output gradients.
 
     Args:
@@ -55,7 +55,7 @@ def batch_gram(
 ) -> BatchGram:
     """Compute the Gram matrix of all responses of a batch, exactly.
 
-    The same numbers as `exact_batch_gram`. A batch in one pass is reduced module by module; over several passes the
+    The same numbers as `brute_force_batch_gram`. A batch in one pass is reduced module by module; over several passes the
     factors of the gradients are kept, or the gradients themselves where they are smaller.
 
     Args:
@@ -84,9 +84,9 @@ def batch_gram(
     return BatchGram(whole, logps.cpu(), names)
 
 
-def _streamed(module: nn.Module, forward: Forward, mode: type[Mode], *, dropout: bool, check: bool) -> Streamed:
-    def make(owners: Owners) -> Streamed:
-        return Streamed(owners, mode, equal_inputs=not dropout)
+def _streamed(module: nn.Module, forward: Forward, mode: type[Mode], *, dropout: bool, check: bool) -> GramAccumulator:
+    def make(owners: Owners) -> GramAccumulator:
+        return GramAccumulator(owners, mode, equal_inputs=not dropout)
 
     return settled_pass(module, forward, make, lambda found: found, dropout=dropout, check=check)
 

@@ -35,7 +35,7 @@ class PairSource:
     on_bad_row: OnBadRow | None = None
 
 
-Pairs = PairSource | Iterable[Mapping[str, object] | PreferencePair]
+PairInput = PairSource | Iterable[Mapping[str, object] | PreferencePair]
 
 
 def read_pairs(
@@ -77,7 +77,7 @@ def check_data(data: str | Path) -> None:
         raise InputError(f"There is no file or folder `{data}`.")
 
 
-def pair_source(pairs: Pairs) -> PairSource:
+def pair_source(pairs: PairInput) -> PairSource:
     """Take pairs in any of the forms they come in.
 
     Args:

@@ -12,7 +12,7 @@ from preflens.language_models.tokenizing import TokenizedPair
 
 
 @dataclass(frozen=True)
-class Room:
+class TokenLimits:
     """How many tokens and positions a model knows.
 
     Attributes:
@@ -24,7 +24,7 @@ class Room:
     context: int | None
 
     @classmethod
-    def of(cls, name: str, *, revision: str | None = None) -> "Room":
+    def of(cls, name: str, *, revision: str | None = None) -> "TokenLimits":
         """Read it off a configuration, so that rows can be checked before the model is loaded.
 
         Args:

@@ -9,7 +9,7 @@ from preflens.mitigations.catalogue.normalized import normalized
 from preflens.mitigations.catalogue.reward_calibration import reward_calibration
 from preflens.mitigations.catalogue.sparse_mask import SharedGeometry, TokenMask, sparse_mask
 from preflens.mitigations.catalogue.splitting import Splitting, splitting
-from preflens.mitigations.kinds.base import CoefficientMap, Mitigated, MovingAverages, what_if
+from preflens.mitigations.kinds.base import CoefficientMap, Mitigated, MovingAverages, as_rollout_transform
 from preflens.mitigations.kinds.token_weights import LearnedMasks, TokenWeights, lambda_star, masked_logps
 
 Mitigation = CoefficientMap | TokenMask | Splitting
@@ -39,6 +39,7 @@ __all__ = [
     "Splitting",
     "TokenMask",
     "TokenWeights",
+    "as_rollout_transform",
     "band",
     "cone",
     "controlled",
@@ -48,5 +49,4 @@ __all__ = [
     "reward_calibration",
     "sparse_mask",
     "splitting",
-    "what_if",
 ]

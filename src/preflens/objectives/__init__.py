@@ -45,7 +45,7 @@ from preflens.objectives.catalogue.sppo import sppo
 from preflens.objectives.catalogue.squaredpo import squaredpo
 from preflens.objectives.catalogue.ukl import ukl
 from preflens.objectives.kinds import BatchObjective, MarginObjective, PairwiseObjective, TokenObjective
-from preflens.objectives.kinds.base import Objective, Source
+from preflens.objectives.kinds.base import Citation, Objective
 from preflens.objectives.kinds.weighted_sum import WeightedSum
 from preflens.objectives.modifiers import MODIFIERS, modified
 from preflens.objectives.not_included import NOT_INCLUDED
@@ -109,11 +109,11 @@ __all__ = [
     "OBJECTIVES",
     "TRL_LOSS_TYPES",
     "BatchObjective",
+    "Citation",
     "MarginObjective",
     "Objective",
     "ObjectiveFactory",
     "PairwiseObjective",
-    "Source",
     "TokenObjective",
     "WeightedSum",
     "adadpo",

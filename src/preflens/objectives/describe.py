@@ -9,7 +9,7 @@ import torch
 
 from preflens.errors import NumericalError
 from preflens.objectives import MODIFIERS, OBJECTIVES
-from preflens.objectives.kinds.base import Objective, Source
+from preflens.objectives.kinds.base import Citation, Objective
 from preflens.objectives.kinds.weighted_sum import WeightedSum
 from preflens.objectives.modifiers import ModifiedObjective
 from preflens.pair_logps import PairLogps
@@ -39,7 +39,7 @@ class Description:
     helps: str
     parameters: dict[str, str]
     note: str
-    source: Source
+    source: Citation
 
 
 def describe(name: str) -> Description:
@@ -79,7 +79,7 @@ def describe_modifier(name: str) -> str:
     return re.split(r"\n\n(?:Args|Returns):", text)[0].replace("\n\n", "\0").replace("\n", " ").replace("\0", "\n")
 
 
-def sources_of(objective: Objective) -> list[Source]:
+def sources_of(objective: Objective) -> list[Citation]:
     """Collect the papers of an objective and of whatever it is made of.
 
     Args:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from preflens.records.analysis_metadata import FORMAT_VERSION, Facts
+from preflens.records.analysis_metadata import FORMAT_VERSION, AnalysisMetadata
 from preflens.records.analysis_schema import OBJECTIVES_SCHEMA, PAIRS_SCHEMA
 from preflens.records.json_codec import to_json
-from preflens.records.reading import check_rows, read_facts, read_table, require_files, run_name
+from preflens.records.reading import check_rows, read_metadata, read_table, require_files, run_name
 from preflens.records.storage import output_folder, write_table, write_together
 
 ANALYSIS_FILES = ("analysis.json", "pairs.parquet", "objectives.parquet")
@@ -24,12 +24,12 @@ class Analysis:
     Attributes:
         pairs: one row a pair; columns and units in `preflens.records.analysis_schema`.
         objectives: one row a pair and objective.
-        facts: the rest.
+        metadata: the rest.
     """
 
     pairs: pa.Table
     objectives: pa.Table
-    facts: Facts
+    metadata: AnalysisMetadata
 
     def save(self, folder: str | Path) -> None:
         """Write `pairs.parquet`, `objectives.parquet` and, last, `analysis.json`: all of them, or nothing changes.
@@ -37,11 +37,11 @@ class Analysis:
         Args:
             folder: where to; made if needed.
         """
-        place, run = output_folder(Path(folder), ANALYSIS_FILES), run_name(self.facts)
+        place, run = output_folder(Path(folder), ANALYSIS_FILES), run_name(self.metadata)
         write_together({
             place / "pairs.parquet": partial(write_table, self.pairs, run=run),
             place / "objectives.parquet": partial(write_table, self.objectives, run=run),
-            place / "analysis.json": lambda path: path.write_text(to_json(self.facts), encoding="utf-8"),
+            place / "analysis.json": lambda path: path.write_text(to_json(self.metadata), encoding="utf-8"),
         })
 
     @classmethod
@@ -56,12 +56,12 @@ class Analysis:
         """
         place = Path(folder)
         require_files(place, ANALYSIS_FILES, what="analysis", command=_COMMAND)
-        facts = read_facts(Facts, place / "analysis.json", version=FORMAT_VERSION, command=_COMMAND)
+        metadata = read_metadata(AnalysisMetadata, place / "analysis.json", version=FORMAT_VERSION, command=_COMMAND)
         pairs, objectives = (
-            read_table(place / name, schema, command=_COMMAND, run=run_name(facts))
+            read_table(place / name, schema, command=_COMMAND, run=run_name(metadata))
             for name, schema in zip(ANALYSIS_FILES[1:], (PAIRS_SCHEMA, OBJECTIVES_SCHEMA), strict=True)
         )
-        count = facts.data.pairs
+        count = metadata.data.pairs
         check_rows(place / "pairs.parquet", pairs, count, command=_COMMAND)
-        check_rows(place / "objectives.parquet", objectives, count * len(facts.objectives), command=_COMMAND)
-        return cls(pairs, objectives, facts)
+        check_rows(place / "objectives.parquet", objectives, count * len(metadata.objectives), command=_COMMAND)
+        return cls(pairs, objectives, metadata)

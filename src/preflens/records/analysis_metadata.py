@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 Argument = str | int | float | bool | None
 
@@ -23,7 +23,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class DataFacts:
+class DataProvenance:
     """Which pairs were analysed, and what became of the others.
 
     Attributes:
@@ -48,7 +48,7 @@ class DataFacts:
 
 
 @dataclass(frozen=True)
-class ModelFacts:
+class ModelProvenance:
     """Which model was analysed.
 
     Attributes:
@@ -178,7 +178,7 @@ class Verification:
 
 
 @dataclass(frozen=True)
-class Facts:
+class AnalysisMetadata:
     """Everything about an analysis that is not a row of its tables.
 
     Attributes:
@@ -203,8 +203,8 @@ class Facts:
     command: str | None
     versions: dict[str, str]
     arguments: dict[str, Argument]
-    data: DataFacts
-    model: ModelFacts
+    data: DataProvenance
+    model: ModelProvenance
     update_batches: tuple[int, ...]
     text_limit: int
     geometry: Geometry

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from preflens.records.analysis_metadata import Argument, Estimate, Facts, ObjectiveSummary
+from preflens.records.analysis_metadata import AnalysisMetadata, Argument, Estimate, ObjectiveSummary
 
 # A frozen copy of an adapter that lacks a part of it.
 PARTIAL_COPY = "adapter-copy, in part"
@@ -47,32 +47,32 @@ class Verdict:
     detail: tuple[str, ...]
 
 
-def verdicts(facts: Facts) -> tuple[Verdict, ...]:
+def verdicts(metadata: AnalysisMetadata) -> tuple[Verdict, ...]:
     """Answer "will my chosen answers become more likely?" from the mean predicted changes of update batches.
 
     A side counts as rising or falling only where its interval excludes zero; without an interval, by its sign.
 
     Args:
-        facts: of an analysis.
+        metadata: of an analysis.
 
     Returns:
         One verdict for each direction of step; objectives that share one share it.
     """
-    leaders = [o for o in facts.objectives if o.same_direction_as is None]
+    leaders = [o for o in metadata.objectives if o.same_direction_as is None]
     return tuple(
-        _verdict([leader, *(o for o in facts.objectives if o.same_direction_as == leader.label)], facts)
+        _verdict([leader, *(o for o in metadata.objectives if o.same_direction_as == leader.label)], metadata)
         for leader in leaders
     )
 
 
-def _verdict(alike: Sequence[ObjectiveSummary], facts: Facts) -> Verdict:
+def _verdict(alike: Sequence[ObjectiveSummary], metadata: AnalysisMetadata) -> Verdict:
     first = alike[0]
     chosen, rejected = direction(first.chosen_change), direction(first.rejected_change)
     detail = [_per_margin(first)]
     if len(alike) > 1:
         detail.append("On these pairs their first steps point the same way and differ in length only.")
-    detail += [_per_step(o, facts.arguments["learning_rate"], name=len(alike) > 1) for o in alike]
-    if len(facts.update_batches) == 1:
+    detail += [_per_step(o, metadata.arguments["learning_rate"], name=len(alike) > 1) for o in alike]
+    if len(metadata.update_batches) == 1:
         detail.append("All pairs are in one update batch, so there is no interval.")
     if first.negative:
         detail.append(f"{first.negative} pairs have a coefficient that is zero or negative; signs are kept.")

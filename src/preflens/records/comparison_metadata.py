@@ -6,9 +6,9 @@ the rejected one, nats, summed over tokens.
 
 from dataclasses import dataclass
 
-from preflens.records.analysis_metadata import Argument, DataFacts, Estimate, ModelFacts
+from preflens.records.analysis_metadata import Argument, DataProvenance, Estimate, ModelProvenance
 
-COMPARISON_FORMAT = 2
+COMPARISON_FORMAT = 3
 
 # Scales of a rollout: at the rate asked for, and at a rate of each objective's own.
 LEARNING_RATE, EQUAL_MARGIN = "learning rate", "equal margin"
@@ -143,9 +143,9 @@ class SmallStep:
         r2_rejected: over the rejected ones.
         r2_margin: over the differences of the two, whose mean is the margin.
         chosen_forecast: change of each held-out chosen log-prob that is followed, in the order of the data, nats.
-        chosen_fact: what happened.
+        chosen_measured: what happened.
         rejected_forecast: change of each held-out rejected log-prob.
-        rejected_fact: what happened.
+        rejected_measured: what happened.
     """
 
     update_batch: int
@@ -154,9 +154,9 @@ class SmallStep:
     r2_rejected: float | None
     r2_margin: float | None
     chosen_forecast: tuple[float, ...]
-    chosen_fact: tuple[float, ...]
+    chosen_measured: tuple[float, ...]
     rejected_forecast: tuple[float, ...]
-    rejected_fact: tuple[float, ...]
+    rejected_measured: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -168,8 +168,8 @@ class RolloutCheck:
         scale: as in `Trajectory`.
         learning_rate: η of every step.
         steps: after which both are compared.
-        chosen_fact: mean change of the held-out chosen log-probs that happened, nats.
-        rejected_fact: the same for the rejected ones.
+        chosen_measured: mean change of the held-out chosen log-probs that happened, nats.
+        rejected_measured: the same for the rejected ones.
         error: ‖rollout − fact‖ / ‖fact‖ over all held-out responses; None where they have not moved clearly above the
             rounding floor.
         within_ten_percent: the last of the steps with an error up to which it never exceeds a tenth; 0 if it does at
@@ -182,8 +182,8 @@ class RolloutCheck:
     scale: str
     learning_rate: float
     steps: tuple[int, ...]
-    chosen_fact: tuple[float, ...]
-    rejected_fact: tuple[float, ...]
+    chosen_measured: tuple[float, ...]
+    rejected_measured: tuple[float, ...]
     error: tuple[float | None, ...]
     within_ten_percent: int | None
     rounding_floor: float
@@ -206,7 +206,7 @@ class RealSteps:
 
 
 @dataclass(frozen=True)
-class ComparisonFacts:
+class ComparisonMetadata:
     """Everything about a comparison that is not a row of its tables.
 
     Attributes:
@@ -235,10 +235,10 @@ class ComparisonFacts:
     command: str | None
     versions: dict[str, str]
     arguments: dict[str, Argument]
-    data: DataFacts
-    probe: DataFacts
+    data: DataProvenance
+    probe: DataProvenance
     before_split: BeforeSplit | None
-    model: ModelFacts
+    model: ModelProvenance
     update_batches: tuple[int, ...]
     followed: tuple[int, ...]
     text_limit: int

@@ -8,7 +8,7 @@ from preflens.records.analysis_wording import direction, plain, signed
 from preflens.records.comparison_metadata import (
     EQUAL_MARGIN,
     LEARNING_RATE,
-    ComparisonFacts,
+    ComparisonMetadata,
     ObjectiveComparison,
     RolloutCheck,
     Trajectory,
@@ -64,18 +64,18 @@ class ComparisonVerdict:
     detail: tuple[str, ...]
 
 
-def groups(facts: ComparisonFacts) -> tuple[Group, ...]:
+def groups(metadata: ComparisonMetadata) -> tuple[Group, ...]:
     """Group the objectives by the direction of their first step, the best for the held-out chosen answers first.
 
     Args:
-        facts: of a comparison.
+        metadata: of a comparison.
 
     Returns:
         Groups; those whose margin does not clearly grow come last.
     """
     found = [
-        _group([first, *(o for o in facts.objectives if o.same_direction_as == first.label)])
-        for first in facts.objectives
+        _group([first, *(o for o in metadata.objectives if o.same_direction_as == first.label)])
+        for first in metadata.objectives
         if first.same_direction_as is None
     ]
     return tuple(sorted(found, key=lambda g: -(g.chosen.value if g.chosen.value is not None else float("-inf"))))
@@ -86,19 +86,19 @@ def _group(members: Sequence[ObjectiveComparison]) -> Group:
     return Group(tuple(members), direction(first.heldout.chosen), first.chosen_per_margin, first.rejected_per_margin)
 
 
-def verdict(facts: ComparisonFacts) -> ComparisonVerdict:
+def comparison_verdict(metadata: ComparisonMetadata) -> ComparisonVerdict:
     """Say which objectives raise, hold or sink the chosen answers, and at what cost.
 
     Args:
-        facts: of a comparison.
+        metadata: of a comparison.
 
     Returns:
         The verdict.
     """
-    found = groups(facts)
+    found = groups(metadata)
     sides = {way: [g for g in found if g.direction == way] for way in _CHOSEN}
     parts = tuple((way, _sentence(way, inside)) for way, inside in sides.items() if inside)
-    detail = [*_cost(found), *_rollout(facts), *_open(facts)]
+    detail = [*_cost(found), *_rollout(metadata), *_open(metadata)]
     return ComparisonVerdict(_headline(sides, len(found)), parts, tuple(detail))
 
 
@@ -168,17 +168,17 @@ def _without_value(found: Sequence[Group]) -> list[str]:
     return [f"No value for each nat of margin, and not rescaled: {'; '.join(said)}."] if said else []
 
 
-def _rollout(facts: ComparisonFacts) -> list[str]:
-    paths = [(o, path) for o in facts.objectives if (path := rescaled(o)) is not None]
+def _rollout(metadata: ComparisonMetadata) -> list[str]:
+    paths = [(o, path) for o in metadata.objectives if (path := rescaled(o)) is not None]
     ends = [(o, end) for o, p in paths if (end := last_point(p)) is not None]
     if len(ends) < 2:
         return []
-    steps = max(int(h) for h in str(facts.arguments["horizon"]).split(","))
+    steps = max(int(h) for h in str(metadata.arguments["horizon"]).split(","))
     ordered = sorted(ends, key=lambda item: -item[1][0])
     (top, high), (bottom, low) = ordered[0], ordered[-1]
     return [
         f"Rolled out over {steps} steps, each objective at a rate of its own at which the margin would gain "
-        f"{_nats(facts.arguments['margin_gain'])} at the pace of the first step: the held-out chosen mean ends between "
+        f"{_nats(metadata.arguments['margin_gain'])} at the pace of the first step: the held-out chosen mean ends between "
         f"{signed(high[0])} ({top.label}) and {signed(low[0])} nats ({bottom.label}). Gradients are held fixed there, "
         "so this ranks objectives and is no promise of sizes."
     ]
@@ -215,21 +215,21 @@ def last_point(trajectory: Trajectory | None) -> tuple[float, float] | None:
     return None if chosen is None or rejected is None else (chosen, rejected)
 
 
-def _open(facts: ComparisonFacts) -> list[str]:
-    lines = [*_without_value(groups(facts)), *_ended(facts)]
-    if facts.left_out:
-        lines.append("Left out: " + "; ".join(f"{name} ({why})" for name, why in facts.left_out.items()) + ".")
-    if len(facts.update_batches) == 1:
+def _open(metadata: ComparisonMetadata) -> list[str]:
+    lines = [*_without_value(groups(metadata)), *_ended(metadata)]
+    if metadata.left_out:
+        lines.append("Left out: " + "; ".join(f"{name} ({why})" for name, why in metadata.left_out.items()) + ".")
+    if len(metadata.update_batches) == 1:
         lines.append("All training pairs are in one update batch, so there are no intervals.")
-    lines += [_real(facts)] if facts.real_steps else []
+    lines += [_real(metadata)] if metadata.real_steps else []
     return lines
 
 
-def _ended(facts: ComparisonFacts) -> list[str]:
+def _ended(metadata: ComparisonMetadata) -> list[str]:
     """Which rollouts end before their last step, and why."""
     lines = []
     for scale, where in ((EQUAL_MARGIN, ""), (LEARNING_RATE, " at the learning rate asked for")):
-        paths = [(o.label, t) for o in facts.objectives for t in o.trajectories if t.scale == scale]
+        paths = [(o.label, t) for o in metadata.objectives for t in o.trajectories if t.scale == scale]
         beyond = [f"{label} (step {t.impossible_from})" for label, t in paths if t.impossible_from is not None]
         broken = [f"{label} (step {t.broke_off})" for label, t in paths if t.broke_off is not None]
         if beyond:
@@ -240,11 +240,11 @@ def _ended(facts: ComparisonFacts) -> list[str]:
     return lines
 
 
-def _real(facts: ComparisonFacts) -> str:
-    steps = [s for real in facts.real_steps for s in real.small]
+def _real(metadata: ComparisonMetadata) -> str:
+    steps = [s for real in metadata.real_steps for s in real.small]
     scores = [r2 for s in steps for r2 in (s.r2_chosen, s.r2_rejected, s.r2_margin) if r2 is not None]
     worst = f"with an R² of {min(scores):.4f} or better" if scores else "but none moved anything"
-    checks = [c for real in facts.real_steps for c in real.rollouts if c.within_ten_percent is not None]
+    checks = [c for real in metadata.real_steps for c in real.rollouts if c.within_ten_percent is not None]
     return f"Real steps: small ones were forecast on held-out pairs {worst}; {_agreement(checks)}."
 
 

@@ -18,7 +18,7 @@ class Outcome(StrEnum):
     UNCHANGED = "unchanged"
 
     @property
-    def in_words(self) -> str:
+    def label(self) -> str:
         """A phrase for people."""
         return _WORDS[self]
 

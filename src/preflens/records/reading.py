@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from preflens.errors import InputError
-from preflens.records.analysis_metadata import Facts
-from preflens.records.comparison_metadata import ComparisonFacts
+from preflens.records.analysis_metadata import AnalysisMetadata
+from preflens.records.comparison_metadata import ComparisonMetadata
 from preflens.records.json_codec import from_json, to_json
 from preflens.records.storage import RUN
 
@@ -51,7 +51,7 @@ def is_file(path: Path) -> bool:
     return os.path.isfile(path)  # `Path.is_file` raises where something is in the way
 
 
-def read_facts(kind: type[T], path: Path, *, version: int, command: str) -> T:
+def read_metadata(kind: type[T], path: Path, *, version: int, command: str) -> T:
     """Read the facts of a run.
 
     Args:
@@ -70,17 +70,17 @@ def read_facts(kind: type[T], path: Path, *, version: int, command: str) -> T:
         text = path.read_text(encoding="utf-8")
         record = json.loads(text)
         found = record["format_version"]
-        facts = from_json(kind, text) if found == version else None
+        metadata = from_json(kind, text) if found == version else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         reason = "it says no format" if isinstance(error, (KeyError, TypeError)) else error
         raise InputError(f"`{path}` cannot be read ({reason}). Run `{command}` again.") from None
-    if facts is None:
+    if metadata is None:
         writer = record.get("versions")
         by = f", written by preflens {writer.get('preflens', '?')}" if isinstance(writer, dict) else ""
         raise InputError(
             f"`{path}` has format {found}{by}; this version reads format {version}. Run `{command}` again."
         )
-    return facts
+    return metadata
 
 
 def read_table(path: Path, schema: pa.Schema, *, command: str, run: str) -> pa.Table:
@@ -131,14 +131,14 @@ def check_rows(path: Path, table: pa.Table, rows: int, *, command: str) -> None:
         raise InputError(f"`{path}` should have {rows} rows. Found {table.num_rows}. Run `{command}` again.")
 
 
-def run_name(facts: Facts | ComparisonFacts) -> str:
+def run_name(metadata: AnalysisMetadata | ComparisonMetadata) -> str:
     """Name a run, so that files of two runs are told apart.
 
     Args:
-        facts: about it; date, time taken to the millisecond, data and model.
+        metadata: about it; date, time taken to the millisecond, data and model.
 
     Returns:
         Hexadecimal digits.
     """
-    parts = (facts.created, to_json(facts.seconds), facts.data.fingerprint, facts.model.fingerprint)
+    parts = (metadata.created, to_json(metadata.seconds), metadata.data.fingerprint, metadata.model.fingerprint)
     return blake2b(" ".join(parts).encode(), digest_size=12).hexdigest()

@@ -30,4 +30,4 @@ def comparison_html(comparison: Comparison) -> str:
         A complete HTML document; all texts from data sets and models are escaped.
     """
     sections = [s for panel in COMPARISON_PANELS.values() if (s := panel(comparison)) is not None]
-    return page_html(comparison.facts, sections)
+    return page_html(comparison.metadata, sections)

@@ -8,9 +8,9 @@ from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
 from preflens.records.analysis import Analysis
-from preflens.records.analysis_metadata import Facts
+from preflens.records.analysis_metadata import AnalysisMetadata
 from preflens.records.analysis_wording import plain, share, signed, with_interval
-from preflens.records.comparison_metadata import ComparisonFacts
+from preflens.records.comparison_metadata import ComparisonMetadata
 from preflens.records.storage import output_folder, write_atomically
 from preflens.records.visible_characters import right_to_left, visible
 from preflens.report.analysis import PANELS
@@ -55,7 +55,7 @@ def report_html(analysis: Analysis) -> str:
     Returns:
         A complete HTML document; all texts from data sets and models are escaped.
     """
-    return page_html(analysis.facts, [s for panel in PANELS.values() if (s := panel(analysis)) is not None])
+    return page_html(analysis.metadata, [s for panel in PANELS.values() if (s := panel(analysis)) is not None])
 
 
 def _shown(value: object) -> object:
@@ -71,11 +71,11 @@ def _bare(text: str) -> Markup:
     return escape(visible(text))
 
 
-def page_html(facts: Facts | ComparisonFacts, sections: Sequence[Section]) -> str:
+def page_html(metadata: AnalysisMetadata | ComparisonMetadata, sections: Sequence[Section]) -> str:
     """Lay sections out on a page.
 
     Args:
-        facts: about the run; data, model, date and versions are shown.
+        metadata: about the run; data, model, date and versions are shown.
         sections: in order; the title of the first is that of the page.
 
     Returns:
@@ -88,7 +88,7 @@ def page_html(facts: Facts | ComparisonFacts, sections: Sequence[Section]) -> st
     numbers = {"signed": signed, "plain": plain, "share": share, "with_interval": with_interval}
     environment.filters.update(numbers, visible=visible, bare=_bare)
     return environment.get_template("page.html").render(
-        facts=facts,
+        metadata=metadata,
         sections=sections,
         theme=Markup((Path(__file__).parent / "theme.css").read_text(encoding="utf-8")),  # our own file
         plotly=Markup(get_plotlyjs()),  # the library's own script

@@ -9,7 +9,7 @@ def _option(default: Any, help: str) -> Any:  # noqa: ANN401  # a field stands f
 
 
 # Titles of the help page, with the first option under each.
-PANELS = {
+OPTION_PANELS = {
     "model": "Model and data",
     "objective": "Objective",
     "probe_every": "Probe",

@@ -17,8 +17,8 @@ from trl.trainer import utils as trl_utils
 
 from preflens.errors import UnsupportedModelError
 from preflens.gram.factors.scored_rows import SCORES, SoftmaxRows, detached, scores_of, taken
-from preflens.gram.training_step.deferred import Books
-from preflens.gram.training_step.observer import Ride
+from preflens.gram.training_step.deferred import DeferredGradients
+from preflens.gram.training_step.observer import BackwardObserver
 from preflens.language_models.batch import PairBatch
 from preflens.language_models.output_head import token_rows
 from preflens.training.response_coefficients import response_coefficients
@@ -26,7 +26,7 @@ from preflens.types import HeadInput
 
 
 @contextmanager
-def response_rows_only(batch: PairBatch, ride: Ride | Books | None = None) -> Iterator[None]:
+def response_rows_only(batch: PairBatch, ride: BackwardObserver | DeferredGradients | None = None) -> Iterator[None]:
     """Let models with TRL's fused head score response rows only, for a while.
 
     Args:
@@ -56,7 +56,7 @@ class _StandIn:
 
     original: Any
     batch: PairBatch
-    ride: Ride | Books | None
+    ride: BackwardObserver | DeferredGradients | None
 
     def apply(
         self,
@@ -115,7 +115,7 @@ class _Rows(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor | None,  # noqa: ARG004  # as hidden
         head: HeadInput,
-        ride: Ride | Books | None,
+        ride: BackwardObserver | DeferredGradients | None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         cut, step = detached(head), max(1, SCORES // len(weight))
         starts = range(0, len(cut.hidden), step)

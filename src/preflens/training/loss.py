@@ -7,7 +7,7 @@ from torch import Tensor
 
 from preflens.pair_logps import PairLogps
 
-Tokens = Float[Tensor, "response predicted_token"]
+RowTokens = Float[Tensor, "response predicted_token"]
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,10 @@ class ScoredRows:
         mask: true at tokens of the response.
     """
 
-    logps: Tokens
+    logps: RowTokens
     mask: Bool[Tensor, "response predicted_token"]
 
-    def totals(self, values: Tokens | None = None) -> Float[Tensor, " response"]:
+    def totals(self, values: RowTokens | None = None) -> Float[Tensor, " response"]:
         """Add up over the tokens of each response.
 
         Args:
@@ -36,10 +36,10 @@ class ScoredRows:
 
 
 # Rows under the reference model; or sums of the chosen and of the rejected responses, where only these are known.
-Reference = ScoredRows | tuple[Tensor, Tensor]
+ReferenceRows = ScoredRows | tuple[Tensor, Tensor]
 
 
-def pair_logps(rows: ScoredRows, reference: Reference | None, confidence: Tokens | None = None) -> PairLogps:
+def pair_logps(rows: ScoredRows, reference: ReferenceRows | None, confidence: RowTokens | None = None) -> PairLogps:
     """Bring the rows of a batch into the form that objectives take, with the graph that they have.
 
     Args:

@@ -15,8 +15,8 @@ from trl.trainer.utils import use_adapter
 
 from preflens.errors import InputError
 from preflens.gram import pair_gram
-from preflens.gram.training_step.deferred import Books
-from preflens.gram.training_step.observer import Ride, riding
+from preflens.gram.training_step.deferred import DeferredGradients
+from preflens.gram.training_step.observer import BackwardObserver, observe_backward
 from preflens.language_models.batch import PairBatch, positions
 from preflens.language_models.logps import response_logps
 from preflens.language_models.model import flags_kept, without_adapter_wrapper
@@ -26,14 +26,14 @@ from preflens.mitigations import Mitigation
 from preflens.objectives.kinds.base import Objective
 from preflens.objectives.schedule import Schedule, schedule
 from preflens.training.fused_head import response_rows_only
-from preflens.training.loss import Reference, ScoredRows, pair_logps
-from preflens.training.mitigation.controller import Mitigating
+from preflens.training.loss import ReferenceRows, ScoredRows, pair_logps
+from preflens.training.mitigation.controller import MitigationController
 from preflens.training.probe.callback import PreflensCallback
 from preflens.training.probe.held_out import TOKENS, ProbePairs
-from preflens.training.probe.metrics import GRAM_NAMES, PREFIX, finite, gram_metrics
+from preflens.training.probe.metrics import GRAM_NAMES, PREFIX, finite_values, gram_metrics
 from preflens.training.trl_logging import log_batch, log_geometry
 from preflens.training.trl_rewards import as_logged, rewards_need_reference
-from preflens.training.unreached import first_step
+from preflens.training.unreached import check_first_step
 from preflens.types import HeadInput
 
 _NO_MODEL_INPUT = {"completion_mask", "ref_chosen_logps", "ref_rejected_logps"}
@@ -82,10 +82,10 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
         made = objective if objective is None or isinstance(objective, Schedule) else schedule(objective)
         self.objective: Schedule | None = made
         self._geometry_every, self._replace_head = geometry_every, replace_head
-        self._ride: Ride | None = None
+        self._ride: BackwardObserver | None = None
         self._stepped = self._settled = False
         self._own_head: tuple[PlainHead | None] | None = None  # None until the first pass of our own
-        self._mitigating = Mitigating.of(self, mitigation, window=mitigation_window, guard=mitigation_probe)
+        self._mitigating = MitigationController.of(self, mitigation, window=mitigation_window, guard=mitigation_probe)
         self._check()
         if probe:
             (PreflensCallback() if probe is True else probe).attach(self)
@@ -167,7 +167,7 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
             step, first = partial(super().training_step, *args, **kwargs), not self._stepped
             self._stepped = True
             plain: Tensor = (
-                first_step(self, step, lambda: _pair_batch(self._prepare_inputs(inputs))) if first else step()
+                check_first_step(self, step, lambda: _pair_batch(self._prepare_inputs(inputs))) if first else step()
             )
             return plain
         if not self._settled:  # once: where every parameter's gradient is read off
@@ -175,7 +175,7 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
             batch = _pair_batch(self._prepare_inputs(inputs))
             with self.compute_loss_context_manager():
                 pair_gram(self.accelerator.unwrap_model(self.model), partial(self.own_pass, batch), dropout=True)
-        with riding(self.accelerator.unwrap_model(self.model)) as ride:
+        with observe_backward(self.accelerator.unwrap_model(self.model)) as ride:
             self._ride = ride
             try:
                 loss: Tensor = super().training_step(*args, **kwargs)
@@ -184,7 +184,7 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
         found: dict[str, float] = {}
         if ride.observed:  # not where the tokens of a response count differently
             batch = _pair_batch(inputs)
-            found = finite(gram_metrics(ride.pair_gram(fallback=partial(self.own_pass, batch))))
+            found = finite_values(gram_metrics(ride.pair_gram(fallback=partial(self.own_pass, batch))))
         log_geometry(self, found, [PREFIX + name for name in GRAM_NAMES])
         return loss
 
@@ -206,7 +206,9 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
         (head,) = self._own_head
         return response_logps(model, batch) if head is None else head_input(head, batch)
 
-    def _head(self, inputs: dict[str, Tensor], ride: Ride | Books | None = None) -> AbstractContextManager[None]:
+    def _head(
+        self, inputs: dict[str, Tensor], ride: BackwardObserver | DeferredGradients | None = None
+    ) -> AbstractContextManager[None]:
         if not self._replace_head:
             return nullcontext()
         return response_rows_only(_pair_batch(inputs), ride)
@@ -227,7 +229,7 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
         base = without_adapter_wrapper(self.accelerator.unwrap_model(self.model))
         return "position_ids" in signature(type(base).forward).parameters
 
-    def _reference(self, inputs: dict[str, Tensor]) -> Reference:
+    def _reference(self, inputs: dict[str, Tensor]) -> ReferenceRows:
         if self.precompute_ref_logps:
             return inputs["ref_chosen_logps"], inputs["ref_rejected_logps"]
         model = self.model if self.ref_model is None else self.ref_model

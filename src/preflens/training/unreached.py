@@ -11,7 +11,7 @@ from preflens.gram.readers.unreached import check_reached
 from preflens.language_models.batch import PairBatch
 
 
-def first_step(trainer: Any, step: Callable[[], Tensor], batch: Callable[[], PairBatch]) -> Tensor:  # noqa: ANN401  # it imports us
+def check_first_step(trainer: Any, step: Callable[[], Tensor], batch: Callable[[], PairBatch]) -> Tensor:  # noqa: ANN401  # it imports us
     """Run a micro-batch; refuse parameters on which the log-probs depend though nothing is written to their `.grad`.
 
     Args:

@@ -141,7 +141,7 @@ def test_update_batches_decide_the_cross_pair_terms_and_nothing_else():
 def test_the_record_says_the_real_sizes_of_the_update_batches():
     for size, sizes in ((4, (3, 3)), (16, (6,)), (5, (3, 3))):
         found = run(update_batch_size=size)
-        assert found.facts.update_batches == sizes
+        assert found.metadata.update_batches == sizes
         assert np.bincount(found.pairs["update_batch"].to_numpy()).tolist() == list(sizes)
 
 
@@ -155,7 +155,7 @@ def test_a_limit_draws_a_sample_that_the_seed_fixes():
 
 def test_a_limit_counts_usable_pairs():
     assert run(limit=5, max_length=12).pairs.num_rows == 5
-    assert run(limit=5, max_length=12, seed=1).facts.data.dropped in ({}, {"prompt fills the maximal length": 1})
+    assert run(limit=5, max_length=12, seed=1).metadata.data.dropped in ({}, {"prompt fills the maximal length": 1})
 
 
 def test_reference_is_the_policy_itself_unless_another_is_named():
@@ -163,7 +163,7 @@ def test_reference_is_the_policy_itself_unless_another_is_named():
     assert own.pairs["ref_chosen_logp"].equals(own.pairs["chosen_logp"])
     assert not other.pairs["ref_chosen_logp"].equals(other.pairs["chosen_logp"])
     assert own.pairs["chosen_sq_norm"].to_pylist() == pytest.approx(other.pairs["chosen_sq_norm"].to_pylist())
-    assert own.facts.model.reference == "self"
+    assert own.metadata.model.reference == "self"
 
 
 def test_adapter_off_is_the_base_model():
@@ -196,21 +196,21 @@ def test_without_a_reference_objectives_that_need_none_work():
 
 def test_parameters_that_step_decide_the_geometry():
     everything, some = run(), run(parameters="ln_f")
-    assert some.facts.model.trainable == 32
-    assert everything.facts.model.trainable == everything.facts.model.parameters
-    assert [layer.name for layer in some.facts.layers] == ["transformer.ln_f"]
-    whole = {layer.name: layer for layer in everything.facts.layers}["transformer.ln_f"]
-    assert some.facts.layers[0].chosen_sq_norm == pytest.approx(whole.chosen_sq_norm)
+    assert some.metadata.model.trainable == 32
+    assert everything.metadata.model.trainable == everything.metadata.model.parameters
+    assert [layer.name for layer in some.metadata.layers] == ["transformer.ln_f"]
+    whole = {layer.name: layer for layer in everything.metadata.layers}["transformer.ln_f"]
+    assert some.metadata.layers[0].chosen_sq_norm == pytest.approx(whole.chosen_sq_norm)
 
 
 def test_layers_add_up_to_the_mean_geometry():
-    facts, pairs = typical().facts, typical().pairs
+    metadata, pairs = typical().metadata, typical().pairs
     for name in ("chosen_sq_norm", "rejected_sq_norm", "inner_product"):
-        assert sum(getattr(layer, name) for layer in facts.layers) == pytest.approx(np.mean(pairs[name].to_numpy()))
+        assert sum(getattr(layer, name) for layer in metadata.layers) == pytest.approx(np.mean(pairs[name].to_numpy()))
 
 
 def test_real_steps_agree_with_the_forecast():
-    for check in run(verify=2, update_batch_size=3, objectives=["dpo", "simpo", "ipo"]).facts.verification:
+    for check in run(verify=2, update_batch_size=3, objectives=["dpo", "simpo", "ipo"]).metadata.verification:
         assert check.slope == pytest.approx(1, abs=0.05)
         assert check.correlation > 0.999
         assert check.signs_right == 1.0
@@ -220,31 +220,31 @@ def test_real_steps_agree_with_the_forecast():
 
 
 def test_real_steps_of_an_inactive_objective_move_nothing():
-    (check,) = run(verify=1, objectives=["slic:delta=0.001,lam=0"], rows=[TEXT_ROWS[3]] * 1).facts.verification
+    (check,) = run(verify=1, objectives=["slic:delta=0.001,lam=0"], rows=[TEXT_ROWS[3]] * 1).metadata.verification
     assert check.slope is None or abs(check.slope) >= 0
 
 
 def test_half_precision_is_verified_in_float32():
     model = tiny_model(dtype=torch.bfloat16)
-    (check,) = run(model, verify=1).facts.verification
+    (check,) = run(model, verify=1).metadata.verification
     assert model.dtype == torch.bfloat16
     assert check.slope == pytest.approx(1, abs=0.2)
 
 
 def test_objectives_may_be_ones_own():
     mine = MarginObjective("mine", m=lambda z: z, h_w=lambda r: r.logp, h_l=lambda r: r.logp, source=dpo().source)
-    (summary,) = run(objectives=[mine]).facts.objectives
+    (summary,) = run(objectives=[mine]).metadata.objectives
     assert (summary.label, summary.negative) == ("mine", 0)
 
 
 def test_objectives_with_proportional_coefficients_are_named_as_twins():
-    found = run(objectives=["dpo", "ipo", "dpop", "simpo", "dpo:beta=1"]).facts.objectives
+    found = run(objectives=["dpo", "ipo", "dpop", "simpo", "dpo:beta=1"]).metadata.objectives
     assert [o.same_direction_as for o in found] == [None, "dpo", "dpo", None, "dpo"]
 
 
 def test_means_are_over_pairs_and_update_batches():
-    facts, rows = typical().facts, typical().objectives.to_pylist()
-    for summary in facts.objectives:
+    metadata, rows = typical().metadata, typical().objectives.to_pylist()
+    for summary in metadata.objectives:
         own = [r for r in rows if r["objective"] == summary.label]
         assert summary.chosen_change.value == pytest.approx(np.mean([r["batch_chosen_logp_change"] for r in own]))
         assert sum(e.value for e in summary.outcomes.values()) == pytest.approx(1.0)

@@ -46,7 +46,7 @@ def test_a_split_that_leaves_a_side_empty_is_refused():
 
 def test_held_out_pairs_that_are_training_pairs_are_counted_and_dropped():
     other = TEXT_ROWS[0] | {"id": "other", "rejected": " no"}
-    found = run(probe=[*PROBE_ROWS, *TEXT_ROWS[:2], other], objectives=("dpo",)).facts.probe
+    found = run(probe=[*PROBE_ROWS, *TEXT_ROWS[:2], other], objectives=("dpo",)).metadata.probe
     assert (found.pairs, found.sampled) == (4, 6)
     assert found.dropped == {"also a training pair": 2}
     assert found.noted == {"prompt of a training pair": 1}
@@ -59,9 +59,9 @@ def test_held_out_pairs_that_are_all_training_pairs_are_refused():
 
 
 def test_without_a_probe_a_share_is_held_out_and_counted():
-    facts = run(probe=None, probe_fraction=0.3, objectives=("dpo",)).facts
-    assert (facts.data.pairs, facts.probe.pairs, facts.data.sampled) == (4, 2, 6)
-    assert facts.probe.source == "memory, held out"
+    metadata = run(probe=None, probe_fraction=0.3, objectives=("dpo",)).metadata
+    assert (metadata.data.pairs, metadata.probe.pairs, metadata.data.sampled) == (4, 2, 6)
+    assert metadata.probe.source == "memory, held out"
 
 
 NOTES = {"same": "identical responses", "bound": "end of the prompt merged into the responses"}
@@ -72,11 +72,11 @@ def test_notes_are_of_the_side_that_their_pairs_are_on_and_drops_of_neither():
     sides = set()
     for seed in range(6):
         found = comparison_data(source, None, tiny_tokenizer(), fraction=0.4, max_length=20, limit=None, seed=seed)
-        for pairs, facts in ((found.training, found.facts), (found.held_out, found.probe_facts)):
+        for pairs, metadata in ((found.training, found.metadata), (found.held_out, found.probe_provenance)):
             here = [p.pair.id for p in pairs]
-            assert facts.noted == {NOTES[i]: 1 for i in here if i in NOTES}
-            assert (facts.pairs, facts.dropped) == (len(here), {})
-            sides |= {(i, facts.source) for i in here if i in NOTES}
+            assert metadata.noted == {NOTES[i]: 1 for i in here if i in NOTES}
+            assert (metadata.pairs, metadata.dropped) == (len(here), {})
+            sides |= {(i, metadata.source) for i in here if i in NOTES}
         assert found.before_split == BeforeSplit(
             {"bad row": 3, "prompt fills the maximal length": 1}, {"repeated id": 2}
         )
@@ -84,18 +84,18 @@ def test_notes_are_of_the_side_that_their_pairs_are_on_and_drops_of_neither():
 
 
 def test_notes_of_given_held_out_pairs_leave_out_those_that_are_training_pairs():
-    facts = run(probe=[*PROBE_ROWS, TEXT_ROWS[3]], objectives=("dpo",)).facts
-    assert facts.before_split is None
-    assert facts.data.noted == dict.fromkeys(NOTES.values(), 1)
-    assert (facts.probe.noted, facts.probe.dropped) == ({}, {"also a training pair": 1})
+    metadata = run(probe=[*PROBE_ROWS, TEXT_ROWS[3]], objectives=("dpo",)).metadata
+    assert metadata.before_split is None
+    assert metadata.data.noted == dict.fromkeys(NOTES.values(), 1)
+    assert (metadata.probe.noted, metadata.probe.dropped) == ({}, {"also a training pair": 1})
 
 
 def test_what_became_of_rows_before_the_split_is_said_in_terminal_and_page(capsys):
     found = run(probe=None, probe_fraction=0.3, objectives=("dpo",), max_length=20)
     told = [line for line in terminal_of(found, capsys).splitlines() if line.startswith(("dropped", "noted"))]
     assert told[0] == "dropped (before the split): 1 × prompt fills the maximal length"
-    sides = {"training": found.facts.data, "held out": found.facts.probe}
-    assert told[1:] == [f"noted ({side}): 1 × {what}" for side, facts in sides.items() for what in facts.noted]
+    sides = {"training": found.metadata.data, "held out": found.metadata.probe}
+    assert told[1:] == [f"noted ({side}): 1 × {what}" for side, metadata in sides.items() for what in metadata.noted]
     page = " ".join(comparison_html(found).split())
     assert "dropped 1 × prompt fills the maximal length; these are of neither side." in page
 
@@ -107,30 +107,30 @@ def terminal_of(found, capsys):
 
 
 def test_the_record_says_the_real_sizes_of_the_update_batches():
-    assert run(update_batch_size=4, objectives=("dpo",)).facts.update_batches == (3, 3)
+    assert run(update_batch_size=4, objectives=("dpo",)).metadata.update_batches == (3, 3)
 
 
 def test_all_is_every_entry_that_can_be_used():
-    facts = run(reference="none").facts
-    assert {o.name for o in facts.objectives} & {"dpo", "ipo", "dpop"} == set()
-    assert facts.left_out["dpo"] == "compares with a reference model, and there is none"
-    assert "simpo" in {o.name for o in facts.objectives}
+    metadata = run(reference="none").metadata
+    assert {o.name for o in metadata.objectives} & {"dpo", "ipo", "dpop"} == set()
+    assert metadata.left_out["dpo"] == "compares with a reference model, and there is none"
+    assert "simpo" in {o.name for o in metadata.objectives}
 
 
 def test_a_grid_of_its_own_adds_its_objective():
-    facts = run(objectives=("slic",), grid=("dpo.beta=0.1,1",)).facts
-    assert [(o.label, o.in_grid) for o in facts.objectives] == [("slic", False), ("dpo", True), ("dpo:beta=1", True)]
+    metadata = run(objectives=("slic",), grid=("dpo.beta=0.1,1",)).metadata
+    assert [(o.label, o.in_grid) for o in metadata.objectives] == [("slic", False), ("dpo", True), ("dpo:beta=1", True)]
 
 
 def test_a_mitigation_is_put_into_what_is_named_or_into_dpo():
-    facts = run(mitigations=("normalized",)).facts
-    assert [o.label for o in facts.objectives if "+" in o.label] == ["dpo+normalized"]
-    facts = run(objectives=("slic", "cpo"), grid=("dpo.beta=1",), mitigations=("normalized", "cone"), verify=("all",),
-                small_steps=1).facts  # fmt: skip
-    assert [o.label for o in facts.objectives] == [
+    metadata = run(mitigations=("normalized",)).metadata
+    assert [o.label for o in metadata.objectives if "+" in o.label] == ["dpo+normalized"]
+    metadata = run(objectives=("slic", "cpo"), grid=("dpo.beta=1",), mitigations=("normalized", "cone"), verify=("all",),
+                small_steps=1).metadata  # fmt: skip
+    assert [o.label for o in metadata.objectives] == [
         "slic", "slic+normalized", "slic+cone", "cpo", "cpo+normalized", "cpo+cone", "dpo:beta=1",
     ]  # fmt: skip
-    assert [r.objective for r in facts.real_steps] == ["slic", "cpo", "dpo:beta=1"]  # real steps are plain ones
+    assert [r.objective for r in metadata.real_steps] == ["slic", "cpo", "dpo:beta=1"]  # real steps are plain ones
 
 
 @pytest.mark.parametrize(
@@ -165,9 +165,9 @@ def halved(name="halved", **parameters):
 
 def test_a_mitigation_may_be_ones_own():
     maps = (halved(), halved(by=2.0), "normalized")
-    facts = run(objectives=("dpo",), mitigations=maps, learning_rate=0.01).facts
-    plain, half, other, _ = facts.objectives
-    assert [o.label for o in facts.objectives] == ["dpo", "dpo+halved", "dpo+halved:by=2", "dpo+normalized"]
+    metadata = run(objectives=("dpo",), mitigations=maps, learning_rate=0.01).metadata
+    plain, half, other, _ = metadata.objectives
+    assert [o.label for o in metadata.objectives] == ["dpo", "dpo+halved", "dpo+halved:by=2", "dpo+normalized"]
     for mine in (half, other):
         assert mine.train.chosen.value == pytest.approx(plain.train.chosen.value / 2)
         assert mine.heldout.rejected.value == pytest.approx(plain.heldout.rejected.value / 2)
@@ -184,7 +184,7 @@ def test_threads_come_back_after_small_sums_on_one():
 
 
 def test_an_objective_whose_margin_shrinks_is_not_rescaled():
-    dpo, other = without_gain().facts.objectives
+    dpo, other = without_gain().metadata.objectives
     assert dpo.margin.value > 0 > other.margin.value
     assert (dpo.margin_scale > 0, other.margin_scale) == (True, None)
     assert [t.scale for t in other.trajectories] == ["learning rate"]
@@ -243,17 +243,17 @@ def test_the_model_is_untouched(make):
 
 def test_steps_that_are_too_large_break_the_rollout_off_and_nothing_else():
     found = run(objectives=("ipo",), learning_rate=1e3, horizon=(1, 400), verify=("ipo",), small_steps=0)
-    path = found.facts.objectives[0].trajectories[0]
+    path = found.metadata.objectives[0].trajectories[0]
     assert (path.impossible_from, path.broke_off, path.ended) == (1, None, 1)
     assert path.heldout_chosen[0] == 0
     assert set(path.heldout_chosen[1:]) == {None}
-    assert [r.rollouts for r in found.facts.real_steps] == [()]
+    assert [r.rollouts for r in found.metadata.real_steps] == [()]
 
 
 def test_real_steps_are_recorded_and_agree():
-    facts = typical().facts
-    assert [r.objective for r in facts.real_steps] == ["dpo", "dpo:beta=0.5", "dpo:beta=1", "slic"]
-    for real in facts.real_steps:
+    metadata = typical().metadata
+    assert [r.objective for r in metadata.real_steps] == ["dpo", "dpo:beta=0.5", "dpo:beta=1", "slic"]
+    for real in metadata.real_steps:
         seen = [s for s in real.small if s.r2_chosen is not None]
         assert seen
         assert all(min(s.r2_chosen, s.r2_rejected, s.r2_margin) > 0.99 for s in seen)
@@ -312,7 +312,7 @@ def test_real_steps_and_single_pairs_of_an_interrupted_run_are_not_taken_again(t
     resumed = run(out=tmp_path, **settings)
     assert taken == ["dpo", "slic", "slic"]
     whole = run(**settings)
-    assert resumed.facts.real_steps == whole.facts.real_steps
+    assert resumed.metadata.real_steps == whole.metadata.real_steps
     assert resumed.held_out.equals(whole.held_out)
 
 
@@ -334,7 +334,7 @@ def test_a_comparison_that_cannot_be_saved_loses_no_finished_part(interrupted, m
     computed["geometry"] = computed["products"] = 0
     run(out=out, objectives=("dpo",))
     assert computed == {"geometry": 0, "products": 0}
-    assert Comparison.load(out).facts.update_batches == (2, 2, 2)
+    assert Comparison.load(out).metadata.update_batches == (2, 2, 2)
 
 
 def test_other_held_out_pairs_are_another_run_and_refused(interrupted):
@@ -359,15 +359,15 @@ def test_pairs_that_are_followed_are_those_of_this_run_and_not_of_the_unfinished
         patch.setattr(looking, "first_steps", interrupt)
         run(out=tmp_path, **settings)
     whole, resumed = run(**settings | change), run(out=tmp_path, **settings | change)
-    assert resumed.facts.objectives == whole.facts.objectives
-    assert whole.facts.objectives != run(**settings).facts.objectives
+    assert resumed.metadata.objectives == whole.metadata.objectives
+    assert whole.metadata.objectives != run(**settings).metadata.objectives
 
 
 def test_bfloat16_runs_and_is_stepped_in_float32():
     found = run(model=tiny_model(dtype=torch.bfloat16), objectives=("dpo",), verify=("dpo",), learning_rate=1e-2)
-    step = found.facts.real_steps[0].small[0]
+    step = found.metadata.real_steps[0].small[0]
     assert step.r2_chosen is not None
-    assert found.facts.model.dtype == "bfloat16"
+    assert found.metadata.model.dtype == "bfloat16"
 
 
 def test_a_tokenizer_of_another_model_is_refused():

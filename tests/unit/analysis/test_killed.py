@@ -96,7 +96,7 @@ def test_a_comparison_that_is_killed_at_any_moment_goes_on_with_the_same_bits(tm
             assert found.rows.equals(whole.rows)
             assert found.pairs.equals(whole.pairs)
             assert found.held_out.equals(whole.held_out)
-            assert timeless(found.facts) == timeless(whole.facts)
+            assert timeless(found.metadata) == timeless(whole.metadata)
         assert not (out / ".unfinished-compare").exists()
         if lived:
             break

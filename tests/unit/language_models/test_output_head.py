@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from preflens.analysis.measurement.forward_passes import Scorer
+from preflens.analysis.measurement.forward_passes import PolicyScorer
 from preflens.gram.factors.scored_rows import head_logps
 from preflens.language_models.batch import PairBatch, collate
 from preflens.language_models.fused_gelu import fused_activations
@@ -87,7 +87,7 @@ def test_a_head_that_differs_beyond_two_tokens_is_found_on_the_first_real_rows(c
     model.register_forward_hook(later)
     assert plain_head(model) is not None
     assert not caplog.text
-    scorer = Scorer.of(model, tiny_tokenizer(), tokenized())
+    scorer = PolicyScorer.of(model, tiny_tokenizer(), tokenized())
     assert scorer.head is None
     assert caplog.text.count("scores every token") == 1
 

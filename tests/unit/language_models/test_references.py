@@ -141,7 +141,7 @@ def test_the_record_says_which_reference_was_taken():
     def recorded(model, reference, **arguments):
         return analyze(
             model, tiny_tokenizer(), TEXT_ROWS, reference=reference, progress=False, **arguments
-        ).facts.model.reference
+        ).metadata.model.reference
 
     assert recorded(tiny_lora(), "adapter-copy") == "adapter-copy"
     assert recorded(trained("rows of the embedding"), "adapter-copy", parameters="lora_B") == "adapter-copy, in part"

@@ -33,10 +33,10 @@ def test_every_objective_says_formula_coefficients_domain_use_and_paper(name):
 
 @every_objective
 def test_what_is_not_confirmed_is_said_in_the_docstring_too(name):
-    caveat = OBJECTIVES[name]().source.caveat
+    unverified = OBJECTIVES[name]().source.unverified
     text = " ".join(OBJECTIVES[name].__doc__.split())
-    assert ("Not confirmed: " in text) == bool(caveat)
-    assert caveat[1:].rstrip(".") in text
+    assert ("Not confirmed: " in text) == bool(unverified)
+    assert unverified[1:].rstrip(".") in text
 
 
 @every_objective

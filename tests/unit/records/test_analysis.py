@@ -19,7 +19,7 @@ def test_an_analysis_survives_save_and_load_bit_for_bit(name, tmp_path):
     analysis = ANALYSES[name]()
     analysis.save(tmp_path)
     loaded = Analysis.load(tmp_path)
-    assert loaded.facts == analysis.facts
+    assert loaded.metadata == analysis.metadata
     assert loaded.pairs.equals(analysis.pairs)
     assert loaded.objectives.equals(analysis.objectives)
 
@@ -32,8 +32,8 @@ def test_tables_have_the_documented_columns_with_units():
 
 
 def test_an_analysis_of_another_format_is_refused(tmp_path):
-    replace(typical(), facts=replace(typical().facts, format_version=0)).save(tmp_path)
-    with pytest.raises(ValueError, match="has format 0, written by preflens 0.1.0; this version reads format 2"):
+    replace(typical(), metadata=replace(typical().metadata, format_version=0)).save(tmp_path)
+    with pytest.raises(ValueError, match="has format 0, written by preflens 0.1.0; this version reads format 3"):
         Analysis.load(tmp_path)
 
 
@@ -79,9 +79,9 @@ def test_an_analysis_that_cannot_be_saved_whole_leaves_the_older_one_whole(file,
 
 @pytest.mark.parametrize("file", ["pairs.parquet", "objectives.parquet"])
 def test_tables_of_another_run_are_told_apart_even_where_they_fit(file, tmp_path):
-    facts = replace(typical().facts, created="2020-01-01T00:00:00+00:00")
+    metadata = replace(typical().metadata, created="2020-01-01T00:00:00+00:00")
     typical().save(tmp_path / "a")
-    replace(typical(), facts=facts).save(tmp_path / "b")
+    replace(typical(), metadata=metadata).save(tmp_path / "b")
     (tmp_path / "a" / file).write_bytes((tmp_path / "b" / file).read_bytes())
     with pytest.raises(InputError, match=f"{file}` belongs to another run than the facts beside it"):
         Analysis.load(tmp_path / "a")
@@ -124,8 +124,8 @@ def only(**entries):
     [
         (lambda record: [record], "cannot be read .it says no format"),
         (only(a=1), "cannot be read .it says no format"),
-        (only(format_version=2), "cannot be read .`created` is missing"),
-        (only(format_version=0, versions=None), "has format 0; this version reads format 2"),
+        (only(format_version=3), "cannot be read .`created` is missing"),
+        (only(format_version=0, versions=None), "has format 0; this version reads format 3"),
         (changed(update_batches="3"), "`update_batches` should be of type list. Found str"),
         (changed(objectives={"dpo": 1}), "`objectives` should be of type list. Found dict"),
         (changed(seconds=[]), "`seconds` should be of type dict. Found list"),

@@ -70,8 +70,8 @@ def test_every_combination_of_directions_has_a_headline():
 
 
 def facts_with(**changes):
-    facts = typical().facts
-    return replace(facts, objectives=(replace(facts.objectives[0], **changes),))
+    metadata = typical().metadata
+    return replace(metadata, objectives=(replace(metadata.objectives[0], **changes),))
 
 
 def test_a_verdict_speaks_per_nat_of_margin_and_per_step():
@@ -92,13 +92,13 @@ def test_a_margin_that_does_not_widen_is_said_so():
 
 
 def test_objectives_with_the_same_direction_share_a_verdict():
-    facts = typical().facts
-    twin = replace(facts.objectives[0], label="ipo", same_direction_as=facts.objectives[0].label)
-    found = verdicts(replace(facts, objectives=(*facts.objectives, twin)))
+    metadata = typical().metadata
+    twin = replace(metadata.objectives[0], label="ipo", same_direction_as=metadata.objectives[0].label)
+    found = verdicts(replace(metadata, objectives=(*metadata.objectives, twin)))
     assert found[0].labels == ("dpo", "ipo")
-    assert len(found) == len(facts.objectives)
+    assert len(found) == len(metadata.objectives)
     assert any("differ in length only" in s for s in found[0].detail)
 
 
 def test_a_single_update_batch_is_said_to_have_no_interval():
-    assert any("no interval" in sentence for sentence in verdicts(one_pair().facts)[0].detail)
+    assert any("no interval" in sentence for sentence in verdicts(one_pair().metadata)[0].detail)

@@ -11,7 +11,7 @@ from preflens.errors import InputError
 from preflens.records.analysis_metadata import Estimate
 from preflens.records.comparison_metadata import Change
 from preflens.records.comparison_schema import COMPARE_SCHEMA, HELD_OUT_SCHEMA, TRAINING_SCHEMA
-from preflens.records.comparison_wording import groups, verdict
+from preflens.records.comparison_wording import comparison_verdict, groups
 from preflens.report.comparison_page import comparison_html
 from tests.cases.comparisons import COMPARISONS, typical, unclear, without_gain
 
@@ -21,7 +21,7 @@ def test_a_comparison_survives_save_and_load_bit_for_bit(name, tmp_path):
     found = COMPARISONS[name]()
     found.save(tmp_path)
     again = Comparison.load(tmp_path)
-    assert again.facts == found.facts
+    assert again.metadata == found.metadata
     assert all(getattr(again, t).equals(getattr(found, t)) for t in ("rows", "pairs", "held_out"))
     assert {p.name for p in tmp_path.iterdir()} == {
         "compare.json", "compare.parquet", "compare_pairs.parquet", "compare_heldout.parquet"
@@ -56,20 +56,20 @@ def test_every_column_has_a_unit_and_a_meaning():
 
 def with_changes(*chosen):
     """The typical comparison with other held-out changes: (value, low, high) for each objective, no two alike."""
-    facts = typical().facts
+    metadata = typical().metadata
     objectives = tuple(
         replace(o, heldout=Change(Estimate(*c), o.heldout.rejected, o.heldout.difference), margin_scale=2.0,
                 chosen_per_margin=Estimate(*(2 * value for value in c)), same_direction_as=None)
-        for o, c in zip(facts.objectives, chosen, strict=False)
+        for o, c in zip(metadata.objectives, chosen, strict=False)
     )  # fmt: skip
-    return replace(facts, objectives=objectives)
+    return replace(metadata, objectives=objectives)
 
 
 UP, HOLD, DOWN = (0.2, 0.1, 0.3), (0.01, -0.1, 0.1), (-0.2, -0.3, -0.1)
 
 
 def test_the_verdict_says_which_raise_hold_and_sink():
-    found = verdict(with_changes(UP, HOLD, DOWN))
+    found = comparison_verdict(with_changes(UP, HOLD, DOWN))
     assert found.headline == (
         "Of 3 directions that a first step can take, 1 raises, 1 holds, 1 sinks the held-out chosen answers."
     )
@@ -89,20 +89,20 @@ def test_the_verdict_says_which_raise_hold_and_sink():
     ],
 )
 def test_the_headline_when_all_agree(changes, words):
-    assert words in verdict(with_changes(*changes)).headline
+    assert words in comparison_verdict(with_changes(*changes)).headline
 
 
 def test_objectives_of_one_direction_are_one_group_and_the_best_comes_first():
-    found = groups(typical().facts)
+    found = groups(typical().metadata)
     assert ("dpo", "dpo:beta=0.5", "dpo:beta=1", "ipo") in [g.labels for g in found]
     values = [g.chosen.value for g in found if g.chosen.value is not None]
     assert values == sorted(values, reverse=True)
 
 
 def test_why_there_is_no_value_for_each_nat_of_margin_is_said():
-    text = " ".join(verdict(without_gain().facts).detail)
+    text = " ".join(comparison_verdict(without_gain().metadata).detail)
     assert "No value for each nat of margin, and not rescaled: it shrinks with shrinking." in text
-    found = verdict(unclear().facts)
+    found = comparison_verdict(unclear().metadata)
     text = " ".join(found.detail)
     assert "No value for each nat of margin, and not rescaled: its interval includes zero with dpo, cpo." in text
     assert all("cpo (" not in sentence and "dpo (" not in sentence for _, sentence in found.parts)
@@ -110,26 +110,28 @@ def test_why_there_is_no_value_for_each_nat_of_margin_is_said():
 
 def test_margin_is_said_to_be_one_thing_and_once():
     for make in COMPARISONS.values():
-        text = " ".join(verdict(make().facts).detail)
+        text = " ".join(comparison_verdict(make().metadata).detail)
         assert text.count("Margin: the mean over held-out pairs of the change of the chosen log-prob less") == 1
         assert "training margin" not in text
 
 
 def with_rollouts(*ends):
     """The typical comparison, its rollouts at equal margin ending like this: (chosen, broke off, impossible from)."""
-    facts = typical().facts
+    metadata = typical().metadata
     objectives = []
-    for o, (chosen, broke_off, impossible_from) in zip(facts.objectives, ends, strict=False):
+    for o, (chosen, broke_off, impossible_from) in zip(metadata.objectives, ends, strict=False):
         path = next(t for t in o.trajectories if t.scale == "equal margin")
         curve = (*path.heldout_chosen[:-1], chosen)
         path = replace(path, heldout_chosen=curve, broke_off=broke_off, impossible_from=impossible_from)
         objectives.append(replace(o, trajectories=(path,)))
-    return replace(facts, objectives=tuple(objectives))
+    return replace(metadata, objectives=tuple(objectives))
 
 
 def test_the_range_of_a_rollout_is_of_those_that_reach_its_end_and_the_others_are_named():
     text = " ".join(
-        verdict(with_rollouts((0.5, None, None), (-0.2, None, None), (None, 3, None), (None, None, 2))).detail
+        comparison_verdict(
+            with_rollouts((0.5, None, None), (-0.2, None, None), (None, 3, None), (None, None, 2))
+        ).detail
     )
     assert "the held-out chosen mean ends between +0.5 (dpo) and −0.2 nats (dpo:beta=0.5)" in text
     assert "at which the margin would gain 0.2 nats at the pace of the first step" in text
@@ -138,8 +140,8 @@ def test_the_range_of_a_rollout_is_of_those_that_reach_its_end_and_the_others_ar
 
 
 def test_terminal_and_page_say_where_a_rollout_ends_too_early(capsys):
-    facts = with_rollouts((0.5, None, None), (-0.2, None, None), (None, 3, None), (None, None, 2))
-    found = replace(typical(), facts=facts)
+    metadata = with_rollouts((0.5, None, None), (-0.2, None, None), (None, 3, None), (None, None, 2))
+    found = replace(typical(), metadata=metadata)
     print_comparison(found)
     told = capsys.readouterr().out
     assert all(words in told for words in ("+0.5", "−0.2", "ends 2", "ends 1"))
@@ -150,12 +152,12 @@ def test_terminal_and_page_say_where_a_rollout_ends_too_early(capsys):
 
 
 def test_what_is_left_out_is_said():
-    facts = replace(typical().facts, left_out={"kto": "couples the pairs"})
-    assert "Left out: kto (couples the pairs)." in " ".join(verdict(facts).detail)
+    metadata = replace(typical().metadata, left_out={"kto": "couples the pairs"})
+    assert "Left out: kto (couples the pairs)." in " ".join(comparison_verdict(metadata).detail)
 
 
 def test_real_steps_are_part_of_the_verdict():
-    text = " ".join(verdict(typical().facts).detail)
+    text = " ".join(comparison_verdict(typical().metadata).detail)
     assert "small ones were forecast on held-out pairs with an R² of" in text
     assert "the rollout stays within 10 % of the fact to the end (4 steps)" in text
 
@@ -170,15 +172,15 @@ def test_real_steps_are_part_of_the_verdict():
     ],
 )
 def test_agreement_is_told_of_what_moves_more_than_rounding_does(error, good, words):
-    facts = typical().facts
-    real = facts.real_steps[0]
+    metadata = typical().metadata
+    real = metadata.real_steps[0]
     check = replace(real.rollouts[-1], steps=(1, 2, 4), error=error, within_ten_percent=good, scale="equal margin")
-    found = replace(facts, real_steps=(replace(real, rollouts=(check,)),))
-    assert words in " ".join(verdict(found).detail)
+    found = replace(metadata, real_steps=(replace(real, rollouts=(check,)),))
+    assert words in " ".join(comparison_verdict(found).detail)
 
 
 def test_values_for_each_nat_of_margin_that_are_missing_stay_missing():
-    first, shrinking = without_gain().facts.objectives
+    first, shrinking = without_gain().metadata.objectives
     assert shrinking.per_margin(1.0) is None
     assert first.per_margin(None) is None
     assert first.per_margin(first.margin.value) == pytest.approx(1.0)

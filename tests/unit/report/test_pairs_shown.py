@@ -73,14 +73,14 @@ def test_the_most_and_the_least_entangled_pairs_stand_under_their_titles_with_th
 def test_the_pairs_that_sink_the_most_come_first_with_what_they_do_while_the_margin_gains_a_nat():
     """Influences −3, −1 and −2 of six, at a scale of 10."""
     whole = comparisons.typical()
-    first, *others = whole.facts.objectives
-    facts = replace(whole.facts, objectives=(replace(first, margin_scale=10.0), *others))
+    first, *others = whole.metadata.objectives
+    metadata = replace(whole.metadata, objectives=(replace(first, margin_scale=10.0), *others))
     influence = {"sky": 4.0, "dogs": -1.0, "say": 0.0, "same": -3.0, "bound": 5.0, "long": -2.0}
     rows = whole.rows
     place = rows.schema.get_field_index("heldout_chosen_influence")
     rows = rows.set_column(place, rows.schema.field(place), pa.array([influence[i] for i in rows["id"].to_pylist()]))
     part = section(
-        comparison_html(replace(whole, facts=facts, rows=rows)), "Pairs that sink the held-out chosen answers"
+        comparison_html(replace(whole, metadata=metadata, rows=rows)), "Pairs that sink the held-out chosen answers"
     )
     found = re.findall(r'<div class="label">(.*?)</div>.*?mean chosen by (\S+),', part, re.S)
     assert found == [("same", "−30"), ("long", "−20"), ("dogs", "−10")]

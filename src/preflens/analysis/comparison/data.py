@@ -7,11 +7,11 @@ from transformers import PreTrainedTokenizerBase
 
 from preflens.analysis.comparison.held_out import split_pairs, without_training_pairs
 from preflens.analysis.measurement.update_batches import longest_first, sample_pairs, update_batches
-from preflens.analysis.summaries.provenance import data_facts
+from preflens.analysis.summaries.provenance import data_provenance
 from preflens.language_models.fingerprints import pairs_fingerprint
-from preflens.language_models.reading import Pairs, PairSource, pair_source
+from preflens.language_models.reading import PairInput, PairSource, pair_source
 from preflens.language_models.tokenizing import TokenizedPair, TokenizedPairs, count_notes
-from preflens.records.analysis_metadata import DataFacts
+from preflens.records.analysis_metadata import DataProvenance
 from preflens.records.comparison_metadata import BeforeSplit
 
 
@@ -22,15 +22,15 @@ class ComparisonData:
     Attributes:
         training: in order.
         held_out: in order.
-        facts: about the training pairs.
-        probe_facts: about the held-out pairs.
+        metadata: about the training pairs.
+        probe_provenance: about the held-out pairs.
         before_split: what became of rows before they were split; None where the held-out pairs were given.
     """
 
     training: tuple[TokenizedPair, ...]
     held_out: tuple[TokenizedPair, ...]
-    facts: DataFacts
-    probe_facts: DataFacts
+    metadata: DataProvenance
+    probe_provenance: DataProvenance
     before_split: BeforeSplit | None
 
     def update_batches(self, *, size: int, seed: int) -> list[list[int]]:
@@ -47,8 +47,8 @@ class ComparisonData:
 
 
 def comparison_data(
-    pairs: Pairs,
-    probe: Pairs | None,
+    pairs: PairInput,
+    probe: PairInput | None,
     tokenizer: PreTrainedTokenizerBase,
     *,
     fraction: float,
@@ -77,13 +77,13 @@ def comparison_data(
     given = pair_source(probe)
     read, all_probes = sample_pairs(given, tokenizer, max_length=max_length, limit=None, seed=seed)
     held_out, known = without_training_pairs(all_probes, used)
-    probe_facts = data_facts(given, read, held_out, max_length=max_length)
+    probe_provenance = data_provenance(given, read, held_out, max_length=max_length)
     seen = len(all_probes) - len(held_out)
-    dropped = probe_facts.dropped | ({"also a training pair": seen} if seen else {})
-    noted = probe_facts.noted | ({"prompt of a training pair": known} if known else {})
+    dropped = probe_provenance.dropped | ({"also a training pair": seen} if seen else {})
+    noted = probe_provenance.noted | ({"prompt of a training pair": known} if known else {})
     return ComparisonData(
-        tuple(used), tuple(held_out), data_facts(source, tokenized, used, max_length=max_length),
-        replace(probe_facts, sampled=probe_facts.sampled + seen, dropped=dropped, noted=noted), None,
+        tuple(used), tuple(held_out), data_provenance(source, tokenized, used, max_length=max_length),
+        replace(probe_provenance, sampled=probe_provenance.sampled + seen, dropped=dropped, noted=noted), None,
     )  # fmt: skip
 
 
@@ -98,9 +98,9 @@ def _split(
 ) -> ComparisonData:
     """Hold pairs out. What was dropped before is of neither side; notes are of the side that their pairs are on."""
     training, held_out = split_pairs(used, fraction=fraction, seed=seed)
-    whole = data_facts(source, tokenized, used, max_length=max_length)
+    whole = data_provenance(source, tokenized, used, max_length=max_length)
 
-    def side(pairs: Sequence[TokenizedPair], name: str) -> DataFacts:
+    def side(pairs: Sequence[TokenizedPair], name: str) -> DataProvenance:
         fingerprint = pairs_fingerprint(p.pair for p in pairs)
         return replace(whole, source=name, fingerprint=fingerprint, pairs=len(pairs), dropped={},
                        noted=count_notes(pairs))  # fmt: skip

@@ -8,7 +8,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from preflens.analysis.measurement.geometry import BatchGeometry
-from preflens.mitigations import CoefficientMap, what_if
+from preflens.mitigations import CoefficientMap, as_rollout_transform
 from preflens.objectives.kinds.base import Objective
 from preflens.pair_logps import PairLogps
 from preflens.types import BatchGram, PairCoefficients, PairGram
@@ -120,6 +120,6 @@ def coefficients_of(
     places = torch.arange(sum(training.sizes)).split(training.sizes)
     parts = [objective.coefficients(training.logps.take(here)) for here in places]
     if mitigation is not None:
-        through = what_if(mitigation)
+        through = as_rollout_transform(mitigation)
         parts = [through(part, gram.total()) for part, gram in zip(parts, training.batches, strict=True)]
     return PairCoefficients(torch.cat([p.chosen for p in parts]), torch.cat([p.rejected for p in parts]))

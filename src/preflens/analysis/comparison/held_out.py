@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from preflens.analysis.measurement.forward_passes import Passes
-from preflens.analysis.measurement.real_steps import Update, logp_values
+from preflens.analysis.measurement.forward_passes import MicroBatches
+from preflens.analysis.measurement.real_steps import PlainUpdate, logp_values
 from preflens.errors import InputError
-from preflens.gram import directional
+from preflens.gram import directional_derivatives
 from preflens.gram.factors.scored_rows import head_logps
 from preflens.language_models.batch import PairBatch
 from preflens.language_models.conversations import render
@@ -85,7 +85,7 @@ def without_training_pairs(
     return kept, sum(_prompt(p) in prompts for p in kept)
 
 
-def mean_gradients(passes: Passes) -> tuple[Update, Update]:
+def mean_gradients(passes: MicroBatches) -> tuple[PlainUpdate, PlainUpdate]:
     """Compute the gradients of the mean chosen and of the mean rejected log-prob, in one sweep.
 
     V_w = (1/M) Σ_j ∇a_w^j and V_l = (1/M) Σ_j ∇a_l^j. To first order the mean held-out chosen log-prob changes by
@@ -110,7 +110,7 @@ def mean_gradients(passes: Passes) -> tuple[Update, Update]:
     return sums[0], sums[1]
 
 
-def products_along(passes: Passes, directions: Sequence[Update]) -> Float64[Tensor, "update two pair"]:
+def products_along(passes: MicroBatches, directions: Sequence[PlainUpdate]) -> Float64[Tensor, "update two pair"]:
     """Compute ⟨∇a_i, update⟩ for the responses of an update batch.
 
     Args:
@@ -120,11 +120,11 @@ def products_along(passes: Passes, directions: Sequence[Update]) -> Float64[Tens
     Returns:
         Chosen and rejected responses, pairs in the order of the passes.
     """
-    parts = [directional(passes.model, f, directions).cpu() for f in passes.gram_forwards()]
+    parts = [directional_derivatives(passes.model, f, directions).cpu() for f in passes.forwards_to_head()]
     return torch.cat([part.reshape(len(directions), 2, -1) for part in parts], dim=2)
 
 
-def directions_that_fit(passes: Passes, *, memory: float) -> int:
+def directions_that_fit(passes: MicroBatches, *, memory: float) -> int:
     """Count how many sums of the size of the trainable parameters fit.
 
     Args:
@@ -147,7 +147,7 @@ def directions_that_fit(passes: Passes, *, memory: float) -> int:
     return int(memory / size)
 
 
-def _logps_of_side(passes: Passes, batch: PairBatch, side: int) -> Float[Tensor, " pair"]:
+def _logps_of_side(passes: MicroBatches, batch: PairBatch, side: int) -> Float[Tensor, " pair"]:
     """Log-probs of the chosen or of the rejected responses of a pass, with their graph."""
     rows = (values.chunk(2)[side] for values in (batch.input_ids, batch.attention_mask, batch.completion_mask))
     half, head = PairBatch(*rows), passes.scorer.head

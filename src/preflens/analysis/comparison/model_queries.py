@@ -11,13 +11,13 @@ from torch import Tensor
 
 from preflens.analysis.comparison.held_out import directions_that_fit, mean_gradients, products_along
 from preflens.analysis.comparison.per_pair import per_pair_changes
-from preflens.analysis.comparison.real_steps import Ground
-from preflens.analysis.comparison.rollouts import Followed
+from preflens.analysis.comparison.real_steps import RolloutSetup
+from preflens.analysis.comparison.rollouts import RolloutPairs
 from preflens.analysis.measurement.checkpoint import Checkpoint, digest, measure_batches
-from preflens.analysis.measurement.forward_passes import Passes, PassLimit, Scorer, make_passes
+from preflens.analysis.measurement.forward_passes import MicroBatches, PassLimit, PolicyScorer, make_passes
 from preflens.analysis.measurement.geometry import BatchGeometry, batch_geometry
 from preflens.analysis.measurement.progress import progress_bar
-from preflens.analysis.measurement.real_steps import Update
+from preflens.analysis.measurement.real_steps import PlainUpdate
 from preflens.analysis.measurement.update_batches import longest_first, sampling_order
 from preflens.language_models.model import Reference
 from preflens.language_models.tokenizing import TokenizedPair
@@ -31,7 +31,7 @@ _SCORE_BYTES = 12
 
 
 @dataclass(frozen=True)
-class Measuring:
+class ModelQueries:
     """How the model is asked.
 
     Attributes:
@@ -43,14 +43,14 @@ class Measuring:
         progress: show progress bars.
     """
 
-    scorer: Scorer
+    scorer: PolicyScorer
     limit: PassLimit
     reference: Reference
     memory: float
     checkpoint: Checkpoint
     progress: bool
 
-    def passes(self, pairs: Sequence[TokenizedPair]) -> Passes:
+    def passes(self, pairs: Sequence[TokenizedPair]) -> MicroBatches:
         """Cut pairs into forward passes.
 
         Args:
@@ -61,7 +61,7 @@ class Measuring:
         """
         return make_passes(self.scorer, pairs, self.limit)
 
-    def scored_passes(self, pairs: Sequence[TokenizedPair]) -> Passes:
+    def scored_passes(self, pairs: Sequence[TokenizedPair]) -> MicroBatches:
         """Cut pairs into forward passes whose scores are differentiated all at once, with a graph.
 
         Args:
@@ -102,7 +102,7 @@ class Measuring:
         Returns:
             ⟨g_i, V⟩ with V the gradients of the mean chosen and of the mean rejected log-prob.
         """
-        means: list[Update] = []
+        means: list[PlainUpdate] = []
         directions_that_fit(self.passes(held_out[:1]), memory=self.memory)
 
         def find(batch: Sequence[TokenizedPair]) -> Float64[Tensor, "two side pair"]:
@@ -119,7 +119,7 @@ class Measuring:
                 advance(len(batch))
         return torch.cat(found, dim=2)
 
-    def ground(self, batches: Batches, held_out: Sequence[TokenizedPair], *, pairs: int, seed: int) -> Ground:
+    def ground(self, batches: Batches, held_out: Sequence[TokenizedPair], *, pairs: int, seed: int) -> RolloutSetup:
         """Measure the Gram of the first update batches and of some held-out pairs, all in one.
 
         Args:
@@ -144,9 +144,9 @@ class Measuring:
 
         name = f"followed-{digest(to_json([len(training), some]).encode())}"
         geometry = self.checkpoint.geometry(name, len(training) + len(watched), measure)
-        followed = Followed(geometry, tuple(tuple(p) for p in positions), len(training))
+        followed = RolloutPairs(geometry, tuple(tuple(p) for p in positions), len(training))
         in_order = tuple(sorted(range(len(some)), key=some.__getitem__))
-        return Ground(followed, tuple(self.passes(batch) for batch in chosen), self.passes(watched), in_order)
+        return RolloutSetup(followed, tuple(self.passes(batch) for batch in chosen), self.passes(watched), in_order)
 
     def per_pair(
         self, batches: Batches, held_out: Sequence[TokenizedPair], signed: Float64[Tensor, "objective two pair"]

@@ -12,21 +12,21 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from preflens.analysis.comparison.held_out import products_along
-from preflens.analysis.measurement.forward_passes import Passes
-from preflens.analysis.measurement.real_steps import Update
+from preflens.analysis.measurement.forward_passes import MicroBatches
+from preflens.analysis.measurement.real_steps import PlainUpdate
 from preflens.gram.factors.scored_rows import head_logps
 from preflens.types import HeadInput
 
-Change = Float64[Tensor, "objective two held_out"]
+PerPairChange = Float64[Tensor, "objective two held_out"]
 
 
 def per_pair_changes(
-    training: Sequence[Passes],
-    held_out: Passes,
+    training: Sequence[MicroBatches],
+    held_out: MicroBatches,
     signed: Float64[Tensor, "objective two pair"],
     *,
     fit: int,
-) -> Change:
+) -> PerPairChange:
     """Predict the change of all held-out log-probs in one step on the mean loss of all training pairs.
 
     Args:
@@ -42,7 +42,7 @@ def per_pair_changes(
     return way(training, held_out, signed, fit=fit)
 
 
-def side_in_words(objectives: int, pairs: int) -> str:
+def describe_strategy(objectives: int, pairs: int) -> str:
     """Say which side is the smaller one.
 
     Args:
@@ -58,8 +58,8 @@ def side_in_words(objectives: int, pairs: int) -> str:
 
 
 def stacked_directions(
-    training: Sequence[Passes], held_out: Passes, signed: Float64[Tensor, "objective two pair"], *, fit: int
-) -> Change:
+    training: Sequence[MicroBatches], held_out: MicroBatches, signed: Float64[Tensor, "objective two pair"], *, fit: int
+) -> PerPairChange:
     """Add up U_k = (1/N) Σ_i c_i^k ∇a_i over the training pairs, and meet it with the held-out gradients.
 
     Args:
@@ -76,8 +76,8 @@ def stacked_directions(
 
 
 def cross_gram(
-    training: Sequence[Passes], held_out: Passes, signed: Float64[Tensor, "objective two pair"], *, fit: int
-) -> Change:
+    training: Sequence[MicroBatches], held_out: MicroBatches, signed: Float64[Tensor, "objective two pair"], *, fit: int
+) -> PerPairChange:
     """Keep the held-out gradients, meet them with the training gradients, and weigh those with the coefficients.
 
     Args:
@@ -97,13 +97,13 @@ def cross_gram(
     return flat[:, places].reshape(len(signed), 2, -1)
 
 
-def _directions(training: Sequence[Passes], signed: Float64[Tensor, "objective two pair"]) -> list[Update]:
+def _directions(training: Sequence[MicroBatches], signed: Float64[Tensor, "objective two pair"]) -> list[PlainUpdate]:
     model = training[0].model
     parameters = [p for p in model.parameters() if p.requires_grad]
     sums = [
         [torch.zeros_like(p, dtype=torch.promote_types(p.dtype, torch.float32)) for p in parameters] for _ in signed
     ]
-    forwards = [f for passes in training for f in passes.gram_forwards()]
+    forwards = [f for passes in training for f in passes.forwards_to_head()]
     lengths = [len(part) for passes in training for part in passes.pairs]
     for forward, coefficients in zip(forwards, signed.split(lengths, dim=2), strict=True):
         with torch.enable_grad():
@@ -117,10 +117,10 @@ def _directions(training: Sequence[Passes], signed: Float64[Tensor, "objective t
     return sums
 
 
-def _gradients(passes: Passes) -> Iterator[Update]:
+def _gradients(passes: MicroBatches) -> Iterator[PlainUpdate]:
     """The gradient of every response, pass by pass."""
     parameters = [p for p in passes.model.parameters() if p.requires_grad]
-    for forward in passes.gram_forwards():
+    for forward in passes.forwards_to_head():
         with torch.enable_grad():
             outcome = forward()
             values = head_logps(outcome) if isinstance(outcome, HeadInput) else outcome
@@ -129,8 +129,8 @@ def _gradients(passes: Passes) -> Iterator[Update]:
             yield list(torch.autograd.grad(values[response], parameters, retain_graph=more, materialize_grads=True))
 
 
-def _blocks(updates: Iterator[Update], size: int) -> Iterator[list[Update]]:
-    block: list[Update] = []
+def _blocks(updates: Iterator[PlainUpdate], size: int) -> Iterator[list[PlainUpdate]]:
+    block: list[PlainUpdate] = []
     for update in updates:
         block.append(update)
         if len(block) == size:
@@ -140,7 +140,7 @@ def _blocks(updates: Iterator[Update], size: int) -> Iterator[list[Update]]:
         yield block
 
 
-def _response_order(passes: Passes) -> Tensor:
+def _response_order(passes: MicroBatches) -> Tensor:
     """Where the chosen responses of all passes stand when passes follow each other, then the rejected ones."""
     numbers = torch.arange(2 * sum(map(len, passes.pairs))).split([2 * len(part) for part in passes.pairs])
     return torch.cat([part.chunk(2)[side] for side in (0, 1) for part in numbers])

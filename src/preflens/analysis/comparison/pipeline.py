@@ -9,11 +9,11 @@ from torch import Tensor
 
 from preflens.analysis.comparison.data import ComparisonData
 from preflens.analysis.comparison.first_step import FirstSteps, Training, first_steps, stack_batches
-from preflens.analysis.comparison.model_queries import Measuring
-from preflens.analysis.comparison.per_pair import side_in_words
-from preflens.analysis.comparison.real_steps import Ground, real_steps
+from preflens.analysis.comparison.model_queries import ModelQueries
+from preflens.analysis.comparison.per_pair import describe_strategy
+from preflens.analysis.comparison.real_steps import RolloutSetup, take_real_steps
 from preflens.analysis.comparison.rollouts import recorded_steps, trajectories
-from preflens.analysis.comparison.selection import Choice, check_rollout
+from preflens.analysis.comparison.selection import Choice, check_rollout_arguments
 from preflens.analysis.comparison.summary import FirstChange, first_changes
 from preflens.analysis.measurement.geometry import BatchGeometry
 from preflens.analysis.measurement.progress import one_thread, progress_bar, timed
@@ -23,7 +23,7 @@ from preflens.records.comparison_metadata import RealSteps, Trajectory
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ComparisonConfig:
     """What is asked of a comparison.
 
     Attributes:
@@ -49,7 +49,7 @@ class Wanted:
     seed: int
 
     def __post_init__(self) -> None:
-        check_rollout(
+        check_rollout_arguments(
             margin_gain=self.margin_gain, rollout_pairs=self.rollout_pairs, small_steps=self.small_steps
         )  # fmt: skip
 
@@ -76,7 +76,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ComparisonResults:
     """What was found.
 
     Attributes:
@@ -99,20 +99,20 @@ class Seen:
     training: Training
     steps: FirstSteps
     changes: Mapping[str, FirstChange]
-    ground: Ground
+    ground: RolloutSetup
     trajectories: Mapping[str, tuple[Trajectory, ...]]
     per_pair: Float64[Tensor, "objective two held_out"] | None
     how: str | None
     real_steps: tuple[RealSteps, ...]
 
 
-def look(
-    measuring: Measuring,
+def run_comparison(
+    measuring: ModelQueries,
     data: ComparisonData,
     batches: Sequence[Sequence[int]],
-    wanted: Wanted,
+    wanted: ComparisonConfig,
     seconds: dict[str, float],
-) -> Seen:
+) -> ComparisonResults:
     """Ask the model, then the objectives.
 
     Args:
@@ -148,14 +148,14 @@ def look(
     if wanted.per_pair:
         with timed(seconds, "single held-out pairs"):
             changes = measuring.per_pair(pairs, data.held_out, steps.signed)
-            how = side_in_words(len(objectives), len(data.held_out))
+            how = describe_strategy(len(objectives), len(data.held_out))
     with timed(seconds, "real steps"):
         walked = _walk(measuring, ground, paths, wanted)
-    return Seen(choice, found, products, training, steps, first, ground, paths, changes, how, walked)
+    return ComparisonResults(choice, found, products, training, steps, first, ground, paths, changes, how, walked)
 
 
 def _walk(
-    measuring: Measuring, ground: Ground, paths: Mapping[str, tuple[Trajectory, ...]], wanted: Wanted
+    measuring: ModelQueries, ground: RolloutSetup, paths: Mapping[str, tuple[Trajectory, ...]], wanted: ComparisonConfig
 ) -> tuple[RealSteps, ...]:
     if not wanted.verify:
         return ()
@@ -165,7 +165,14 @@ def _walk(
     with progress_bar("Real steps", total=total, shown=measuring.progress) as advance:
         for label, objective in verified.items():
             walk = partial(
-                real_steps, label, objective, ground, paths[label], small_steps=small, horizons=horizon, advance=advance
+                take_real_steps,
+                label,
+                objective,
+                ground,
+                paths[label],
+                small_steps=small,
+                horizons=horizon,
+                advance=advance,
             )
             found.append(measuring.remembered(RealSteps, walk, label, small, horizon, paths[label]))
     return tuple(found)

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Bool, Float64
 from torch import Tensor
 
-from preflens.analysis.comparison.rollouts import Followed, recorded_steps, roll
-from preflens.analysis.measurement.forward_passes import Passes, by_pass
+from preflens.analysis.comparison.rollouts import RolloutPairs, recorded_steps, roll
+from preflens.analysis.measurement.forward_passes import MicroBatches, by_pass
 from preflens.analysis.measurement.real_steps import (
-    Update,
+    PlainUpdate,
     in_float32,
     logp_values,
     measure_change,
@@ -32,7 +32,7 @@ _ABOVE = 30  # times the rounding floor: there rounding makes a third of the tol
 
 
 @dataclass(frozen=True)
-class Ground:
+class RolloutSetup:
     """What real steps are taken on.
 
     Attributes:
@@ -42,9 +42,9 @@ class Ground:
         in_order: positions that put the held-out pairs into the order of the data.
     """
 
-    followed: Followed
-    batches: tuple[Passes, ...]
-    held_out: Passes
+    followed: RolloutPairs
+    batches: tuple[MicroBatches, ...]
+    held_out: MicroBatches
     in_order: tuple[int, ...]
 
     @property
@@ -53,10 +53,10 @@ class Ground:
         return self.followed.training, self.followed.geometry.gram.pairs - self.followed.training
 
 
-def real_steps(
+def take_real_steps(
     label: str,
     objective: Objective,
-    ground: Ground,
+    ground: RolloutSetup,
     predicted: Sequence[Trajectory],
     *,
     small_steps: int,
@@ -84,13 +84,13 @@ def real_steps(
             advance(1)
         floor = rounding_floor(objective, ground) if predicted else 0.0
         for trajectory in predicted:
-            check = check_rollout(label, objective, ground, trajectory, horizons=horizons, floor=floor)
+            check = real_rollout(label, objective, ground, trajectory, horizons=horizons, floor=floor)
             rollouts += [] if check is None else [check]
             advance(1)
     return RealSteps(label, tuple(small), tuple(rollouts))
 
 
-def small_step(objective: Objective, ground: Ground, number: int, *, target: float = _TARGET) -> SmallStep:
+def small_step(objective: Objective, ground: RolloutSetup, number: int, *, target: float = _TARGET) -> SmallStep:
     """Step on one update batch, and compare the held-out pairs with the forecast.
 
     Args:
@@ -112,15 +112,18 @@ def small_step(objective: Objective, ground: Ground, number: int, *, target: flo
     update = plain_update(passes.model, passes.forwards(), by_pass(passes, coefficients))
     change = measure_change(passes.model, ground.held_out.forwards(), update, learning_rate=size)
     places = torch.tensor(ground.in_order)
-    forecast, fact = (size * unit)[:, places].numpy(), torch.stack([change.chosen, change.rejected])[:, places].numpy()
+    forecast, measured = (
+        (size * unit)[:, places].numpy(),
+        torch.stack([change.chosen, change.rejected])[:, places].numpy(),
+    )
     return SmallStep(
-        number, size, r_squared(forecast[0], fact[0]), r_squared(forecast[1], fact[1]),
-        r_squared(forecast[0] - forecast[1], fact[0] - fact[1]), tuple(forecast[0].tolist()), tuple(fact[0].tolist()),
-        tuple(forecast[1].tolist()), tuple(fact[1].tolist()),
+        number, size, r_squared(forecast[0], measured[0]), r_squared(forecast[1], measured[1]),
+        r_squared(forecast[0] - forecast[1], measured[0] - measured[1]), tuple(forecast[0].tolist()), tuple(measured[0].tolist()),
+        tuple(forecast[1].tolist()), tuple(measured[1].tolist()),
     )  # fmt: skip
 
 
-def rounding_floor(objective: Objective, ground: Ground) -> float:
+def rounding_floor(objective: Objective, ground: RolloutSetup) -> float:
     """Measure what rounding alone does to a measured change of the held-out log-probs.
 
     Weights and log-probs are rounded; both differ from step to step and neither grows with the number of steps.
@@ -135,15 +138,17 @@ def rounding_floor(objective: Objective, ground: Ground) -> float:
     for number in range(len(ground.batches)):
         step = small_step(objective, ground, number, target=_TINY)
         if step.step_size > 0:
-            off = np.subtract((step.chosen_forecast, step.rejected_forecast), (step.chosen_fact, step.rejected_fact))
+            off = np.subtract(
+                (step.chosen_forecast, step.rejected_forecast), (step.chosen_measured, step.rejected_measured)
+            )
             return float(np.sqrt(np.mean(off**2)))
     return 0.0
 
 
-def check_rollout(
+def real_rollout(
     label: str,
     objective: Objective,
-    ground: Ground,
+    ground: RolloutSetup,
     trajectory: Trajectory,
     *,
     horizons: Sequence[int],
@@ -168,12 +173,14 @@ def check_rollout(
     if not bool(_clear(ours, floor).any()):
         return None
     points = recorded_steps([*(h for h in horizons if h < last), last], points=_POINTS)[1:]
-    fact = _walk(objective, ground, learning_rate=rate, points=points)
-    diverged = len(fact) < len(points)
-    points = points[: len(fact)]
-    size, off = fact.flatten(1).norm(dim=1), (ours[list(points)] - fact).flatten(1).norm(dim=1)
-    error = tuple(float(o / s) if clear else None for o, s, clear in zip(off, size, _clear(fact, floor), strict=True))
-    chosen, rejected = fact.mean(2).unbind(1)
+    measured = _walk(objective, ground, learning_rate=rate, points=points)
+    diverged = len(measured) < len(points)
+    points = points[: len(measured)]
+    size, off = measured.flatten(1).norm(dim=1), (ours[list(points)] - measured).flatten(1).norm(dim=1)
+    error = tuple(
+        float(o / s) if clear else None for o, s, clear in zip(off, size, _clear(measured, floor), strict=True)
+    )
+    chosen, rejected = measured.mean(2).unbind(1)
     return RolloutCheck(
         label, trajectory.scale, rate, points, tuple(chosen.tolist()), tuple(rejected.tolist()), error,
         _good_until(points, error), floor, diverged,
@@ -187,7 +194,7 @@ def _clear(changes: Float64[Tensor, "point two held_out"], floor: float) -> Bool
 
 
 def _walk(
-    objective: Objective, ground: Ground, *, learning_rate: float, points: Sequence[int]
+    objective: Objective, ground: RolloutSetup, *, learning_rate: float, points: Sequence[int]
 ) -> Float64[Tensor, "point two held_out"]:
     """Change of the held-out log-probs along real steps, as far as they are finite."""
     forwards, seen = ground.held_out.forwards(), []
@@ -203,31 +210,31 @@ def _walk(
     return torch.stack(seen) if seen else before.new_zeros(0, *before.shape)
 
 
-def _update(objective: Objective, ground: Ground, number: int) -> Update:
+def _update(objective: Objective, ground: RolloutSetup, number: int) -> PlainUpdate:
     """The direction of a plain step on an update batch, its coefficients those of the weights as they are."""
     passes, batch = ground.batches[number], torch.tensor(ground.followed.batches[number])
     coefficients = objective.coefficients(_as_they_are(passes, ground.followed.geometry.logps.take(batch)))
     return plain_update(passes.model, passes.forwards(), by_pass(passes, coefficients))
 
 
-def _as_they_are(passes: Passes, start: PairLogps) -> PairLogps:
+def _as_they_are(passes: MicroBatches, start: PairLogps) -> PairLogps:
     """Log-probs under the weights as they are, what belongs to the reference as at the start."""
     chosen, rejected = logp_values(passes.forwards())
     return replace(start, chosen=chosen, rejected=rejected)
 
 
-def r_squared(forecast: np.ndarray, fact: np.ndarray) -> float | None:
+def r_squared(forecast: np.ndarray, measured: np.ndarray) -> float | None:
     """Compute how much of the spread of the fact the forecast explains.
 
     Args:
         forecast: predicted values.
-        fact: what happened.
+        measured: what happened.
 
     Returns:
         1 − Σ(forecast − fact)²/Σ(fact − mean)², or None with no spread.
     """
-    spread = float(((fact - fact.mean()) ** 2).sum())
-    return 1 - float(((forecast - fact) ** 2).sum()) / spread if spread > 0 else None
+    spread = float(((measured - measured.mean()) ** 2).sum())
+    return 1 - float(((forecast - measured) ** 2).sum()) / spread if spread > 0 else None
 
 
 def _good_until(points: Sequence[int], error: Sequence[float | None]) -> int | None:

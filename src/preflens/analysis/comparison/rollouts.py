@@ -11,9 +11,9 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from preflens.analysis.measurement.geometry import BatchGeometry
-from preflens.dynamics import follow
+from preflens.dynamics import iterate_rollout
 from preflens.errors import NumericalError
-from preflens.mitigations import CoefficientMap, what_if
+from preflens.mitigations import CoefficientMap, as_rollout_transform
 from preflens.objectives.kinds.base import Objective
 from preflens.pair_logps import PairLogps
 from preflens.records.comparison_metadata import EQUAL_MARGIN, LEARNING_RATE, Trajectory
@@ -23,7 +23,7 @@ _LEAST = -745.0  # nats: float64 holds no smaller probability of a token than ex
 
 
 @dataclass(frozen=True)
-class Followed:
+class RolloutPairs:
     """The pairs that a rollout follows.
 
     Attributes:
@@ -67,7 +67,7 @@ def recorded_steps(horizons: Sequence[int], *, points: int = _POINTS) -> tuple[i
 
 
 def roll(
-    followed: Followed,
+    followed: RolloutPairs,
     objective: Objective,
     *,
     learning_rate: float,
@@ -87,8 +87,10 @@ def roll(
         The path.
     """
     logps, gram = followed.geometry.logps, followed.geometry.gram
-    through = None if mitigation is None else what_if(mitigation)
-    path = follow(gram, logps, objective, learning_rate=learning_rate, batches=followed.batches, through=through)
+    through = None if mitigation is None else as_rollout_transform(mitigation)
+    path = iterate_rollout(
+        gram, logps, objective, learning_rate=learning_rate, batches=followed.batches, through=through
+    )
     start = torch.stack([logps.chosen, logps.rejected]).double()
     seen: list[Tensor] = []
     broke_off, impossible_from = None, None
@@ -115,7 +117,7 @@ def _least(logps: PairLogps) -> Float64[Tensor, "two pair"]:
 
 def trajectories(
     objectives: Mapping[str, Objective],
-    followed: Followed,
+    followed: RolloutPairs,
     *,
     learning_rate: float,
     own_rates: Mapping[str, float | None],
@@ -150,7 +152,7 @@ def trajectories(
     return found
 
 
-def _record(scale: str, rate: float, path: Path, followed: Followed, steps: Sequence[int]) -> Trajectory:
+def _record(scale: str, rate: float, path: Path, followed: RolloutPairs, steps: Sequence[int]) -> Trajectory:
     train, held = path.change[:, :, : followed.training].mean(2), path.change[:, :, followed.training :].mean(2)
 
     def kept(means: Tensor, side: int) -> tuple[float | None, ...]:

@@ -196,7 +196,7 @@ def check_horizon(horizon: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted(set(horizon)))
 
 
-def check_rollout(*, margin_gain: float, rollout_pairs: int, small_steps: int) -> None:
+def check_rollout_arguments(*, margin_gain: float, rollout_pairs: int, small_steps: int) -> None:
     """Refuse arguments of the rollout that cannot work.
 
     Args:

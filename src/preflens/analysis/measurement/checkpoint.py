@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from preflens.analysis.measurement.forward_passes import Passes
+from preflens.analysis.measurement.forward_passes import MicroBatches
 from preflens.analysis.measurement.geometry import BatchGeometry
 from preflens.analysis.measurement.progress import progress_bar
 from preflens.errors import InputError, NumericalError
@@ -107,8 +107,8 @@ class Checkpoint:
 
 def measure_batches(
     batches: Sequence[Sequence[int]],
-    passes: Callable[[Sequence[int]], Passes],
-    look: Callable[[Passes], BatchGeometry],
+    passes: Callable[[Sequence[int]], MicroBatches],
+    look: Callable[[MicroBatches], BatchGeometry],
     checkpoint: Checkpoint,
     *,
     progress: bool,

@@ -22,7 +22,7 @@ from preflens.types import PairCoefficients
 
 
 @dataclass(frozen=True)
-class Scorer:
+class PolicyScorer:
     """A model and how its log-probs are computed.
 
     Attributes:
@@ -41,7 +41,9 @@ class Scorer:
         object.__setattr__(self, "stepping", Stepping.of(self.model))
 
     @classmethod
-    def of(cls, model: LanguageModel, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[TokenizedPair]) -> "Scorer":
+    def of(
+        cls, model: LanguageModel, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[TokenizedPair]
+    ) -> "PolicyScorer":
         """Find out how a model is scored, once for all of its pairs.
 
         Args:
@@ -91,7 +93,7 @@ class PassLimit:
 
 
 @dataclass(frozen=True)
-class Passes:
+class MicroBatches:
     """An update batch cut into forward passes.
 
     Attributes:
@@ -100,7 +102,7 @@ class Passes:
         batches: the same, laid out for the model.
     """
 
-    scorer: Scorer
+    scorer: PolicyScorer
     pairs: tuple[tuple[TokenizedPair, ...], ...]
     batches: tuple[PairBatch, ...]
 
@@ -126,7 +128,7 @@ class Passes:
         parts = zip(self.batches, self.pairs, strict=True)
         return [partial(_scores, model or self.model, batch, pairs) for batch, pairs in parts]
 
-    def gram_forwards(self) -> list[Forward]:
+    def forwards_to_head(self) -> list[Forward]:
         """Return one function a pass that stops before the head where that is possible.
 
         Returns:
@@ -139,7 +141,7 @@ class Passes:
         return [partial(head_input, head, batch) for batch in self.batches]
 
 
-def make_passes(scorer: Scorer, pairs: Sequence[TokenizedPair], limit: PassLimit) -> Passes:
+def make_passes(scorer: PolicyScorer, pairs: Sequence[TokenizedPair], limit: PassLimit) -> MicroBatches:
     """Cut the pairs of an update batch, in order, into forward passes.
 
     Args:
@@ -152,10 +154,12 @@ def make_passes(scorer: Scorer, pairs: Sequence[TokenizedPair], limit: PassLimit
     """
     cut = tuple(limit.cut(pairs))
     device = scorer.model.device
-    return Passes(scorer, cut, tuple(collate(part, pad_token_id=scorer.pad_token_id, device=device) for part in cut))
+    return MicroBatches(
+        scorer, cut, tuple(collate(part, pad_token_id=scorer.pad_token_id, device=device) for part in cut)
+    )
 
 
-def by_pass(passes: Passes, coefficients: PairCoefficients) -> list[PairCoefficients]:
+def by_pass(passes: MicroBatches, coefficients: PairCoefficients) -> list[PairCoefficients]:
     """Cut the coefficients of an update batch as its passes are cut.
 
     Args:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from preflens.analysis.measurement.forward_passes import Passes
+from preflens.analysis.measurement.forward_passes import MicroBatches
 from preflens.errors import NonFiniteLogpError
 from preflens.gram import batch_gram
 from preflens.language_models.model import Reference
@@ -31,7 +31,7 @@ class BatchGeometry:
     by_layer: PairGram
 
 
-def batch_geometry(passes: Passes, reference: Reference, *, memory: float | None = None) -> BatchGeometry:
+def batch_geometry(passes: MicroBatches, reference: Reference, *, memory: float | None = None) -> BatchGeometry:
     """Compute log-probs and gradient geometry of one update batch.
 
     Args:
@@ -47,7 +47,7 @@ def batch_geometry(passes: Passes, reference: Reference, *, memory: float | None
         NonFiniteLogpError: a log-prob is not finite; where it can be told, a `NumericalError` that names the pair.
     """
     try:
-        by_layer = batch_gram(passes.model, passes.gram_forwards(), by="layer", memory=memory)
+        by_layer = batch_gram(passes.model, passes.forwards_to_head(), by="layer", memory=memory)
     except NonFiniteLogpError:
         with torch.no_grad():
             for forward in passes.forwards():
@@ -64,7 +64,7 @@ def batch_geometry(passes: Passes, reference: Reference, *, memory: float | None
 
 
 @torch.no_grad()
-def _reference_logps(passes: Passes, reference: Reference) -> Float[Tensor, " response"] | None:
+def _reference_logps(passes: MicroBatches, reference: Reference) -> Float[Tensor, " response"] | None:
     if reference == "none":
         return None
     with as_reference(passes.model, reference) as scorer, kept_from_packing(scorer or passes.model):

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from preflens.analysis.measurement.forward_passes import PassLimit, Scorer, make_passes
+from preflens.analysis.measurement.forward_passes import PassLimit, PolicyScorer, make_passes
 from preflens.language_models.tokenizing import TokenizedPair
 
 # Where the system does not tell what is free.
@@ -33,7 +33,7 @@ def memory_budget(device: torch.device) -> float:
 
 
 def pass_limit(
-    scorer: Scorer, pairs: Sequence[TokenizedPair], micro_batch: int | Literal["auto"], *, memory: float
+    scorer: PolicyScorer, pairs: Sequence[TokenizedPair], micro_batch: int | Literal["auto"], *, memory: float
 ) -> PassLimit:
     """Settle how much goes into a forward pass.
 
@@ -51,7 +51,7 @@ def pass_limit(
     return limit_for(scorer, max(pairs, key=lambda pair: pair.longest), memory=memory)
 
 
-def limit_for(scorer: Scorer, longest: TokenizedPair, *, memory: float) -> PassLimit:
+def limit_for(scorer: PolicyScorer, longest: TokenizedPair, *, memory: float) -> PassLimit:
     """Find how many tokens a pass may hold, from what one pair makes autograd keep.
 
     Args:
@@ -72,7 +72,7 @@ def limit_for(scorer: Scorer, longest: TokenizedPair, *, memory: float) -> PassL
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor.detach()  # the tensor itself would hold its graph, and the graph it
 
-    (forward,) = passes.gram_forwards()
+    (forward,) = passes.forwards_to_head()
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         outcome = forward()
     del outcome

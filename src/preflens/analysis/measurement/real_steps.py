@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from preflens.gram.capture.forward import LogpForward
 from preflens.types import LogpChange, PairCoefficients
 
-Update = list[Tensor]
+PlainUpdate = list[Tensor]
 
 
 def plain_update(
     module: nn.Module, forwards: Sequence[LogpForward], coefficients: Sequence[PairCoefficients]
-) -> Update:
+) -> PlainUpdate:
     """Compute the direction of a plain gradient step on the mean loss: (1/N) Σ_i c_i ∇a_i.
 
     Args:
@@ -38,7 +38,7 @@ def plain_update(
 
 
 def measure_change(
-    module: nn.Module, forwards: Sequence[LogpForward], update: Update, *, learning_rate: float
+    module: nn.Module, forwards: Sequence[LogpForward], update: PlainUpdate, *, learning_rate: float
 ) -> LogpChange:
     """Measure what a step really does to the log-probs; the weights are back afterwards, bit for bit.
 
@@ -58,7 +58,7 @@ def measure_change(
 
 
 @contextmanager
-def stepped(module: nn.Module, update: Update, *, learning_rate: float) -> Iterator[None]:
+def stepped(module: nn.Module, update: PlainUpdate, *, learning_rate: float) -> Iterator[None]:
     """Move the trainable parameters by η·update for a while.
 
     Args:
@@ -75,7 +75,7 @@ def stepped(module: nn.Module, update: Update, *, learning_rate: float) -> Itera
 
 
 @contextmanager
-def walking(module: nn.Module) -> Iterator[Callable[[Update, float], None]]:
+def walking(module: nn.Module) -> Iterator[Callable[[PlainUpdate, float], None]]:
     """Let the trainable parameters take steps for a while; the original tensors come back.
 
     The steps are added up apart from the weights, which are where they were plus the sum: added to the weights one by
@@ -88,9 +88,9 @@ def walking(module: nn.Module) -> Iterator[Callable[[Update, float], None]]:
         Takes one more step: of an update, one tensor a trainable parameter, times a learning rate.
     """
     kept = [(p, p.data) for p in _trainable(module)]
-    total: Update = []
+    total: PlainUpdate = []
 
-    def step(update: Update, learning_rate: float) -> None:
+    def step(update: PlainUpdate, learning_rate: float) -> None:
         if total:
             torch._foreach_add_(total, update, alpha=learning_rate)
         else:

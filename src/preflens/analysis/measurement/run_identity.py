@@ -9,7 +9,7 @@ from preflens.analysis.summaries.provenance import versions
 from preflens.language_models.fingerprints import adapter_fingerprint, configuration_fingerprint, tokens_fingerprint
 from preflens.language_models.model import LanguageModel
 from preflens.language_models.tokenizing import TokenizedPair
-from preflens.records.analysis_metadata import DataFacts, ModelFacts
+from preflens.records.analysis_metadata import DataProvenance, ModelProvenance
 
 _DECIDING = ("preflens", "torch", "transformers", "peft")
 
@@ -35,8 +35,8 @@ Traits = Mapping[str, Trait]
 
 def run_traits(
     model: LanguageModel,
-    about: ModelFacts,
-    data: DataFacts,
+    about: ModelProvenance,
+    data: DataProvenance,
     pairs: Sequence[TokenizedPair],
     batches: Sequence[Sequence[int]],
     *,
@@ -72,7 +72,7 @@ def run_traits(
     }
 
 
-def pairs_trait(data: DataFacts, pairs: Iterable[TokenizedPair]) -> Trait:
+def pairs_trait(data: DataProvenance, pairs: Iterable[TokenizedPair]) -> Trait:
     """Tell pairs from others by their tokens: the same texts under another chat template are other pairs.
 
     Args:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from preflens.analysis.measurement.forward_passes import Passes, by_pass
+from preflens.analysis.measurement.forward_passes import MicroBatches, by_pass
 from preflens.analysis.measurement.geometry import BatchGeometry
 from preflens.analysis.measurement.real_steps import in_float32, measure_change, plain_update
 from preflens.dynamics import predict_change
@@ -20,7 +20,7 @@ _TINY = 1e-3  # of that step: there curvature is gone and what remains between f
 def verify(
     label: str,
     objective: Objective,
-    passes: Sequence[Passes],
+    passes: Sequence[MicroBatches],
     found: Sequence[BatchGeometry],
     *,
     advance: Callable[[int], None] = lambda _: None,
@@ -67,7 +67,7 @@ def verify(
 
 
 def _step_and_compare(
-    passes: Passes, geometry: BatchGeometry, coefficients: PairCoefficients
+    passes: MicroBatches, geometry: BatchGeometry, coefficients: PairCoefficients
 ) -> tuple[float, np.ndarray]:
     unit = _flat(predict_change(geometry.gram, coefficients, learning_rate=1.0))
     strength = float(np.sqrt(np.mean(unit**2)))

@@ -8,7 +8,7 @@ from preflens.language_models.model import LanguageModel, Reference
 from preflens.language_models.reading import PairSource
 from preflens.language_models.references import is_policy
 from preflens.language_models.tokenizing import TokenizedPair, TokenizedPairs, count_notes
-from preflens.records.analysis_metadata import DataFacts, ModelFacts
+from preflens.records.analysis_metadata import DataProvenance, ModelProvenance
 from preflens.records.analysis_wording import PARTIAL_COPY
 from preflens.version import __version__
 
@@ -30,9 +30,9 @@ def versions() -> dict[str, str]:
     return found
 
 
-def data_facts(
+def data_provenance(
     source: PairSource, tokenized: TokenizedPairs, pairs: Sequence[TokenizedPair], *, max_length: int
-) -> DataFacts:
+) -> DataProvenance:
     """Say which pairs are analysed and what became of the others.
 
     Args:
@@ -44,7 +44,7 @@ def data_facts(
     Returns:
         The facts.
     """
-    return DataFacts(
+    return DataProvenance(
         source=source.name,
         fingerprint=pairs_fingerprint(p.pair for p in pairs),
         rows=source.rows,
@@ -56,7 +56,7 @@ def data_facts(
     )
 
 
-def model_facts(model: LanguageModel, *, name: str | None, selection: str, reference: str) -> ModelFacts:
+def model_provenance(model: LanguageModel, *, name: str | None, selection: str, reference: str) -> ModelProvenance:
     """Describe the model, its trainable parameters being those with `requires_grad`.
 
     Args:
@@ -69,7 +69,7 @@ def model_facts(model: LanguageModel, *, name: str | None, selection: str, refer
         The facts.
     """
     trainable = [p for p in model.parameters() if p.requires_grad]
-    return ModelFacts(
+    return ModelProvenance(
         name=name or model.name_or_path or "in memory",
         architecture=type(model).__name__,
         fingerprint=model_fingerprint(model),
@@ -82,7 +82,7 @@ def model_facts(model: LanguageModel, *, name: str | None, selection: str, refer
     )
 
 
-def reference_in_words(reference: Reference, model: LanguageModel) -> str:
+def describe_reference(reference: Reference, model: LanguageModel) -> str:
     """Name a reference for the record.
 
     Args:

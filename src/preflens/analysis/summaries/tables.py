@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from preflens.analysis.measurement.geometry import BatchGeometry
-from preflens.dynamics import band, cancellation_tolerance, classify, condition, predict_change
+from preflens.dynamics import band_position, cancellation_tolerance, classify, gradient_condition, predict_change
 from preflens.language_models.conversations import Text, render
 from preflens.language_models.tokenizing import TokenizedPair
 from preflens.objectives.kinds.base import Objective
@@ -94,7 +94,7 @@ def _objective_columns(label: str, objective: Objective, geometry: BatchGeometry
     coefficients = objective.coefficients(geometry.logps)
     own = predict_change(gram, coefficients, learning_rate=rate)
     shared = predict_change(geometry.gram, coefficients, learning_rate=rate)
-    slack = condition(gram, coefficients)
+    slack = gradient_condition(gram, coefficients)
     outcomes = classify(own, cancellation_tolerance(gram, coefficients, learning_rate=rate))
     count = len(outcomes)
     return {
@@ -108,7 +108,7 @@ def _objective_columns(label: str, objective: Objective, geometry: BatchGeometry
         "outcome": [str(o) for o in outcomes],
         "slack_chosen": _list(slack.chosen, count),
         "slack_rejected": _list(slack.rejected, count),
-        "band_slack": _list(band(gram, coefficients).slack, count),
+        "band_slack": _list(band_position(gram, coefficients).slack, count),
     }
 
 

@@ -11,7 +11,7 @@ from preflens.records.analysis import ANALYSIS_FILES, UNFINISHED_ANALYSIS
 from preflens.records.lock import refuse_if_at_work
 from preflens.records.storage import output_folder
 
-Objectives = Annotated[
+AnalyzeObjectives = Annotated[
     list[str],
     Option(
         help="Objective, with parameters if wanted: `simpo:beta=2,gamma=1`. Repeat for more. "
@@ -19,18 +19,18 @@ Objectives = Annotated[
         rich_help_panel=options.STEP,
     ),
 ]
-Verify = Annotated[
+AnalyzeVerify = Annotated[
     int,
     Option(help="On so many update batches, really take the step, measure, and undo it.", rich_help_panel=options.STEP),
 ]
 
 
-def analyze(
+def analyze_command(
     model: options.Model,
     data: options.Data,
     out: options.Out,
-    objective: Objectives = ["dpo"],  # noqa: B006  # typer copies it
-    reference: options.Reference = "",
+    objective: AnalyzeObjectives = ["dpo"],  # noqa: B006  # typer copies it
+    reference: options.ReferenceOption = "",
     adapter: options.Adapter = None,
     revision: options.Revision = None,
     parameters: options.Parameters = "",
@@ -41,11 +41,11 @@ def analyze(
     chat_template: options.ChatTemplate = None,
     max_length: options.MaxLength = None,
     limit: options.Limit = None,
-    on_bad_row: options.OnBadRow = options.BadRow.STOP,
+    on_bad_row: options.OnBadRowOption = options.BadRow.STOP,
     update_batch_size: options.UpdateBatchSize = 16,
     learning_rate: options.LearningRate = 1e-6,
-    verify: Verify = 0,
-    micro_batch: options.MicroBatch = "auto",
+    verify: AnalyzeVerify = 0,
+    micro_batch: options.MicroBatchOption = "auto",
     seed: options.Seed = 0,
     discard: options.Discard = False,
     progress: options.Progress = True,
@@ -59,13 +59,13 @@ def analyze(
     passes = options.micro_batch_size(micro_batch)
     from preflens.analysis.analyze import analyze as run
     from preflens.cli.loading import load
-    from preflens.cli.terminal.console import quiet_libraries
+    from preflens.cli.terminal.console import silence_libraries
     from preflens.language_models.loading import check_model_folder
     from preflens.language_models.reading import read_pairs
     from preflens.objectives.parse import resolve_objectives
     from preflens.report.render import render_report
 
-    quiet_libraries()
+    silence_libraries()
     wanted = list(resolve_objectives(objective).values())
     check_model_folder(model)
     pairs = read_pairs(data, split=split, config=config, on_bad_row=on_bad_row.value)

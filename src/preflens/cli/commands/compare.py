@@ -15,7 +15,7 @@ from preflens.records.storage import output_folder
 
 _WHAT = "What is compared"
 
-Objectives = Annotated[
+CompareObjectives = Annotated[
     str,
     Option(
         help="`all`, or names with parameters: `dpo,simpo:beta=2,gamma=1,slic`. See `preflens objectives`.",
@@ -30,7 +30,7 @@ Grid = Annotated[
         rich_help_panel=_WHAT,
     ),
 ]
-Mitigation = Annotated[
+MitigationOption = Annotated[
     list[str],
     Option(
         help="What if the steps went through this? `normalized`, `band:margin=0.2`, … For every objective that is "
@@ -38,7 +38,9 @@ Mitigation = Annotated[
         rich_help_panel=_WHAT,
     ),
 ]
-PerPair = Annotated[bool, Option("--per-pair", help="Also predict every single held-out pair.", rich_help_panel=_WHAT)]
+PerPairOption = Annotated[
+    bool, Option("--per-pair", help="Also predict every single held-out pair.", rich_help_panel=_WHAT)
+]
 Probe = Annotated[
     str | None,
     Option(help="Held-out pairs, in any form that `--data` takes.", show_default=False, rich_help_panel=options.DATA),
@@ -59,14 +61,14 @@ MarginGain = Annotated[
         rich_help_panel=options.STEP,
     ),
 ]
-RolloutPairs = Annotated[
+RolloutPairsOption = Annotated[
     int,
     Option(
         help="Training pairs to follow (whole update batches, one at least), and held-out pairs.",
         rich_help_panel=options.STEP,
     ),
 ]
-Verify = Annotated[
+CompareVerify = Annotated[
     str,
     Option(
         help="Take the steps of these objectives for real, compare, and undo them: `dpo,slic`, or `all`.",
@@ -79,24 +81,24 @@ SmallSteps = Annotated[
 ]
 
 
-def compare(
+def compare_command(
     model: options.Model,
     data: options.Data,
     out: options.Out,
-    objectives: Objectives = "all",
+    objectives: CompareObjectives = "all",
     grid: Grid = [],  # noqa: B006  # typer copies it
-    mitigation: Mitigation = [],  # noqa: B006  # the same
+    mitigation: MitigationOption = [],  # noqa: B006  # the same
     probe: Probe = None,
     probe_fraction: ProbeFraction = 0.2,
     horizon: Horizon = "1,10,100",
     margin_gain: MarginGain = 1.0,
-    rollout_pairs: RolloutPairs = 32,
-    per_pair: PerPair = False,
-    verify: Verify = "",
+    rollout_pairs: RolloutPairsOption = 32,
+    per_pair: PerPairOption = False,
+    verify: CompareVerify = "",
     small_steps: SmallSteps = 2,
     update_batch_size: options.UpdateBatchSize = 16,
     learning_rate: options.LearningRate = 1e-6,
-    reference: options.Reference = "",
+    reference: options.ReferenceOption = "",
     adapter: options.Adapter = None,
     revision: options.Revision = None,
     parameters: options.Parameters = "",
@@ -108,8 +110,8 @@ def compare(
     chat_template: options.ChatTemplate = None,
     max_length: options.MaxLength = None,
     limit: options.Limit = None,
-    on_bad_row: options.OnBadRow = options.BadRow.STOP,
-    micro_batch: options.MicroBatch = "auto",
+    on_bad_row: options.OnBadRowOption = options.BadRow.STOP,
+    micro_batch: options.MicroBatchOption = "auto",
     seed: options.Seed = 0,
     discard: options.Discard = False,
     progress: options.Progress = True,
@@ -147,10 +149,10 @@ def compare(
 def _check(model: str, objectives: str, grid: list[str], mitigation: list[str], reference: str) -> None:
     """Refuse what cannot be compared before anything is loaded."""
     from preflens.analysis.comparison.selection import choose_objectives
-    from preflens.cli.terminal.console import quiet_libraries
+    from preflens.cli.terminal.console import silence_libraries
     from preflens.language_models.loading import check_model_folder
 
-    quiet_libraries()
+    silence_libraries()
     choice = choose_objectives(_names(objectives), grid, reference="none" if reference == "none" else "self")
     choice.with_mitigations(mitigation)
     check_model_folder(model)

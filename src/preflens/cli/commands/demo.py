@@ -9,7 +9,7 @@ from preflens.cli.terminal.console import OUTPUT, shown
 from preflens.records.storage import output_folder
 
 
-def demo(
+def demo_command(
     out: Annotated[Path, Option(help="Folder for the results.")] = Path("preflens-demo"),
     seeds: Annotated[int, Option(help="Runs of each form of the data.", min=1)] = 3,
 ) -> None:
@@ -20,16 +20,16 @@ def demo(
     """
     output_folder(out)
     from preflens.analysis.measurement.progress import progress_bar
-    from preflens.cli.terminal.console import quiet_libraries
-    from preflens.cli.terminal.demo import print_story
+    from preflens.cli.terminal.console import silence_libraries
+    from preflens.cli.terminal.demo import print_demo_summary
     from preflens.demo.run import Setup, run_demo, save_demo
     from preflens.demo.synthetic_reviews import SUFFIXES
 
-    quiet_libraries()
+    silence_libraries()
     setup = Setup(seeds=seeds)
     with progress_bar("Training, tuning, analysing", total=seeds * len(SUFFIXES), shown=True) as advance:
         runs = run_demo(setup, advance=advance)
     reports = save_demo(runs, out)
-    print_story(runs, setup)
+    print_demo_summary(runs, setup)
     for when, page in zip(("before", "after"), reports, strict=True):
         OUTPUT.print(f"Report, long suffix, {when} tuning: {shown(page)}", soft_wrap=True, highlight=False)

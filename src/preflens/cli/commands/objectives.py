@@ -18,7 +18,7 @@ _LEGEND = (
 )
 
 
-def objectives(
+def objectives_command(
     name: Annotated[
         str | None,
         Argument(
@@ -53,7 +53,7 @@ def _row(name: str, objective: "Objective") -> tuple[str, ...]:
     source = objective.source
     where = f"arXiv {source.arxiv}" if source.arxiv else source.link
     needs = ", ".join(sorted(objective.inputs))
-    paper = f"{source.authors} {source.year}, {where}" + (" ?" if source.caveat else "")
+    paper = f"{source.authors} {source.year}, {where}" + (" ?" if source.unverified else "")
     return name, _values(objective), objective.kind, needs, paper
 
 

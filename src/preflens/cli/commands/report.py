@@ -9,7 +9,7 @@ from preflens.cli.terminal.console import OUTPUT, shown
 from preflens.errors import InputError
 
 
-def report(
+def report_command(
     folder: Annotated[Path, Argument(help="What `preflens analyze --out` or `preflens compare --out` wrote.")],
     out: Annotated[Path | None, Option(help="The file to write.", show_default="report.html in the folder")] = None,
 ) -> None:

@@ -11,7 +11,7 @@ from preflens.errors import InputError
 from preflens.train_config.recipes import RECIPES, recipe_text
 
 
-def train(
+def train_command(
     options: Annotated[list[str] | None, Argument(metavar="[OPTIONS OF TRL AND ACCELERATE]", hidden=True)] = None,
     config: Annotated[
         Path | None, Option(help="YAML file with options, named as the flags are; a flag wins over it.")

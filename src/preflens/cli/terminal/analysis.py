@@ -6,7 +6,7 @@ from rich.table import Table
 
 from preflens.cli.terminal.console import OUTPUT, shown
 from preflens.records.analysis import Analysis
-from preflens.records.analysis_metadata import ModelFacts
+from preflens.records.analysis_metadata import ModelProvenance
 from preflens.records.analysis_wording import batches, reference_in_full, share, verdicts, with_interval
 from preflens.records.outcome import Outcome
 
@@ -19,21 +19,21 @@ def print_verdicts(analysis: Analysis) -> None:
     Args:
         analysis: what was found.
     """
-    for found in verdicts(analysis.facts):
+    for found in verdicts(analysis.metadata):
         text = f"[bold]{shown(found.headline)}[/]\n" + shown("\n".join(found.detail))
         title = shown(" · ".join(found.labels))
         OUTPUT.print(Panel(text, title=title, title_align="left", border_style=_COLOURS[found.direction]))
     OUTPUT.print(_outcomes(analysis))
-    data, geometry = analysis.facts.data, analysis.facts.geometry
-    split = batches(analysis.facts.update_batches)
+    data, geometry = analysis.metadata.data, analysis.metadata.geometry
+    split = batches(analysis.metadata.update_batches)
     OUTPUT.print(
         f"{data.pairs} pairs in {split}, mean gradient cosine {with_interval(geometry.cosine)}.", highlight=False
     )
-    print_reference(analysis.facts.model)
+    print_reference(analysis.metadata.model)
     for what, counts in (("dropped", data.dropped), ("noted", data.noted)):
         for reason, count in counts.items():
             OUTPUT.print(f"{what}: {count} × {shown(reason)}", style="yellow", highlight=False, soft_wrap=True)
-    for check in analysis.facts.verification:
+    for check in analysis.metadata.verification:
         steps = "one real step" if check.batches == 1 else f"{check.batches} real steps"
         OUTPUT.print(
             f"forecast against {steps} of {shown(check.objective)}: slope {_number(check.slope)}, "
@@ -43,7 +43,7 @@ def print_verdicts(analysis: Analysis) -> None:
         )
 
 
-def print_reference(model: ModelFacts) -> None:
+def print_reference(model: ModelProvenance) -> None:
     """Print where reference log-probs came from.
 
     Args:
@@ -57,7 +57,7 @@ def _outcomes(analysis: Analysis) -> Table:
     table.add_column("objective")
     for outcome in Outcome:
         table.add_column(outcome.replace("_", " "), justify="right")
-    for objective in analysis.facts.objectives:
+    for objective in analysis.metadata.objectives:
         table.add_row(shown(objective.label), *(share(objective.outcomes[o]) for o in Outcome))
     return table
 

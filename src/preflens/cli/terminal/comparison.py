@@ -9,7 +9,7 @@ from preflens.cli.terminal.console import OUTPUT, shown
 from preflens.records.analysis_wording import batches, signed
 from preflens.records.comparison import Comparison
 from preflens.records.comparison_metadata import ObjectiveComparison, Trajectory
-from preflens.records.comparison_wording import Group, groups, last_point, rescaled, verdict
+from preflens.records.comparison_wording import Group, comparison_verdict, groups, last_point, rescaled
 
 _COLOURS = {"rises": "green", "falls": "magenta", "unclear": "yellow"}
 
@@ -20,21 +20,21 @@ def print_comparison(comparison: Comparison) -> None:
     Args:
         comparison: what was found.
     """
-    found = verdict(comparison.facts)
+    found = comparison_verdict(comparison.metadata)
     lines = [f"[bold]{shown(found.headline)}[/]"]
     lines += [f"[{_COLOURS[way]}]●[/] {shown(sentence)}" for way, sentence in found.parts]
     OUTPUT.print(Panel("\n".join([*lines, *map(shown, found.detail)]), title="compare", title_align="left"))
-    OUTPUT.print(_table(groups(comparison.facts)))
-    data, probe = comparison.facts.data, comparison.facts.probe
-    split = batches(comparison.facts.update_batches)
+    OUTPUT.print(_table(groups(comparison.metadata)))
+    data, probe = comparison.metadata.data, comparison.metadata.probe
+    split = batches(comparison.metadata.update_batches)
     OUTPUT.print(
         f"{data.pairs} training pairs in {split}, {probe.pairs} held out ({shown(probe.source)}).", highlight=False
     )
-    print_reference(comparison.facts.model)
-    parts = {"before the split": comparison.facts.before_split, "training": data, "held out": probe}
+    print_reference(comparison.metadata.model)
+    parts = {"before the split": comparison.metadata.before_split, "training": data, "held out": probe}
     for what in ("dropped", "noted"):
-        for kind, facts in parts.items():
-            for reason, count in getattr(facts, what, {}).items():
+        for kind, metadata in parts.items():
+            for reason, count in getattr(metadata, what, {}).items():
                 text = f"{what} ({kind}): {count} × {shown(reason)}"
                 OUTPUT.print(text, style="yellow", highlight=False, soft_wrap=True)
 

@@ -37,7 +37,7 @@ class _Saying(logging.Handler):
         ERRORS.print(shown(record.getMessage()), style=colour, soft_wrap=True, highlight=False)
 
 
-def say_what_is_noted() -> None:
+def print_notes() -> None:
     """Let the commands say what the package notes; calling it twice changes nothing."""
     logger = logging.getLogger("preflens")
     logger.setLevel(logging.INFO)
@@ -45,7 +45,7 @@ def say_what_is_noted() -> None:
         logger.addHandler(_Saying())
 
 
-def quiet_libraries() -> None:
+def silence_libraries() -> None:
     """Silence the progress bars and notices of transformers; errors still come through."""
     from transformers.utils import logging
 

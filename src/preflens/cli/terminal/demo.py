@@ -10,7 +10,7 @@ from preflens.demo.run import DemoRun, Setup
 from preflens.records.analysis_wording import verdicts
 
 
-def print_story(runs: list[DemoRun], setup: Setup) -> None:
+def print_demo_summary(runs: list[DemoRun], setup: Setup) -> None:
     """Print a table of the forms and say what stands in it.
 
     Args:
@@ -26,16 +26,16 @@ def print_story(runs: list[DemoRun], setup: Setup) -> None:
         "The cosine says how much the gradients of chosen and rejected answer pull together. Before tuning it "
         f"{order} with the text that both share: {', '.join(map(_two_places, start))}."
     )
-    fell = {form: sum(run.tuning.fact[0] < 0 for run in by_form[form]) for form in forms}
+    fell = {form: sum(run.tuning.measured[0] < 0 for run in by_form[form]) for form in forms}
     counts = ", ".join(f"{fell[form]} of {len(by_form[form])} ({form})" for form in forms)
     _say(f"DPO asks only for a wider margin. The chosen answers themselves became less likely in {counts} runs.")
-    gap = max(abs(run.tuning.forecast[0] - run.tuning.fact[0]) for run in runs)
+    gap = max(abs(run.tuning.forecast[0] - run.tuning.measured[0]) for run in runs)
     _say(
         f"Every step was forecast before it was taken. Summed over {setup.dpo_steps} steps, forecast and fact of the "
         f"chosen log-prob differ by at most {gap:.2g} nats in {len(runs)} runs; what differs is second order."
     )
     last = next(run for run in runs if run.seed == 0 and run.form == forms[-1])
-    before, after = (verdicts(analysis.facts)[0].headline for analysis in (last.before, last.after))
+    before, after = (verdicts(analysis.metadata)[0].headline for analysis in (last.before, last.after))
     moral = "the same answer" if before == after else "the gradients changed under way, so look again during a run"
     _say(f"The verdict on the next step, {last.form}, seed 0: “{before}” After the steps: “{after}” ({moral}).")
 
@@ -69,5 +69,5 @@ def _forecast_and_fact(runs: list[DemoRun], side: int) -> str:
 
 def _cosines(runs: list[DemoRun], when: str) -> list[float]:
     """Mean cosine of each run; a run whose gradients vanish has none."""
-    values = (getattr(run, when).facts.geometry.cosine.value for run in runs)
+    values = (getattr(run, when).metadata.geometry.cosine.value for run in runs)
     return [value for value in values if value is not None]

@@ -9,12 +9,12 @@ from torch import Tensor
 from preflens.errors import InputError, NonFiniteLogpError
 from preflens.types import HeadInput
 
-Outcome = Float[Tensor, " response"] | HeadInput
-Forward = Callable[[], Outcome]
+ForwardOutput = Float[Tensor, " response"] | HeadInput
+Forward = Callable[[], ForwardOutput]
 LogpForward = Callable[[], Float[Tensor, " response"]]
 
 
-def check_outcome(outcome: Float[Tensor, " response"] | HeadInput) -> int:
+def count_responses(outcome: Float[Tensor, " response"] | HeadInput) -> int:
     """Count the responses of a forward pass.
 
     Args:

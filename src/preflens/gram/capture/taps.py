@@ -21,7 +21,7 @@ from preflens.errors import UnreadableGradientError
 
 
 @dataclass(frozen=True)
-class Call:
+class ModuleCall:
     """One call of a module, seen from the backward pass; while it is being made there are no gradients yet.
 
     Attributes:
@@ -65,7 +65,7 @@ class Reading:
 
 
 # Asked at every call, as it is made; the state's `switched_off` lets it call the module again.
-Recognize = Callable[[Call, "TapState"], Reading]
+Recognize = Callable[[ModuleCall, "TapState"], Reading]
 
 # Modules whose outputs a model has changed in place, so that no alias of them is of any use.
 CHANGED: WeakSet[nn.Module] = WeakSet()
@@ -115,7 +115,7 @@ class TapState:
 @contextmanager
 def taps(
     modules: Mapping[nn.Module, Recognize],
-    sink: Callable[[Call], None],
+    sink: Callable[[ModuleCall], None],
     *,
     force: bool,
     mishap: Callable[[Exception], None] | None = None,
@@ -190,7 +190,7 @@ class _Frame:
     """A call without its tensors, which autograd keeps."""
 
     module: nn.Module
-    sink: Callable[[Call], None]
+    sink: Callable[[ModuleCall], None]
     harmed: Callable[[Exception], None]
     reading: Reading
     autocast: torch.dtype | None
@@ -205,16 +205,16 @@ class _Frame:
         except Exception as error:
             self.harmed(error)
 
-    def _call(self, saved: tuple[Tensor, ...] | None, gradients: tuple[Tensor | None, ...]) -> Call:
+    def _call(self, saved: tuple[Tensor, ...] | None, gradients: tuple[Tensor | None, ...]) -> ModuleCall:
         """Fill in the tensors; without them where the model has changed them in place."""
         if saved is None:
-            return Call(self.module, (), {}, (), gradients, Reading(self._lost(), Keep.NOTHING))
+            return ModuleCall(self.module, (), {}, (), gradients, Reading(self._lost(), Keep.NOTHING))
         filled = list(self.leaves)
         for place, tensor in zip(self.places, saved[: len(self.places)], strict=True):
             filled[place] = tensor
         args, kwargs = ((filled[0],), {}) if self.structure is None else pytree.tree_unflatten(filled, self.structure)
         outputs = saved[len(self.places) :]
-        return Call(self.module, args, kwargs, outputs, gradients, self.reading, self.autocast)
+        return ModuleCall(self.module, args, kwargs, outputs, gradients, self.reading, self.autocast)
 
     def _lost(self) -> Callable[..., Any]:
         """A rule that refuses; the next pass may do without the outputs."""
@@ -225,7 +225,7 @@ class _Frame:
         def refuse(*_: object) -> None:
             raise UnreadableGradientError(
                 f"What went into a `{type(self.module).__name__}` or came out of it is changed in place later, so the "
-                "gradient of its parameters cannot be read off it. Freeze them, or use `exact_batch_gram`.",
+                "gradient of its parameters cannot be read off it. Freeze them, or use `brute_force_batch_gram`.",
                 module=self.module,
                 again=again,
             )
@@ -239,7 +239,7 @@ def _tapped(
     kwargs: dict[str, Any],
     output: object,
     *,
-    sink: Callable[[Call], None],
+    sink: Callable[[ModuleCall], None],
     harmed: Callable[[Exception], None],
     state: TapState,
     recognize: Recognize,
@@ -253,11 +253,11 @@ def _tapped(
     if not out_places:
         raise UnreadableGradientError(
             f"A `{type(module).__name__}` owns trainable parameters and returns no floating-point tensor that could "
-            "be followed backwards. Freeze its parameters, or use `exact_pair_gram`.",
+            "be followed backwards. Freeze its parameters, or use `brute_force_pair_gram`.",
             module=module,
         )
     outputs = [out_leaves[i] for i in out_places]
-    reading = recognize(Call(module, args, kwargs, tuple(outputs)), state)
+    reading = recognize(ModuleCall(module, args, kwargs, tuple(outputs)), state)
     frame = _Frame(module, sink, harmed, reading, _autocast_of(outputs[0], reading), bare, places, structure)
     tapped: tuple[Tensor, ...] = _Tap.apply(  # type: ignore[no-untyped-call]  # torch does not annotate it
         frame, state.anchor, len(outputs), *outputs, *inputs

@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Outer:
+class OuterProductSum:
     """∇_i = Σ_t d_it ⊗ x_it: the weight of a linear map.
 
     Attributes:
@@ -34,13 +34,13 @@ class Outer:
         weight = torch.bmm(left.mT, right).flatten(1)
         return torch.cat([weight, self.grads.sum(1)], 1) if self.with_bias else weight
 
-    def scaled(self, by: Float[Tensor, " response"]) -> "Outer":
+    def scaled(self, by: Float[Tensor, " response"]) -> "OuterProductSum":
         """Return the gradients, each times a number."""
         return replace(self, grads=self.grads * by.to(self.grads.dtype)[:, None, None])
 
 
 @dataclass(frozen=True)
-class Lookup:
+class EmbeddingRows:
     """∇_i = Σ_t e_{ids_it} ⊗ d_it: a table that rows are looked up in.
 
     Attributes:
@@ -59,13 +59,13 @@ class Lookup:
         table = self.grads.new_zeros(count, self.entries, width)
         return table.scatter_add_(1, self.ids.unsqueeze(2).expand_as(self.grads), self.grads).flatten(1)
 
-    def scaled(self, by: Float[Tensor, " response"]) -> "Lookup":
+    def scaled(self, by: Float[Tensor, " response"]) -> "EmbeddingRows":
         """Return the gradients, each times a number."""
         return replace(self, grads=self.grads * by.to(self.grads.dtype)[:, None, None])
 
 
 @dataclass(frozen=True)
-class Flat:
+class Materialized:
     """Gradients that are there as they are: biases, gains of norms.
 
     Attributes:
@@ -78,13 +78,13 @@ class Flat:
         """Return the gradients."""
         return self.values
 
-    def scaled(self, by: Float[Tensor, " response"]) -> "Flat":
+    def scaled(self, by: Float[Tensor, " response"]) -> "Materialized":
         """Return the gradients, each times a number."""
-        return Flat(self.values * by.to(self.values.dtype)[:, None])
+        return Materialized(self.values * by.to(self.values.dtype)[:, None])
 
 
 @dataclass(frozen=True)
-class PerResponse:
+class OnDemand:
     """Gradients that are computed one response at a time, when they are wanted.
 
     Attributes:
@@ -99,12 +99,12 @@ class PerResponse:
         """Return the gradients of all responses at once."""
         return torch.stack([self.gradient(i) for i in range(self.responses)])
 
-    def scaled(self, by: Float[Tensor, " response"]) -> "PerResponse":
+    def scaled(self, by: Float[Tensor, " response"]) -> "OnDemand":
         """Return the gradients, each times a number."""
-        return PerResponse(self.responses, lambda i: self.gradient(i) * by[i].item())
+        return OnDemand(self.responses, lambda i: self.gradient(i) * by[i].item())
 
 
-Factor = Outer | Lookup | Flat | PerResponse
+Factor = OuterProductSum | EmbeddingRows | Materialized | OnDemand
 
 
 def widen(*tensors: Tensor) -> tuple[Tensor, ...]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from preflens.gram.factors.factors import Factor, Flat, Lookup, Outer, PerResponse
+from preflens.gram.factors.factors import EmbeddingRows, Factor, Materialized, OnDemand, OuterProductSum
 from preflens.gram.factors.layout import Layout
 from preflens.gram.factors.scored_rows import SoftmaxRows
 from preflens.gram.products.modes import Use
@@ -23,14 +23,14 @@ def compact(factor: Factor, layout: Layout) -> Factor:
     Returns:
         The same gradients.
     """
-    if isinstance(factor, Outer):
+    if isinstance(factor, OuterProductSum):
         layout = layout.narrowed(factor.grads)
         inputs, grads = layout.cut(factor.inputs), layout.cut(factor.grads)
-        cut = Outer(inputs, grads, factor.input_first, factor.with_bias)
+        cut = OuterProductSum(inputs, grads, factor.input_first, factor.with_bias)
         d_in, d_out = inputs.shape[2], grads.shape[2]
-        return Flat(cut.dense()) if d_in * d_out < inputs.shape[1] * (d_in + d_out) else cut
-    if isinstance(factor, Lookup):
-        return Lookup(layout.cut(factor.ids), layout.cut(factor.grads), factor.entries)
+        return Materialized(cut.dense()) if d_in * d_out < inputs.shape[1] * (d_in + d_out) else cut
+    if isinstance(factor, EmbeddingRows):
+        return EmbeddingRows(layout.cut(factor.ids), layout.cut(factor.grads), factor.entries)
     return factor
 
 
@@ -76,11 +76,11 @@ def join_responses(passes: Sequence[Sequence[Use]], responses: Sequence[int], *,
         return [_join([uses[k] for uses in passes], responses) for k in range(len(passes[0]))]
     like = next(use for uses in passes for use in uses)
     whole = [_dense(uses, count, numel, like=like) for uses, count in zip(passes, responses, strict=True)]
-    return [Flat(torch.cat(whole))]
+    return [Materialized(torch.cat(whole))]
 
 
 def _kind(use: Use) -> object:
-    return (Outer, use.input_first, use.with_bias) if isinstance(use, Outer) else type(use)
+    return (OuterProductSum, use.input_first, use.with_bias) if isinstance(use, OuterProductSum) else type(use)
 
 
 def _dense(uses: Sequence[Use], responses: int, numel: int, *, like: Use) -> Tensor:
@@ -91,18 +91,18 @@ def _dense(uses: Sequence[Use], responses: int, numel: int, *, like: Use) -> Ten
 
 def _join(uses: Sequence[Use], responses: Sequence[int]) -> Use:
     first = uses[0]
-    if isinstance(first, Outer):
+    if isinstance(first, OuterProductSum):
         inputs, grads = (_padded([getattr(u, name) for u in uses]) for name in ("inputs", "grads"))
-        return Outer(inputs, grads, first.input_first, first.with_bias)
-    if isinstance(first, Lookup):
+        return OuterProductSum(inputs, grads, first.input_first, first.with_bias)
+    if isinstance(first, EmbeddingRows):
         ids, grads = (_padded([getattr(u, name) for u in uses]) for name in ("ids", "grads"))
-        return Lookup(ids, grads, first.entries)
+        return EmbeddingRows(ids, grads, first.entries)
     if isinstance(first, SoftmaxRows):
         return _join_rows([u for u in uses if isinstance(u, SoftmaxRows)], responses)
-    if isinstance(first, PerResponse):
+    if isinstance(first, OnDemand):
         owners = [(use, i) for use, count in zip(uses, responses, strict=True) for i in range(count)]
-        return PerResponse(len(owners), lambda i: owners[i][0].gradient(owners[i][1]))  # type: ignore[union-attr]  # all of one kind
-    return Flat(torch.cat([u.dense() for u in uses]))
+        return OnDemand(len(owners), lambda i: owners[i][0].gradient(owners[i][1]))  # type: ignore[union-attr]  # all of one kind
+    return Materialized(torch.cat([u.dense() for u in uses]))
 
 
 def _padded(parts: Sequence[Tensor]) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from preflens.gram.factors.factors import Flat, Lookup, Outer, PerResponse
+from preflens.gram.factors.factors import EmbeddingRows, Materialized, OnDemand, OuterProductSum
 from preflens.gram.factors.layout import Layout
 from preflens.gram.products.within_pairs import PIECE
 
@@ -20,7 +20,7 @@ _BLOCK = 1 << 21
 _GRAM = 1 << 22
 
 
-def outer_table(factor: Outer, layout: Layout) -> Table:
+def outer_table(factor: OuterProductSum, layout: Layout) -> Table:
     """Compute the Gram of outer-product gradients.
 
     Args:
@@ -37,10 +37,10 @@ def outer_table(factor: Outer, layout: Layout) -> Table:
     formed = n * d_in * d_out + responses * responses * d_in * d_out / 2
     if ghost < formed:
         return _ghost(inputs, grads, one=1 if factor.with_bias else 0)
-    return _formed(inputs, grads) + (flat_table(Flat(grads.sum(1))) if factor.with_bias else 0)
+    return _formed(inputs, grads) + (flat_table(Materialized(grads.sum(1))) if factor.with_bias else 0)
 
 
-def lookup_table(factor: Lookup, layout: Layout) -> Table:
+def lookup_table(factor: EmbeddingRows, layout: Layout) -> Table:
     """Compute the Gram of table gradients: two rows meet where they take the same entry.
 
     Args:
@@ -62,7 +62,7 @@ def lookup_table(factor: Lookup, layout: Layout) -> Table:
     return torch.cat(parts)
 
 
-def flat_table(factor: Flat | PerResponse) -> Table:
+def flat_table(factor: Materialized | OnDemand) -> Table:
     """Compute the Gram of gradients that are there.
 
     Args:

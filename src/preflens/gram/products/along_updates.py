@@ -12,14 +12,14 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from preflens.gram.factors.factors import Factor, Flat, Lookup, Outer, PerResponse
+from preflens.gram.factors.factors import EmbeddingRows, Factor, Materialized, OnDemand, OuterProductSum
 from preflens.gram.factors.layout import Layout
 from preflens.gram.factors.scored_rows import SoftmaxRows
 from preflens.gram.products.within_pairs import PIECE, Products, flat_pairs
 
-Update = Sequence[Tensor]  # one tensor a parameter
+ParameterUpdate = Sequence[Tensor]  # one tensor a parameter
 Changes = Float64[Tensor, "update response"]
-Rows = slice | EllipsisType  # of a parameter: entries of its first axis, or all there is
+RowSlice = slice | EllipsisType  # of a parameter: entries of its first axis, or all there is
 
 # Entries of a formed block of gradients.
 _BLOCK = 1 << 20
@@ -27,7 +27,7 @@ _BLOCK = 1 << 20
 _PART = 1 << 19
 
 
-def parts_of(parameter: Tensor) -> Iterator[Rows]:
+def parts_of(parameter: Tensor) -> Iterator[RowSlice]:
     """Cut a parameter along its first axis.
 
     Args:
@@ -44,7 +44,7 @@ def parts_of(parameter: Tensor) -> Iterator[Rows]:
         yield slice(start, min(start + step, len(parameter)))
 
 
-def along(factor: Factor, updates: Sequence[Update]) -> Changes:
+def inner_products_with_updates(factor: Factor, updates: Sequence[ParameterUpdate]) -> Changes:
     """Multiply the gradients of some parameters with updates of them.
 
     Args:
@@ -54,21 +54,24 @@ def along(factor: Factor, updates: Sequence[Update]) -> Changes:
     Returns:
         One row an update.
     """
-    if isinstance(factor, Outer) and len(updates) == 1:
+    if isinstance(factor, OuterProductSum) and len(updates) == 1:
         return _moved(factor, updates[0])
-    if isinstance(factor, PerResponse):
+    if isinstance(factor, OnDemand):
         flat = torch.stack([torch.cat([u.flatten() for u in update]).double() for update in updates])
         return torch.stack([flat @ factor.gradient(i).double() for i in range(factor.responses)], 1)
     parts, offset = [], 0
     for of_one in zip(*updates, strict=True):
-        parts += [part_along(factor, rows, [u[rows] for u in of_one], offset=offset) for rows in parts_of(of_one[0])]
+        parts += [
+            partial_inner_products(factor, rows, [u[rows] for u in of_one], offset=offset)
+            for rows in parts_of(of_one[0])
+        ]
         offset += of_one[0].numel()
     return torch.stack(parts).sum(0)
 
 
-def part_along(
-    factor: Outer | Lookup | Flat,
-    rows: Rows,
+def partial_inner_products(
+    factor: OuterProductSum | EmbeddingRows | Materialized,
+    rows: RowSlice,
     updates: Sequence[Tensor],
     *,
     offset: int,
@@ -87,18 +90,18 @@ def part_along(
         One row an update.
     """
     start = 0 if isinstance(rows, EllipsisType) else rows.start
-    if isinstance(factor, Flat):
+    if isinstance(factor, Materialized):
         wide = updates[0][0].numel() if isinstance(rows, slice) else 0  # numbers in a row
         here = slice(offset + start * wide, offset + start * wide + updates[0].numel())
         return torch.stack([u.flatten() for u in updates]).double() @ factor.values[:, here].double().T
-    if isinstance(factor, Lookup):
+    if isinstance(factor, EmbeddingRows):
         return _lookup_along(factor, start, updates)
     if offset:
-        return _met(factor.grads.sum(1)[:, rows].double(), updates, products)
+        return _inner_products(factor.grads.sum(1)[:, rows].double(), updates, products)
     return _formed_along(factor, rows, updates, products)
 
 
-def slice_along(
+def sliced_inner_products(
     rows: SoftmaxRows, gradient: Float[Tensor, "row some_vocab"], updates: Sequence[Sequence[Tensor | None]]
 ) -> Changes:
     """Multiply a slice of the gradients of a head's weight and bias with updates of it: Σ_t u_t·(U h_t + v).
@@ -122,7 +125,7 @@ def slice_along(
     return total
 
 
-def formed_slice_along(
+def formed_sliced_inner_products(
     rows: SoftmaxRows, gradient: Float[Tensor, "row some_vocab"], updates: Sequence[Tensor]
 ) -> Changes:
     """Do the same for the weight by forming its gradients there: for two directions and more.
@@ -139,10 +142,10 @@ def formed_slice_along(
     formed = inputs.new_empty(len(bounds), gradient.shape[1], inputs.shape[1])
     for (start, end), block in zip(bounds, formed, strict=True):
         torch.mm(gradient[start:end].T, inputs[start:end], out=block)
-    return _met(formed.flatten(1), updates, None)
+    return _inner_products(formed.flatten(1), updates, None)
 
 
-def _met(gradients: Tensor, updates: Sequence[Tensor], products: Products | None) -> Changes:
+def _inner_products(gradients: Tensor, updates: Sequence[Tensor], products: Products | None) -> Changes:
     """Multiply gradients that are there, flattened, with updates of the same numbers."""
     total = torch.zeros(len(updates), len(gradients), dtype=torch.float64, device=gradients.device)
     flat = [update.to(gradients).flatten() for update in updates]
@@ -151,11 +154,11 @@ def _met(gradients: Tensor, updates: Sequence[Tensor], products: Products | None
         # A direction at a time: a product of two matrices as thin as this takes longer.
         total += torch.stack([piece.mv(update[start : start + PIECE]) for update in flat])
         if products is not None:
-            products += flat_pairs(Flat(piece), Layout(len(piece)))
+            products += flat_pairs(Materialized(piece), Layout(len(piece)))
     return total
 
 
-def _moved(factor: Outer, update: Update) -> Changes:
+def _moved(factor: OuterProductSum, update: ParameterUpdate) -> Changes:
     """Σ_t d_t·(U x_t): one product of the size of a forward pass."""
     weight = update[0].to(factor.inputs)
     moved = factor.inputs @ (weight if factor.input_first else weight.T)
@@ -164,7 +167,9 @@ def _moved(factor: Outer, update: Update) -> Changes:
     return moved.mul_(factor.grads).sum((1, 2)).double()[None]
 
 
-def _formed_along(factor: Outer, rows: Rows, updates: Sequence[Tensor], products: Products | None) -> Changes:
+def _formed_along(
+    factor: OuterProductSum, rows: RowSlice, updates: Sequence[Tensor], products: Products | None
+) -> Changes:
     """Form the gradients of some rows, and meet all updates with them."""
     one, other = (factor.inputs, factor.grads) if factor.input_first else (factor.grads, factor.inputs)
     one = one[:, :, rows]
@@ -173,11 +178,11 @@ def _formed_along(factor: Outer, rows: Rows, updates: Sequence[Tensor], products
     for start in range(0, one.shape[2], step):
         here = slice(start, start + step)
         block = torch.bmm(one[:, :, here].mT, other).flatten(1)
-        total += _met(block, [u[here] for u in updates], products)
+        total += _inner_products(block, [u[here] for u in updates], products)
     return total
 
 
-def _lookup_along(factor: Lookup, start: int, updates: Sequence[Tensor]) -> Changes:
+def _lookup_along(factor: EmbeddingRows, start: int, updates: Sequence[Tensor]) -> Changes:
     """Only rows that take one of these entries meet the updates."""
     responses, places = ((factor.ids >= start) & (factor.ids < start + len(updates[0]))).nonzero(as_tuple=True)
     ids, grads = factor.ids[responses, places] - start, factor.grads[responses, places]

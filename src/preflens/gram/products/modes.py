@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from preflens.gram.factors.factors import Factor, Flat, Lookup, Outer
+from preflens.gram.factors.factors import EmbeddingRows, Factor, Materialized, OuterProductSum
 from preflens.gram.factors.layout import Layout
 from preflens.gram.factors.scored_rows import SoftmaxRows
 from preflens.gram.products.all_pairs import flat_table, lookup_table, outer_table
@@ -29,11 +29,13 @@ class PairMode:
 
     def own(self, factor: Factor) -> Float64[Tensor, "three pair"]:
         """Return the products of one part of a gradient with itself."""
-        if isinstance(factor, Outer):
+        if isinstance(factor, OuterProductSum):
             return outer_pairs(factor, self.layout, self._cache)
-        return lookup_pairs(factor, self.layout) if isinstance(factor, Lookup) else flat_pairs(factor, self.layout)
+        return (
+            lookup_pairs(factor, self.layout) if isinstance(factor, EmbeddingRows) else flat_pairs(factor, self.layout)
+        )
 
-    def cross(self, lookup: Lookup, linear: Outer | SoftmaxRows) -> Float64[Tensor, "three pair"]:
+    def cross(self, lookup: EmbeddingRows, linear: OuterProductSum | SoftmaxRows) -> Float64[Tensor, "three pair"]:
         """Return the products of a look-up with a linear map that shares its weight, both ways."""
         return cross_pairs(lookup, linear, self.layout)
 
@@ -59,11 +61,13 @@ class BatchMode:
 
     def own(self, factor: Factor) -> Float64[Tensor, "response response"]:
         """Return the products of one part of a gradient with itself."""
-        if isinstance(factor, Outer):
+        if isinstance(factor, OuterProductSum):
             return outer_table(factor, self.layout)
-        return lookup_table(factor, self.layout) if isinstance(factor, Lookup) else flat_table(factor)
+        return lookup_table(factor, self.layout) if isinstance(factor, EmbeddingRows) else flat_table(factor)
 
-    def cross(self, lookup: Lookup, linear: Outer | SoftmaxRows) -> Float64[Tensor, "response response"]:
+    def cross(
+        self, lookup: EmbeddingRows, linear: OuterProductSum | SoftmaxRows
+    ) -> Float64[Tensor, "response response"]:
         """Return the products of a look-up with a linear map that shares its weight, both ways."""
         return cross_table(lookup, linear)
 
@@ -97,13 +101,16 @@ def products_of(uses: Sequence[Use], mode: Mode) -> Tensor:
     parts = _joined([u for u in uses if not isinstance(u, SoftmaxRows)])
     if len(parts) == 1 and not heads:
         return _own(parts[0], uses, mode)
-    lookups = [p for p in parts if isinstance(p, Lookup)]
-    linears: list[Outer | SoftmaxRows] = [*heads, *(p for p in parts if isinstance(p, Outer) and _table_first(p))]
+    lookups = [p for p in parts if isinstance(p, EmbeddingRows)]
+    linears: list[OuterProductSum | SoftmaxRows] = [
+        *heads,
+        *(p for p in parts if isinstance(p, OuterProductSum) and _table_first(p)),
+    ]
     if len(lookups) == len(linears) == 1 and len(parts) + len(heads) == 2:
         return sum((_own(p, uses, mode) for p in parts), mode.cross(lookups[0], linears[0]))
     dense = [u.dense() for u in (*heads, *parts)]
-    total = mode.own(Flat(torch.stack(dense).sum(0)))
-    return total - sum(mode.own(Flat(d)) for d in dense[: len(heads)])
+    total = mode.own(Materialized(torch.stack(dense).sum(0)))
+    return total - sum(mode.own(Materialized(d)) for d in dense[: len(heads)])
 
 
 def _own(part: Factor, uses: Sequence[Use], mode: Mode) -> Tensor:
@@ -112,7 +119,7 @@ def _own(part: Factor, uses: Sequence[Use], mode: Mode) -> Tensor:
     return (type(mode)(Layout(mode.layout.responses)) if joined else mode).own(part)
 
 
-def _table_first(factor: Outer) -> bool:
+def _table_first(factor: OuterProductSum) -> bool:
     """Whether the gradient has the shape of a table's: outputs first, and no bias beside it."""
     return not factor.input_first and not factor.with_bias
 
@@ -121,7 +128,7 @@ def _joined(factors: Sequence[Factor]) -> list[Factor]:
     """Put the rows of equal kinds one after the other; add up what is flat."""
     kinds: dict[object, list[Factor]] = {}
     for factor in factors:
-        kind = (factor.input_first, factor.with_bias) if isinstance(factor, Outer) else type(factor)
+        kind = (factor.input_first, factor.with_bias) if isinstance(factor, OuterProductSum) else type(factor)
         kinds.setdefault(kind, []).append(factor)
     return [_join(alike) for alike in kinds.values()]
 
@@ -130,10 +137,10 @@ def _join(alike: Sequence[Factor]) -> Factor:
     first = alike[0]
     if len(alike) == 1:
         return first
-    if isinstance(first, Outer):
+    if isinstance(first, OuterProductSum):
         inputs, grads = (torch.cat([getattr(f, name) for f in alike], 1) for name in ("inputs", "grads"))
-        return Outer(inputs, grads, first.input_first, first.with_bias)
-    if isinstance(first, Lookup):
+        return OuterProductSum(inputs, grads, first.input_first, first.with_bias)
+    if isinstance(first, EmbeddingRows):
         ids, grads = (torch.cat([getattr(f, name) for f in alike], 1) for name in ("ids", "grads"))
-        return Lookup(ids, grads, first.entries)
-    return Flat(torch.stack([f.dense() for f in alike]).sum(0))
+        return EmbeddingRows(ids, grads, first.entries)
+    return Materialized(torch.stack([f.dense() for f in alike]).sum(0))

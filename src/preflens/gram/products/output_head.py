@@ -7,14 +7,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from preflens.gram.factors.factors import Outer
+from preflens.gram.factors.factors import OuterProductSum
 from preflens.gram.factors.layout import Layout
 from preflens.gram.factors.scored_rows import SCORES, SoftmaxRows, detached, row_bounds, score_once, softmax_rows, taken
 from preflens.gram.products.all_pairs import Table, outer_table
 from preflens.gram.products.within_pairs import (
     InputGrams,
+    PairRows,
     Products,
-    Sides,
     formed_pairs,
     ghost_is_cheaper,
     ghost_pairs,
@@ -22,7 +22,7 @@ from preflens.gram.products.within_pairs import (
 )
 from preflens.types import HeadInput
 
-Part = Int[Tensor, " _"]  # numbers of scored rows
+ScoredRowNumbers = Int[Tensor, " _"]  # numbers of scored rows
 # Told of each part's number, its rows, a slice of the vocabulary, and u there (see `SoftmaxRows`).
 Scored = tuple[SoftmaxRows, Tensor]  # rows, and u for the whole vocabulary
 Visit = Callable[[int, SoftmaxRows, slice, Tensor], None]
@@ -43,7 +43,7 @@ class HeadPass:
 
 def head_pass(
     head: HeadInput,
-    parts: Sequence[Part],
+    parts: Sequence[ScoredRowNumbers],
     visit: Visit,
     *,
     weights: Float[Tensor, " response"] | None = None,
@@ -82,7 +82,9 @@ def head_pass(
     return HeadPass(SoftmaxRows(cut, normalizer.to(wide), target_score.to(wide)), hidden_gradient)
 
 
-def _score(cut: HeadInput, part: Part, scored: Scored | None) -> tuple[SoftmaxRows, Iterator[tuple[slice, Tensor]]]:
+def _score(
+    cut: HeadInput, part: ScoredRowNumbers, scored: Scored | None
+) -> tuple[SoftmaxRows, Iterator[tuple[slice, Tensor]]]:
     """The rows of a part, and u for slices of the vocabulary."""
     everything = slice(0, len(cut.weight))
     if scored is not None and len(part) == len(cut.hidden):  # one part: all rows as they come
@@ -114,7 +116,7 @@ class PairHead:
         self._grams: dict[int, InputGrams] = {}
         self.products: Products = torch.zeros(3, pairs, dtype=torch.float64, device=head.hidden.device)
 
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[ScoredRowNumbers]:
         """Return the rows of each part: all as they come, or pair by pair, the chosen ones first."""
         pairs, device = self.products.shape[1], self.products.device
         if len(self._groups) == 1:
@@ -133,7 +135,7 @@ class PairHead:
             x, d = ((v[None, both[0]], v[None, both[1]]) for v in (inputs, gradient))
             self.products[:, k] += self._pair(k, x, d)[:, 0]
 
-    def _pair(self, k: int, x: Sides, d: Sides) -> Products:
+    def _pair(self, k: int, x: PairRows, d: PairRows) -> Products:
         if not ghost_is_cheaper(x, d, shared=0, cached=k in self._grams):
             return formed_pairs(x, d, bias=self._bias)
         if k not in self._grams:
@@ -182,13 +184,13 @@ class BatchHead:
         self._place = torch.arange(len(self._index)) - bounds[self._index.cpu()]
         self.products: Table = torch.zeros(2 * (head.responses,), dtype=torch.float64, device=head.hidden.device)
 
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[ScoredRowNumbers]:
         """Return all rows."""
         return [torch.arange(len(self._index), device=self.products.device)]
 
     def visit(self, number: int, rows: SoftmaxRows, columns: slice, gradient: Tensor) -> None:  # noqa: ARG002  # one part
         """Add a slice of the vocabulary."""
-        factor = Outer(self._padded(rows.inputs), self._padded(gradient), with_bias=self._bias)
+        factor = OuterProductSum(self._padded(rows.inputs), self._padded(gradient), with_bias=self._bias)
         self.products += outer_table(factor, Layout(self._responses))
 
     def _padded(self, values: Tensor) -> Tensor:

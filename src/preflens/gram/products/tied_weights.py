@@ -8,14 +8,14 @@ import torch
 from jaxtyping import Float64, Int
 from torch import Tensor
 
-from preflens.gram.factors.factors import Lookup, Outer
+from preflens.gram.factors.factors import EmbeddingRows, OuterProductSum
 from preflens.gram.factors.layout import Layout
 from preflens.gram.factors.scored_rows import SoftmaxRows
 
-Linear = Outer | SoftmaxRows
+Linear = OuterProductSum | SoftmaxRows
 
 
-def cross_pairs(lookup: Lookup, linear: Linear, layout: Layout) -> Float64[Tensor, "three pair"]:
+def cross_pairs(lookup: EmbeddingRows, linear: Linear, layout: Layout) -> Float64[Tensor, "three pair"]:
     """Compute what the cross terms add to the products within pairs.
 
     Args:
@@ -36,7 +36,7 @@ def cross_pairs(lookup: Lookup, linear: Linear, layout: Layout) -> Float64[Tenso
     return torch.stack(columns, 1)
 
 
-def cross_table(lookup: Lookup, linear: Linear) -> Float64[Tensor, "response response"]:
+def cross_table(lookup: EmbeddingRows, linear: Linear) -> Float64[Tensor, "response response"]:
     """Compute what the cross terms add to the Gram.
 
     Args:
@@ -53,7 +53,7 @@ def cross_table(lookup: Lookup, linear: Linear) -> Float64[Tensor, "response res
 
 
 def _sums(
-    lookup: Lookup,
+    lookup: EmbeddingRows,
     response: int,
     linear: Linear,
     here: Int[Tensor, " some"],

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from preflens.gram.factors.factors import Factor, Flat, Lookup, Outer
+from preflens.gram.factors.factors import EmbeddingRows, Factor, Materialized, OuterProductSum
 from preflens.gram.factors.scored_rows import SoftmaxRows
 
 
@@ -21,13 +21,13 @@ def weighted_sum(factor: Factor, weights: Float[Tensor, " response"], key: tuple
     Returns:
         One tensor a parameter, in its shape.
     """
-    if isinstance(factor, Outer):
+    if isinstance(factor, OuterProductSum):
         return _outer(factor, weights)
-    if isinstance(factor, Lookup):
+    if isinstance(factor, EmbeddingRows):
         grads = factor.scaled(weights).grads
         table = grads.new_zeros(factor.entries, grads.shape[2])
         return [table.index_add_(0, factor.ids.flatten(), grads.flatten(0, 1))]
-    if isinstance(factor, Flat):
+    if isinstance(factor, Materialized):
         flat = weights.to(factor.values) @ factor.values
     else:
         flat = torch.stack([w * factor.gradient(i) for i, w in enumerate(weights.tolist()) if w]).sum(0)
@@ -55,7 +55,7 @@ def weighted_head(
     return total
 
 
-def _outer(factor: Outer, weights: Float[Tensor, " response"]) -> list[Tensor]:
+def _outer(factor: OuterProductSum, weights: Float[Tensor, " response"]) -> list[Tensor]:
     """Weights go to whichever is narrower, unless the bias is wanted too, which is made of output gradients."""
     inputs, grads, by = factor.inputs, factor.grads, weights.to(factor.grads)[:, None, None]
     if factor.with_bias or grads.shape[2] <= inputs.shape[2]:

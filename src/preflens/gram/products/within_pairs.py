@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from preflens.gram.factors.factors import Flat, Lookup, Outer, PerResponse
+from preflens.gram.factors.factors import EmbeddingRows, Materialized, OnDemand, OuterProductSum
 from preflens.gram.factors.layout import Layout
 
-Sides = tuple[Tensor, Tensor]  # rows of the chosen and of the rejected responses: [pair, row, features]
+PairRows = tuple[Tensor, Tensor]  # rows of the chosen and of the rejected responses: [pair, row, features]
 Products = Float64[Tensor, "three pair"]  # ‖∇_w‖², ‖∇_l‖², ⟨∇_w, ∇_l⟩
 
 # Entries of a formed block of gradients: 8 MB of float32, which stays in cache or nearly so.
@@ -90,7 +90,7 @@ def input_grams(inputs: Float[Tensor, "response row in"], layout: Layout) -> Inp
     return InputGrams(row_gram(chosen, chosen), row_gram(chosen, own), row_gram(own, own), shared)
 
 
-def outer_pairs(factor: Outer, layout: Layout, cache: InputGramCache) -> Products:
+def outer_pairs(factor: OuterProductSum, layout: Layout, cache: InputGramCache) -> Products:
     """Compute the products of outer-product gradients.
 
     Args:
@@ -107,11 +107,11 @@ def outer_pairs(factor: Outer, layout: Layout, cache: InputGramCache) -> Product
         layout = layout.narrowed(factor.grads)
         return ghost_pairs(cache.get(factor.inputs, layout), layout.sides(factor.grads), bias=factor.with_bias)
     if factor.inputs.shape[2] * factor.grads.shape[2] * layout.responses <= _BLOCK:
-        return flat_pairs(Flat(factor.dense()), layout)
+        return flat_pairs(Materialized(factor.dense()), layout)
     return formed_pairs(x, d, bias=factor.with_bias)
 
 
-def lookup_pairs(factor: Lookup, layout: Layout) -> Products:
+def lookup_pairs(factor: EmbeddingRows, layout: Layout) -> Products:
     """Compute the products of table gradients: two rows meet where they take the same entry.
 
     Args:
@@ -126,7 +126,7 @@ def lookup_pairs(factor: Lookup, layout: Layout) -> Products:
     return ghost_pairs(InputGrams(same[0], same[2], same[1], shared=0), layout.sides(factor.grads), bias=False)
 
 
-def flat_pairs(factor: Flat | PerResponse, layout: Layout) -> Products:
+def flat_pairs(factor: Materialized | OnDemand, layout: Layout) -> Products:
     """Compute the products of gradients that are there, or are computed a pair at a time.
 
     Args:
@@ -137,7 +137,7 @@ def flat_pairs(factor: Flat | PerResponse, layout: Layout) -> Products:
         One column a pair.
     """
     n = layout.pairs
-    if isinstance(factor, Flat):
+    if isinstance(factor, Materialized):
         sides = factor.values.unflatten(0, (2, n)).transpose(0, 1)  # [pair, side, numel]
         table = torch.stack([torch.bmm(piece, piece.mT).double() for piece in sides.split(PIECE, 2)]).sum(0)
         return torch.stack([table[:, 0, 0], table[:, 1, 1], table[:, 0, 1]])
@@ -145,7 +145,7 @@ def flat_pairs(factor: Flat | PerResponse, layout: Layout) -> Products:
     return torch.cat(columns, 1)
 
 
-def ghost_is_cheaper(inputs: Sides, grads: Sides, *, shared: int, cached: bool) -> bool:
+def ghost_is_cheaper(inputs: PairRows, grads: PairRows, *, shared: int, cached: bool) -> bool:
     """Compare the multiply-adds of both ways.
 
     Args:
@@ -164,7 +164,7 @@ def ghost_is_cheaper(inputs: Sides, grads: Sides, *, shared: int, cached: bool) 
     return ghost < 1.1 * (t_w + t_l + _TOUCH) * d_in * d_out
 
 
-def ghost_pairs(grams: InputGrams, grads: Sides, *, bias: bool) -> Products:
+def ghost_pairs(grams: InputGrams, grads: PairRows, *, bias: bool) -> Products:
     """Multiply row Grams of inputs and of output gradients, some pairs at a time.
 
     Args:
@@ -181,7 +181,7 @@ def ghost_pairs(grams: InputGrams, grads: Sides, *, bias: bool) -> Products:
     return torch.cat([_ghost_of(grams, here, grads[0][here], grads[1][here], bias=bias) for here in pieces], 1)
 
 
-def formed_pairs(inputs: Sides, grads: Sides, *, bias: bool) -> Products:
+def formed_pairs(inputs: PairRows, grads: PairRows, *, bias: bool) -> Products:
     """Form the gradients of both responses, a block of outputs at a time.
 
     Args:

@@ -22,9 +22,9 @@ from preflens.gram.capture.autograd import differentiate
 from preflens.gram.capture.forward import Forward
 from preflens.gram.capture.plain_forward import check_plain
 from preflens.gram.capture.restoring import frozen, same_random_state
-from preflens.gram.readers.backward import Seen
+from preflens.gram.readers.backward import PassReport
 from preflens.gram.readers.owners import Owners
-from preflens.gram.readers.single_pass import Streamed
+from preflens.gram.readers.single_pass import GramAccumulator
 
 # How far products may be from autograd's, as a share of the product of the block's norms. Wide enough for the rounding
 # of a type and of float32 islands in float64 models, narrow enough for a wrong formula, which is off by percents.
@@ -56,7 +56,7 @@ def audited(module: nn.Module, owners: Owners, forward: Forward) -> bool:
     return _key(owners, forward) in _AUDITED.get(module, set())
 
 
-def audit(module: nn.Module, owners: Owners, forward: Forward, found: Streamed, seen: Seen) -> None:
+def audit(module: nn.Module, owners: Owners, forward: Forward, found: GramAccumulator, seen: PassReport) -> None:
     """Compare what a pass found with autograd, on its first pair, and its log-probs with those of a plain pass.
 
     Costs three forward passes and two backward passes, once for a model and a choice of parameters.
@@ -92,7 +92,7 @@ def audit(module: nn.Module, owners: Owners, forward: Forward, found: Streamed, 
     _AUDITED.setdefault(module, set()).add(_key(owners, forward))
 
 
-def _check_reached(owners: Owners, forward: Forward, found: Streamed, seen: Seen) -> None:
+def _check_reached(owners: Owners, forward: Forward, found: GramAccumulator, seen: PassReport) -> None:
     """Refuse what no gradient reaches: no tap saw one come, or autograd knows no way although a tap did.
 
     A tap sits behind a module's output. What the module itself cuts off is only seen in the graph.
@@ -110,7 +110,7 @@ def _key(owners: Owners, forward: Forward) -> object:
     return frozenset(map(id, owners.block_of)), getattr(function, "__code__", function)
 
 
-def _one_block_a_class(owners: Owners, found: Streamed) -> list[int]:
+def _one_block_a_class(owners: Owners, found: GramAccumulator) -> list[int]:
     """The first block of each class of modules: whatever mixes responses above it is seen there."""
     first: dict[type[nn.Module], int] = {}
     for module, own in owners.parameters.items():
@@ -121,7 +121,7 @@ def _one_block_a_class(owners: Owners, found: Streamed) -> list[int]:
 
 
 def _check_unused(
-    owners: Owners, unclaimed: Sequence[nn.Parameter], gradients: Sequence[list[Tensor | None]], seen: Seen
+    owners: Owners, unclaimed: Sequence[nn.Parameter], gradients: Sequence[list[Tensor | None]], seen: PassReport
 ) -> None:
     """A gradient of zero will do only where the parameter's module was called and so says so itself."""
     called = {p for m in seen.called if m in owners.parameters for p in owners.parameters[m].values()}
@@ -135,7 +135,7 @@ def _check_unused(
         raise UnreadableGradientError(
             f"Parameter `{owners.parameter_names[next(iter(used))]}` influences the log-probs, but not through a call "
             "of the module that owns it or of one around it, so its gradient cannot be read off there. Freeze it, or "
-            "use `exact_pair_gram` / `exact_batch_gram`.",
+            "use `brute_force_pair_gram` / `brute_force_batch_gram`.",
             parameters=list(used),
         )
 
@@ -154,5 +154,5 @@ def _compare(
     raise AuditError(
         f"The gradient products of `{block.name}` differ from autograd's by {worst:.2g} of the product of norms. Its "
         "module does not compute what its class promises, or its responses influence each other. Freeze its "
-        "parameters, or use `exact_pair_gram` / `exact_batch_gram`."
+        "parameters, or use `brute_force_pair_gram` / `brute_force_batch_gram`."
     )

@@ -16,17 +16,17 @@ from torch import Tensor, nn
 
 from preflens.errors import UnsupportedModelError
 from preflens.gram.capture.autograd import is_reentrant
-from preflens.gram.capture.forward import Forward, check_finite, check_outcome
+from preflens.gram.capture.forward import Forward, check_finite, count_responses
 from preflens.gram.capture.restoring import frozen, same_random_state
-from preflens.gram.capture.taps import Call, TapState, taps
+from preflens.gram.capture.taps import ModuleCall, TapState, taps
 from preflens.gram.readers.owners import Owners
 from preflens.gram.readers.unreached import check_reached
-from preflens.gram.rules import Claim, Request
+from preflens.gram.rules import LayerGradients, RuleContext
 from preflens.types import HeadInput
 
 
 @runtime_checkable
-class Reader(Protocol):
+class GradientConsumer(Protocol):
     """Whoever wants to know the per-response gradients of a pass."""
 
     def begin(self, outcome: Float[Tensor, " response"] | HeadInput) -> None:
@@ -35,7 +35,7 @@ class Reader(Protocol):
     def head(self, head: HeadInput) -> tuple[Float64[Tensor, " response"], Float[Tensor, "scored_token in"]]:
         """Score a head; return the log-probs and the gradient of their sum with respect to the hidden rows."""
 
-    def take(self, module: nn.Module, claims: list[Claim]) -> None:
+    def take(self, module: nn.Module, claims: list[LayerGradients]) -> None:
         """Take the claims of a module, of all its calls together."""
 
     def finish(self) -> None:
@@ -53,9 +53,9 @@ class Collector:
         state: of the taps; set before the forward pass.
     """
 
-    def __init__(self, owners: Owners, reader: Reader) -> None:
+    def __init__(self, owners: Owners, reader: GradientConsumer) -> None:
         self._owners, self._reader = owners, reader
-        self._waiting: dict[nn.Module, list[Claim]] = {}
+        self._waiting: dict[nn.Module, list[LayerGradients]] = {}
         self._arrived: Counter[nn.Module] = Counter()
         self._expected: Counter[nn.Module] = Counter()
         self._done: set[nn.Module] = set()
@@ -67,7 +67,7 @@ class Collector:
         assert self.state is not None
         self._responses, self._expected, self.state.closed = responses, Counter(self.state.recorded), True
 
-    def receive(self, call: Call) -> None:
+    def receive(self, call: ModuleCall) -> None:
         """Apply the rule of a module to one of its calls."""
         module, state = call.module, self.state
         assert state is not None
@@ -85,37 +85,39 @@ class Collector:
             if self._arrived[module] >= self._expected[module]:
                 self._hand_over(module)
 
-    def _request_for(self, module: nn.Module) -> Request:
+    def _request_for(self, module: nn.Module) -> RuleContext:
         assert self.state is not None
         own = self._owners.parameters[module]
         private = frozenset(name for name, p in own.items() if p in self._owners.single)
-        return Request(self._responses, tuple(own), private, self._owners.groups(module), self.state.switched_off)
+        return RuleContext(self._responses, tuple(own), private, self._owners.groups(module), self.state.switched_off)
 
     def finish(self) -> None:
         """Hand over what waits for calls that the backward pass did not reach."""
         for module in list(self._waiting):
             self._hand_over(module)
 
-    def seen(self) -> "Seen":
+    def seen(self) -> "PassReport":
         """Return what was called, and what was reached."""
         assert self.state is not None
         ran = {m for counted in (self.state.recorded, self.state.skipped) for m, count in counted.items() if count}
         owned, arrived = self._owners.parameters, {m for m, count in self._arrived.items() if count}
         reached = {p for m in arrived for p in owned[m].values()}
         silent = {p for m in ran - arrived if m in owned for p in owned[m].values()}
-        return Seen(frozenset(ran | {m for m, count in self.state.empty.items() if count}), frozenset(silent - reached))
+        return PassReport(
+            frozenset(ran | {m for m, count in self.state.empty.items() if count}), frozenset(silent - reached)
+        )
 
     def _hand_over(self, module: nn.Module) -> None:
         self._done.add(module)
         self._reader.take(module, self._waiting.pop(module))
 
 
-def _device_of(call: Call) -> str:
+def _device_of(call: ModuleCall) -> str:
     return next(g.device.type for g in call.gradients if g is not None)
 
 
 @dataclass(frozen=True)
-class Seen:
+class PassReport:
     """What a pass saw beside gradients.
 
     Attributes:
@@ -139,7 +141,7 @@ class Seen:
         owners.idle.update(doubtful)
 
 
-def run_pass(owners: Owners, forward: Forward, reader: Reader, *, strict: bool = True) -> Seen:
+def run_pass(owners: Owners, forward: Forward, reader: GradientConsumer, *, strict: bool = True) -> PassReport:
     """Run forward and backward once and let a reader see the per-response gradients.
 
     Parameters, `param.grad`, hooks and random state are as before afterwards, also after an error.
@@ -164,7 +166,7 @@ def run_pass(owners: Owners, forward: Forward, reader: Reader, *, strict: bool =
         collector.state = stack.enter_context(taps(owners.recognizers(), collector.receive, force=True))
         stack.enter_context(torch.enable_grad())
         outcome = forward()
-        collector.begin(check_outcome(outcome))
+        collector.begin(count_responses(outcome))
         reader.begin(outcome)
         head: set[nn.Parameter | None] = set()
         if isinstance(outcome, HeadInput):

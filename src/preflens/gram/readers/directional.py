@@ -13,20 +13,25 @@ from torch import Tensor, nn
 
 from preflens.errors import InputError
 from preflens.gram.capture.forward import Forward
-from preflens.gram.factors.factors import Factor, Outer
+from preflens.gram.factors.factors import Factor, OuterProductSum
 from preflens.gram.factors.layout import Layout, layout_of
 from preflens.gram.factors.scored_rows import SoftmaxRows
-from preflens.gram.products.along_updates import Update, along, slice_along
+from preflens.gram.products.along_updates import ParameterUpdate, inner_products_with_updates, sliced_inner_products
 from preflens.gram.products.output_head import head_pass
 from preflens.gram.readers.backward import run_pass
 from preflens.gram.readers.owners import Owners
 from preflens.gram.readers.placement import with_settled_owners
-from preflens.gram.rules import Claim
+from preflens.gram.rules import LayerGradients
 from preflens.types import HeadInput
 
 
-def directional(
-    module: nn.Module, forward: Forward, updates: Sequence[Update], *, dropout: bool = False, check: bool = True
+def directional_derivatives(
+    module: nn.Module,
+    forward: Forward,
+    updates: Sequence[ParameterUpdate],
+    *,
+    dropout: bool = False,
+    check: bool = True,
 ) -> Float64[Tensor, "update response"]:
     """Compute ⟨∇a_i, update⟩ for every response and every update.
 
@@ -53,14 +58,14 @@ def directional(
     by_parameter = [_by_parameter(module, update) for update in updates]
 
     def run(owners: Owners) -> Float64[Tensor, "update response"]:
-        reader = Directional(owners, by_parameter, equal_inputs=not dropout)
+        reader = DirectionalDerivatives(owners, by_parameter, equal_inputs=not dropout)
         run_pass(owners, forward, reader)
         return reader.changes
 
     return with_settled_owners(module, [forward], run, dropout=dropout, check=check)
 
 
-class Directional:
+class DirectionalDerivatives:
     """Reads inner products with updates off a pass.
 
     Args:
@@ -93,31 +98,33 @@ class Directional:
 
         def visit(number: int, rows: SoftmaxRows, here: slice, gradient: Tensor) -> None:  # noqa: ARG001  # one part
             there = [[None if u is None else u[here] for u in update] for update in updates]
-            self.changes += slice_along(rows, gradient, there)
+            self.changes += sliced_inner_products(rows, gradient, there)
 
         everything = torch.arange(len(head.hidden), device=head.hidden.device)
         nothing = own[0] is None and own[1] is None
         found = head_pass(head, [everything], (lambda *_: None) if nothing else visit)
         return found.rows.logps(), found.hidden_gradient
 
-    def take(self, module: nn.Module, claims: list[Claim]) -> None:
+    def take(self, module: nn.Module, claims: list[LayerGradients]) -> None:
         """Add the inner products of a module's gradients."""
         own = self._owners.parameters[module]
         for claim in claims:
             updates = [[update[own[name]] for name in claim.parameters] for update in self._updates]
-            self.changes += along(_cut(claim.factor, self._layout), updates)
+            self.changes += inner_products_with_updates(_cut(claim.factor, self._layout), updates)
 
     def finish(self) -> None:
         """Everything is added up already."""
 
 
 def _cut(factor: Factor, layout: Layout) -> Factor:
-    if isinstance(factor, Outer):
-        return Outer(layout.cut(factor.inputs), layout.cut(factor.grads), factor.input_first, factor.with_bias)
+    if isinstance(factor, OuterProductSum):
+        return OuterProductSum(
+            layout.cut(factor.inputs), layout.cut(factor.grads), factor.input_first, factor.with_bias
+        )
     return factor
 
 
-def _by_parameter(module: nn.Module, update: Update) -> dict[nn.Parameter, Tensor]:
+def _by_parameter(module: nn.Module, update: ParameterUpdate) -> dict[nn.Parameter, Tensor]:
     parameters = [p for p in module.parameters() if p.requires_grad]
     shapes = [tuple(u.shape) for u in update]
     if shapes != [tuple(p.shape) for p in parameters]:

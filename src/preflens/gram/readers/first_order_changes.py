@@ -6,17 +6,17 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor, nn
 
-from preflens.gram.factors.factors import PerResponse
-from preflens.gram.products.along_updates import Rows, along, part_along, parts_of
+from preflens.gram.factors.factors import OnDemand
+from preflens.gram.products.along_updates import RowSlice, inner_products_with_updates, partial_inner_products, parts_of
 from preflens.gram.readers.single_pass import Key
-from preflens.gram.readers.stored_gradients import KeptGradients
+from preflens.gram.readers.stored_gradients import PerResponseGradients
 
 # What is to be multiplied with: for some rows of one parameter, one tensor a direction.
-UpdatesOf = Callable[[nn.Parameter, Rows], Sequence[Tensor]]
+UpdatesOf = Callable[[nn.Parameter, RowSlice], Sequence[Tensor]]
 
 
-def changes_along(
-    kept: Sequence[KeptGradients], updates_of: UpdatesOf, *, directions: int
+def changes_along_updates(
+    kept: Sequence[PerResponseGradients], updates_of: UpdatesOf, *, directions: int
 ) -> list[Float64[Tensor, "update response"]]:
     """Multiply the gradients of several passes with updates, some rows of one parameter at a time.
 
@@ -31,7 +31,7 @@ def changes_along(
     """
     sums = [_Sum(each, directions) for each in kept]
     for key in _keys(kept):
-        if any(isinstance(factor, PerResponse) for each in kept for factor in each.factors.get(key, [])):
+        if any(isinstance(factor, OnDemand) for each in kept for factor in each.factors.get(key, [])):
             made = [updates_of(parameter, ...) for parameter in key]
             for total in sums:
                 total.add_whole(key, made)
@@ -49,7 +49,7 @@ def changes_along(
 class _Sum:
     """What the gradients of one pass add up to. Those of a head come without the coefficients of a training step."""
 
-    def __init__(self, kept: KeptGradients, directions: int) -> None:
+    def __init__(self, kept: PerResponseGradients, directions: int) -> None:
         self._kept = kept
         self._below = torch.zeros(directions, len(kept.logps), dtype=torch.float64, device=kept.logps.device)
         self._head = torch.zeros_like(self._below)
@@ -60,22 +60,22 @@ class _Sum:
         """Add whole parameters, where a gradient is computed only as a whole."""
         self._products.pop(key, None)
         for factor in self._kept.factors.get(key, []):
-            self._below += along(factor, list(zip(*made, strict=True)))
+            self._below += inner_products_with_updates(factor, list(zip(*made, strict=True)))
         for parameter, updates in zip(key, made, strict=True):
             for rows in parts_of(parameter):
                 self._add_head(parameter, rows, [u[rows] for u in updates])
 
     def add_part(
-        self, key: Key, parameter: nn.Parameter, rows: Rows, updates: Sequence[Tensor], *, offset: int
+        self, key: Key, parameter: nn.Parameter, rows: RowSlice, updates: Sequence[Tensor], *, offset: int
     ) -> None:
         """Add some rows of a parameter."""
         for factor in self._kept.factors.get(key, []):
-            assert not isinstance(factor, PerResponse)
+            assert not isinstance(factor, OnDemand)
             products = self._products.get(key)
-            self._below += part_along(factor, rows, updates, offset=offset, products=products)
+            self._below += partial_inner_products(factor, rows, updates, offset=offset, products=products)
         self._add_head(parameter, rows, updates)
 
-    def _add_head(self, parameter: nn.Parameter, rows: Rows, updates: Sequence[Tensor]) -> None:
+    def _add_head(self, parameter: nn.Parameter, rows: RowSlice, updates: Sequence[Tensor]) -> None:
         if any(parameter is own for own in self._kept.head_parameters):
             self._head += self._kept.along_head(parameter, rows, updates)
 
@@ -86,7 +86,7 @@ class _Sum:
         return self._kept.unscaled(self._below) + self._head
 
 
-def _keys(kept: Sequence[KeptGradients]) -> list[Key]:
+def _keys(kept: Sequence[PerResponseGradients]) -> list[Key]:
     """Every parameter once: those that are treated together, and heads that nothing else uses."""
     keys = dict.fromkeys(key for k in kept for key in k.factors)
     covered = {p for key in keys for p in key}

@@ -7,7 +7,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from preflens.gram.capture.forward import Forward
-from preflens.gram.factors.factors import Flat
+from preflens.gram.factors.factors import Materialized
 from preflens.gram.factors.layout import Layout, layout_of
 from preflens.gram.factors.scored_rows import SoftmaxRows
 from preflens.gram.factors.storage import bytes_of, compact, join_responses, tensors_of
@@ -15,14 +15,14 @@ from preflens.gram.products.modes import BatchMode, Use, products_of
 from preflens.gram.products.output_head import BatchHead, HeadBias, head_pass
 from preflens.gram.readers.backward import run_pass
 from preflens.gram.readers.owners import Owners
-from preflens.gram.rules import Claim
+from preflens.gram.rules import LayerGradients
 from preflens.types import HeadInput
 
 Key = tuple[nn.Parameter, ...]
 Slices = Iterator[tuple[slice, Tensor]]
 
 
-class Stored:
+class MultiPassGram:
     """Keeps the factors of some blocks over several passes.
 
     Args:
@@ -59,11 +59,11 @@ class Stored:
         if weight is not None:
             self._keep((weight,), found.rows)
         if bias is not None and alone is not None:
-            self._keep((bias,), Flat(alone.values))
+            self._keep((bias,), Materialized(alone.values))
         self.logps.append(found.rows.logps())
         return self.logps[-1], found.hidden_gradient
 
-    def take(self, module: nn.Module, claims: list[Claim]) -> None:
+    def take(self, module: nn.Module, claims: list[LayerGradients]) -> None:
         """Keep what is wanted, in the smaller of its forms."""
         own = self._owners.parameters[module]
         for claim in claims:
@@ -110,13 +110,13 @@ def over_passes(
     Returns:
         One Gram a block, and what was differentiated; chosen responses of all passes first.
     """
-    store = Stored(owners, frozenset(range(len(owners.blocks))), equal_inputs=equal_inputs)
+    store = MultiPassGram(owners, frozenset(range(len(owners.blocks))), equal_inputs=equal_inputs)
     run_pass(owners, forwards[0], store)
     groups = _groups({block: size * len(forwards) for block, size in store.bytes.items()}, memory)
     found: list[Tensor | None] = [None] * len(owners.blocks)
     for group in groups:
         if len(groups) > 1:
-            store = Stored(owners, group, equal_inputs=equal_inputs)
+            store = MultiPassGram(owners, group, equal_inputs=equal_inputs)
         for forward in forwards if len(groups) > 1 else forwards[1:]:
             run_pass(owners.only(group), forward, store)
         for block, table in enumerate(store.products()):

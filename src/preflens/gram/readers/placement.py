@@ -18,13 +18,13 @@ from preflens.gram.capture.forward import Forward
 from preflens.gram.capture.plain_forward import called_modules
 from preflens.gram.products.modes import PairMode
 from preflens.gram.readers.audit import audit, audited
-from preflens.gram.readers.backward import Reader, run_pass
+from preflens.gram.readers.backward import GradientConsumer, run_pass
 from preflens.gram.readers.owners import PLACES, Owners, find_owners, is_inside, owner_path
-from preflens.gram.readers.single_pass import Streamed
+from preflens.gram.readers.single_pass import GramAccumulator
 
 LOGGER = logging.getLogger("preflens")
 
-R = TypeVar("R", bound=Reader)
+R = TypeVar("R", bound=GradientConsumer)
 T = TypeVar("T")
 
 
@@ -32,7 +32,7 @@ def settled_pass(
     module: nn.Module,
     forward: Forward,
     make: Callable[[Owners], R],
-    streamed_of: Callable[[R], Streamed],
+    streamed_of: Callable[[R], GramAccumulator],
     *,
     dropout: bool,
     check: bool,
@@ -101,8 +101,8 @@ def with_settled_owners(
     """
 
     def settle(forward: Forward) -> Owners:
-        def make(owners: Owners) -> Streamed:
-            return Streamed(owners, PairMode, equal_inputs=not dropout)
+        def make(owners: Owners) -> GramAccumulator:
+            return GramAccumulator(owners, PairMode, equal_inputs=not dropout)
 
         return settled_pass(module, forward, make, lambda found: found, dropout=dropout, check=True).owners
 
@@ -120,7 +120,7 @@ def with_settled_owners(
 
 
 def _attempt(
-    module: nn.Module, forward: Forward, reader: R, streamed_of: Callable[[R], Streamed], owners: Owners
+    module: nn.Module, forward: Forward, reader: R, streamed_of: Callable[[R], GramAccumulator], owners: Owners
 ) -> R | UnreadableGradientError:
     try:
         seen = run_pass(owners, forward, reader, strict=False)

@@ -4,19 +4,19 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
-from preflens.gram.factors.factors import Flat
+from preflens.gram.factors.factors import Materialized
 from preflens.gram.factors.layout import Layout, layout_of
 from preflens.gram.factors.scored_rows import SoftmaxRows
 from preflens.gram.products.modes import Mode, PairMode, Use, products_of
 from preflens.gram.products.output_head import HeadBias, Scored, Visit, head_pass
 from preflens.gram.readers.owners import Owners
-from preflens.gram.rules import Claim
+from preflens.gram.rules import LayerGradients
 from preflens.types import HeadInput
 
 Key = tuple[nn.Parameter, ...]
 
 
-class Streamed:
+class GramAccumulator:
     """Reads products off a pass.
 
     Args:
@@ -81,11 +81,11 @@ class Streamed:
             self._add((weight, bias) if folded and bias is not None else (weight,), collector.products)
             self._shared.setdefault((weight,), []).append(found.rows)
         if alone is not None and bias is not None:
-            self._add((bias,), self._mode.own(Flat(alone.values)))
+            self._add((bias,), self._mode.own(Materialized(alone.values)))
         self.logps = found.rows.logps()
         return self.logps, found.hidden_gradient
 
-    def take(self, module: nn.Module, claims: list[Claim]) -> None:
+    def take(self, module: nn.Module, claims: list[LayerGradients]) -> None:
         """Reduce what belongs to this module alone; keep what others own too."""
         own = self.owners.parameters[module]
         by_key: dict[Key, list[Use]] = {}

@@ -13,22 +13,22 @@ from torch import Tensor, nn
 from preflens.gram.blocks import Breakdown
 from preflens.gram.capture.forward import Forward
 from preflens.gram.engine import by_block
-from preflens.gram.factors.factors import Factor, Flat, Outer, PerResponse
+from preflens.gram.factors.factors import Factor, Materialized, OnDemand, OuterProductSum
 from preflens.gram.factors.layout import Layout, layout_of
 from preflens.gram.factors.scored_rows import SCORES, pinned, score_once
 from preflens.gram.factors.storage import bytes_of, compact
-from preflens.gram.products.along_updates import Rows, formed_slice_along, slice_along
+from preflens.gram.products.along_updates import RowSlice, formed_sliced_inner_products, sliced_inner_products
 from preflens.gram.products.modes import PairMode
 from preflens.gram.readers.owners import Owners
 from preflens.gram.readers.placement import settled_pass
-from preflens.gram.readers.single_pass import Key, Streamed
-from preflens.gram.rules import Claim
+from preflens.gram.readers.single_pass import GramAccumulator, Key
+from preflens.gram.rules import LayerGradients
 from preflens.types import HeadInput, PairGram
 
 
-def keep_gradients(
+def per_response_gradients(
     module: nn.Module, forward: Forward, *, pin: bool = False, dropout: bool = False, check: bool = True
-) -> "KeptGradients":
+) -> "PerResponseGradients":
     """Run one forward and one activation-only backward pass and keep the per-response gradients.
 
     Args:
@@ -42,13 +42,13 @@ def keep_gradients(
         The gradients at the parameters' present values; unless pinned, to be used before these change.
     """
 
-    def make(owners: Owners) -> KeptGradients:
-        return KeptGradients(module, owners, equal_inputs=not dropout, pin=pin)
+    def make(owners: Owners) -> PerResponseGradients:
+        return PerResponseGradients(module, owners, equal_inputs=not dropout, pin=pin)
 
     return settled_pass(module, forward, make, lambda kept: kept.streamed, dropout=dropout, check=check)
 
 
-class KeptGradients:
+class PerResponseGradients:
     """The gradients of the responses of one pass. A reader of that pass first.
 
     Args:
@@ -71,13 +71,13 @@ class KeptGradients:
         self, module: nn.Module, owners: Owners, *, equal_inputs: bool, pin: bool, later: bool = False
     ) -> None:
         self._later = later
-        self.open: dict[Key, Outer] = {}
+        self.open: dict[Key, OuterProductSum] = {}
         self._module, self.owners, self._equal_inputs, self._pin = module, owners, equal_inputs, pin
         self._layout = Layout(0)
         # Not the head itself: its hidden states hold the graph, which holds the taps, which hold this object.
         self.head_parameters: tuple[nn.Parameter | None, nn.Parameter | None] = (None, None)
         self._scores: Float[Tensor, "scored_token vocab"] | None = None
-        self.streamed = Streamed(owners, PairMode, equal_inputs=equal_inputs)
+        self.streamed = GramAccumulator(owners, PairMode, equal_inputs=equal_inputs)
         self.factors: dict[Key, list[Factor]] = {}
         self.taken = 0.0
 
@@ -117,19 +117,19 @@ class KeptGradients:
             self.streamed.head_rows = pinned(self.streamed.head_rows)
         return result
 
-    def take(self, module: nn.Module, claims: list[Claim]) -> None:
+    def take(self, module: nn.Module, claims: list[LayerGradients]) -> None:
         """Reduce and keep the claims of a module."""
         own, now = self.owners.parameters[module], []
         uses = Counter(claim.parameters for claim in claims)
         for claim in claims:
             key = tuple(own[name] for name in claim.parameters)
             factor = compact(claim.factor, self._layout)
-            formed = self._pin and isinstance(factor, PerResponse)
-            kept = Flat(factor.dense()) if formed else factor
+            formed = self._pin and isinstance(factor, OnDemand)
+            kept = Materialized(factor.dense()) if formed else factor
             self.factors.setdefault(key, []).append(kept)
             self.taken += bytes_of(kept)
             alone = uses[claim.parameters] == 1 and self.owners.single.issuperset(key)
-            if self._later and alone and isinstance(factor, Outer):
+            if self._later and alone and isinstance(factor, OuterProductSum):
                 self.open[key] = factor
             else:
                 now.append(claim)
@@ -161,7 +161,7 @@ class KeptGradients:
         return PairGram(ww, ll, wl, names)
 
     def along_head(
-        self, parameter: nn.Parameter, here: Rows, updates: Sequence[Tensor]
+        self, parameter: nn.Parameter, here: RowSlice, updates: Sequence[Tensor]
     ) -> Float64[Tensor, "update response"]:
         """Multiply the head's gradients with updates of some rows of its weight or its bias."""
         rows = self.streamed.head_rows
@@ -169,8 +169,8 @@ class KeptGradients:
         gradient = rows.gradient_at(here) if self._scores is None else self._scores[:, here]
         weight = parameter is self.head_parameters[0]
         if weight and len(updates) > 1:
-            return formed_slice_along(rows, gradient, updates)
-        return slice_along(rows, gradient, [(u, None) if weight else (None, u) for u in updates])
+            return formed_sliced_inner_products(rows, gradient, updates)
+        return sliced_inner_products(rows, gradient, [(u, None) if weight else (None, u) for u in updates])
 
     def unscaled(self, changes: Float64[Tensor, "update response"]) -> Float64[Tensor, "update response"]:
         """Take off what the gradients came multiplied by, where they are those of a training step."""

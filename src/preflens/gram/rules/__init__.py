@@ -12,9 +12,9 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from preflens.gram.capture.taps import CHANGED, Call, Keep, Reading, TapState
+from preflens.gram.capture.taps import CHANGED, Keep, ModuleCall, Reading, TapState
 from preflens.gram.rules.any_module import any_module
-from preflens.gram.rules.base import Claim, Request, Rule
+from preflens.gram.rules.base import LayerGradients, Rule, RuleContext
 from preflens.gram.rules.conv1d import conv1d
 from preflens.gram.rules.embedding import embedding, embedding_scale
 from preflens.gram.rules.linear import is_linear, linear
@@ -27,10 +27,10 @@ LAYER_RULES: Mapping[type[nn.Module], Rule] = {
     nn.LayerNorm: layer_norm,
 }
 
-__all__ = ["LAYER_RULES", "Claim", "Request", "Rule", "recognize", "recognize_whole"]
+__all__ = ["LAYER_RULES", "LayerGradients", "Rule", "RuleContext", "recognize", "recognize_whole"]
 
 
-def recognize(call: Call, state: TapState) -> Reading:
+def recognize(call: ModuleCall, state: TapState) -> Reading:
     """Find the rule for a call.
 
     Args:
@@ -56,7 +56,7 @@ def recognize(call: Call, state: TapState) -> Reading:
     return Reading(norm, Keep.ALIAS if divided else Keep.NOTHING)
 
 
-def recognize_whole(call: Call, state: TapState) -> Reading:  # noqa: ARG001  # as `recognize`
+def recognize_whole(call: ModuleCall, state: TapState) -> Reading:  # noqa: ARG001  # as `recognize`
     """Have a module differentiated as a whole, whatever it is.
 
     Args:

@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from preflens.errors import UnreadableGradientError
-from preflens.gram.capture.taps import Call
-from preflens.gram.factors.factors import PerResponse, widen
-from preflens.gram.rules.base import Claim, Request
+from preflens.gram.capture.taps import ModuleCall
+from preflens.gram.factors.factors import OnDemand, widen
+from preflens.gram.rules.base import LayerGradients, RuleContext
 
 # How much the output of a repeated call may differ, as a share of the largest: another batch size, other kernels.
 _SAME = {torch.float64: 1e-6, torch.float32: 1e-3}
@@ -27,7 +27,7 @@ _REMEMBERED = 1 << 22
 Cut = Callable[[Tensor, int, int], Tensor]
 
 
-def any_module(call: Call, request: Request) -> list[Claim]:
+def any_module(call: ModuleCall, request: RuleContext) -> list[LayerGradients]:
     """Claim all wanted parameters of a module.
 
     Args:
@@ -43,12 +43,12 @@ def any_module(call: Call, request: Request) -> list[Claim]:
     return [_claim(names, request.responses, gradients) for names in request.groups]
 
 
-def _claim(names: tuple[str, ...], responses: int, gradients: Callable[[int], dict[str, Tensor]]) -> Claim:
+def _claim(names: tuple[str, ...], responses: int, gradients: Callable[[int], dict[str, Tensor]]) -> LayerGradients:
     def gradient(response: int) -> Tensor:
         found = gradients(response)
         return torch.cat([found[name].flatten() for name in names])
 
-    return Claim(names, PerResponse(responses, gradient))
+    return LayerGradients(names, OnDemand(responses, gradient))
 
 
 class _Rerun:
@@ -59,7 +59,7 @@ class _Rerun:
         request: what is asked.
     """
 
-    def __init__(self, call: Call, request: Request) -> None:
+    def __init__(self, call: ModuleCall, request: RuleContext) -> None:
         self._call, self._request = call, request
         self._cut: Cut | None = None
 
@@ -157,7 +157,7 @@ class _Rerun:
             )
         return UnreadableGradientError(
             f"A `{kind}` {found}, so responses do not have gradients of their own in it. Freeze its parameters, or use "
-            "`exact_batch_gram`.",
+            "`brute_force_batch_gram`.",
             module=self._call.module,
             mixed=True,
         )
@@ -172,7 +172,7 @@ def _in_words(error: Exception) -> str:
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
-def _cuts(call: Call, responses: int) -> Iterator[Cut]:
+def _cuts(call: ModuleCall, responses: int) -> Iterator[Cut]:
     """Ways of telling rows apart, the likeliest first."""
     leaves = [*pytree.tree_leaves((call.args, call.kwargs)), *call.outputs]
     tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.ndim > 0]

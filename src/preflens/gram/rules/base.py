@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from preflens.errors import UnreadableGradientError
-from preflens.gram.capture.taps import Call
-from preflens.gram.factors.factors import Factor, Flat, Outer, widen
+from preflens.gram.capture.taps import ModuleCall
+from preflens.gram.factors.factors import Factor, Materialized, OuterProductSum, widen
 
 
 @dataclass(frozen=True)
-class Claim:
+class LayerGradients:
     """A rule's word that it knows the per-response gradients of some parameters of a module.
 
     Attributes:
@@ -25,7 +25,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Request:
+class RuleContext:
     """What is asked of a rule.
 
     Attributes:
@@ -55,7 +55,7 @@ class Request:
         return bias is not None and {"weight", "bias"} <= self.private and {"weight", "bias"} <= set(self.wanted)
 
 
-Rule = Callable[[Call, Request], list[Claim]]
+Rule = Callable[[ModuleCall, RuleContext], list[LayerGradients]]
 
 
 def response_rows(values: Tensor, module: nn.Module, responses: int) -> Tensor:
@@ -72,11 +72,11 @@ def response_rows(values: Tensor, module: nn.Module, responses: int) -> Tensor:
         A view, or a copy where the layout asks for one.
     """
     rows = values.shape[0]
-    check_rows(rows, module, responses)
+    check_row_counts(rows, module, responses)
     return values.reshape(responses, -1, values.shape[-1])
 
 
-def check_rows(rows: int, module: nn.Module, responses: int) -> None:
+def check_row_counts(rows: int, module: nn.Module, responses: int) -> None:
     """Refuse a leading axis that cannot be split by response.
 
     Args:
@@ -105,11 +105,13 @@ def rows_in_words(rows: int, module: nn.Module, responses: int) -> str:
     return (
         f"A `{type(module).__name__}` saw {rows} row(s) for {responses} responses, so their gradients cannot be told "
         "apart. Give every response its own row: position ids with one row a response, no packed sequences, no "
-        "statistics over the batch. Or use `exact_batch_gram`."
+        "statistics over the batch. Or use `brute_force_batch_gram`."
     )
 
 
-def linear_claims(inputs: Tensor, grads: Tensor, request: Request, *, bias: object, input_first: bool) -> list[Claim]:
+def linear_claims(
+    inputs: Tensor, grads: Tensor, request: RuleContext, *, bias: object, input_first: bool
+) -> list[LayerGradients]:
     """Claim the weight of a linear map, and its bias.
 
     Args:
@@ -124,6 +126,6 @@ def linear_claims(inputs: Tensor, grads: Tensor, request: Request, *, bias: obje
     """
     x, d = widen(inputs, grads)
     if request.foldable(bias):
-        return [Claim(("weight", "bias"), Outer(x, d, input_first, with_bias=True))]
-    claims = [Claim(("weight",), Outer(x, d, input_first))] if "weight" in request.wanted else []
-    return claims + ([Claim(("bias",), Flat(d.sum(1)))] if "bias" in request.wanted else [])
+        return [LayerGradients(("weight", "bias"), OuterProductSum(x, d, input_first, with_bias=True))]
+    claims = [LayerGradients(("weight",), OuterProductSum(x, d, input_first))] if "weight" in request.wanted else []
+    return claims + ([LayerGradients(("bias",), Materialized(d.sum(1)))] if "bias" in request.wanted else [])

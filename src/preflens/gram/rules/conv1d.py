@@ -1,10 +1,10 @@
 """GPT-2's `Conv1D`, a linear map whose weight has the shape [in, out]: y = x W + b."""
 
-from preflens.gram.capture.taps import Call
-from preflens.gram.rules.base import Claim, Request, linear_claims, response_rows
+from preflens.gram.capture.taps import ModuleCall
+from preflens.gram.rules.base import LayerGradients, RuleContext, linear_claims, response_rows
 
 
-def conv1d(call: Call, request: Request) -> list[Claim]:
+def conv1d(call: ModuleCall, request: RuleContext) -> list[LayerGradients]:
     """Claim W and b: ∇W = Σ_t x_t ⊗ d_t, ∇b = Σ_t d_t.
 
     Args:

@@ -4,12 +4,12 @@ import torch
 from torch import Tensor, nn
 
 from preflens.errors import UnsupportedModelError
-from preflens.gram.capture.taps import Call
-from preflens.gram.factors.factors import Lookup, widen
-from preflens.gram.rules.base import Claim, Request, check_rows, rows_in_words
+from preflens.gram.capture.taps import ModuleCall
+from preflens.gram.factors.factors import EmbeddingRows, widen
+from preflens.gram.rules.base import LayerGradients, RuleContext, check_row_counts, rows_in_words
 
 
-def embedding(call: Call, request: Request, scale: float = 1.0) -> list[Claim]:
+def embedding(call: ModuleCall, request: RuleContext, scale: float = 1.0) -> list[LayerGradients]:
     """Claim W: ∇W = Σ_t e_{id_t} ⊗ s d_t; the padding index gets none, as in torch.
 
     Args:
@@ -29,17 +29,17 @@ def embedding(call: Call, request: Request, scale: float = 1.0) -> list[Claim]:
     assert grads is not None
     if len(ids) == 1 < request.responses:  # positions, which the caller can give every response a row of
         raise UnsupportedModelError(rows_in_words(1, module, request.responses))
-    check_rows(len(ids), module, request.responses)
+    check_row_counts(len(ids), module, request.responses)
     ids = ids.reshape(request.responses, -1)
     (d,) = widen(grads.reshape(*ids.shape, -1))
     if scale != 1:
         d = scale * d
     if module.padding_idx is not None:
         d = d.masked_fill((ids == module.padding_idx)[:, :, None], 0)
-    return [Claim(("weight",), Lookup(ids, d, module.num_embeddings))]
+    return [LayerGradients(("weight",), EmbeddingRows(ids, d, module.num_embeddings))]
 
 
-def embedding_scale(call: Call) -> float | None:
+def embedding_scale(call: ModuleCall) -> float | None:
     """Recognise a child of `nn.Embedding` that multiplies by a number, from a few of its rows.
 
     Args:

@@ -3,15 +3,15 @@
 import torch
 from torch import Tensor, nn
 
-from preflens.gram.capture.taps import Call
-from preflens.gram.rules.base import Claim, Request, linear_claims, response_rows
+from preflens.gram.capture.taps import ModuleCall
+from preflens.gram.rules.base import LayerGradients, RuleContext, linear_claims, response_rows
 
 # How much an entry may differ, as a share of the largest: half precision cancels. What computes something else is off
 # by much more in some entry.
 _SAME = 1e-2
 
 
-def linear(call: Call, request: Request) -> list[Claim]:
+def linear(call: ModuleCall, request: RuleContext) -> list[LayerGradients]:
     """Claim W and b: ∇W = Σ_t d_t ⊗ x_t, ∇b = Σ_t d_t.
 
     Args:
@@ -27,7 +27,7 @@ def linear(call: Call, request: Request) -> list[Claim]:
     return linear_claims(x, d, request, bias=call.module.bias, input_first=False)
 
 
-def is_linear(call: Call) -> bool:
+def is_linear(call: ModuleCall) -> bool:
     """Recognise a module that computes W x + b by another class than `nn.Linear`, from one row of numbers.
 
     Args:
@@ -48,6 +48,6 @@ def is_linear(call: Call) -> bool:
     return bool(torch.allclose(found, y, rtol=1e-2, atol=_SAME * float(y.abs().max())))
 
 
-def _input(call: Call) -> Tensor:
+def _input(call: ModuleCall) -> Tensor:
     inputs: Tensor = call.args[0] if call.args else call.kwargs["input"]
     return inputs

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from preflens.gram.capture.taps import Call
-from preflens.gram.factors.factors import Flat, widen
-from preflens.gram.rules.base import Claim, Request, check_rows
+from preflens.gram.capture.taps import ModuleCall
+from preflens.gram.factors.factors import Materialized, widen
+from preflens.gram.rules.base import LayerGradients, RuleContext, check_row_counts
 
 # A feature whose gain is smaller than this share of the largest is not divided by it.
 _DIVISIBLE = 1e-2
@@ -49,7 +49,7 @@ class _Form:
 _FORMS: WeakKeyDictionary[nn.Module, _Form | None] = WeakKeyDictionary()
 
 
-def layer_norm(call: Call, request: Request) -> list[Claim]:
+def layer_norm(call: ModuleCall, request: RuleContext) -> list[LayerGradients]:
     """Claim the gain and the bias of `nn.LayerNorm`.
 
     Args:
@@ -66,7 +66,7 @@ def layer_norm(call: Call, request: Request) -> list[Claim]:
     return _claims(normalized, call, request)
 
 
-def norm(call: Call, request: Request) -> list[Claim]:
+def norm(call: ModuleCall, request: RuleContext) -> list[LayerGradients]:
     """Claim the gain and the bias of a module that has a form (`norm_form`).
 
     Args:
@@ -87,7 +87,7 @@ def norm(call: Call, request: Request) -> list[Claim]:
     return _claims(normalized, call, request)
 
 
-def norm_form(call: Call) -> "_Form | None":
+def norm_form(call: ModuleCall) -> "_Form | None":
     """Recognise a module whose output is linear in its own weight, feature by feature.
 
     Args:
@@ -101,7 +101,7 @@ def norm_form(call: Call) -> "_Form | None":
     return _FORMS[call.module]
 
 
-def _find_form(call: Call) -> _Form | None:
+def _find_form(call: ModuleCall) -> _Form | None:
     parameters = {name: p for name, p in call.module._parameters.items() if p is not None}
     if not set(parameters) <= {"weight", "bias"} or "weight" not in parameters or len(call.outputs) != 1:
         return None
@@ -121,7 +121,7 @@ def _find_form(call: Call) -> _Form | None:
     return _Form(0.0, None) if torch.allclose(one, 2 * zero, rtol=1e-2) else _Form(1.0, 0.0)
 
 
-def _with_weight(call: Call, weight: float | Tensor) -> Tensor:
+def _with_weight(call: ModuleCall, weight: float | Tensor) -> Tensor:
     """What the module would return with another weight and no bias."""
     own = {name: p for name, p in call.module._parameters.items() if p is not None}
     given = {name: torch.zeros_like(p) for name, p in own.items()}
@@ -131,10 +131,10 @@ def _with_weight(call: Call, weight: float | Tensor) -> Tensor:
     return result
 
 
-def _claims(normalized: Tensor, call: Call, request: Request) -> list[Claim]:
+def _claims(normalized: Tensor, call: ModuleCall, request: RuleContext) -> list[LayerGradients]:
     (grads,) = call.gradients
     assert grads is not None
-    check_rows(len(grads), call.module, request.responses)
+    check_row_counts(len(grads), call.module, request.responses)
     x, d = (v.reshape(request.responses, -1, v.shape[-1]) for v in widen(normalized, grads))
     gradients = {"weight": lambda: (x * d).sum(1), "bias": lambda: d.sum(1)}
-    return [Claim((name,), Flat(gradients[name]())) for name in request.wanted]
+    return [LayerGradients((name,), Materialized(gradients[name]())) for name in request.wanted]

@@ -12,11 +12,11 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
-from preflens.gram.capture.forward import Outcome, check_outcome
+from preflens.gram.capture.forward import ForwardOutput, count_responses
 from preflens.gram.capture.restoring import frozen
 from preflens.gram.capture.taps import TapState, taps
 from preflens.gram.engine import by_block
-from preflens.gram.factors.factors import Flat
+from preflens.gram.factors.factors import Materialized
 from preflens.gram.factors.layout import Layout, layout_of
 from preflens.gram.factors.scored_rows import SoftmaxRows, softmax_rows
 from preflens.gram.factors.storage import compact
@@ -24,13 +24,13 @@ from preflens.gram.products.modes import PairMode, Use
 from preflens.gram.products.output_head import HeadBias, HeadPass, Scored, head_pass
 from preflens.gram.readers.backward import Collector
 from preflens.gram.readers.owners import Owners, drops, find_owners
-from preflens.gram.readers.single_pass import Key, Streamed
-from preflens.gram.rules import Claim
+from preflens.gram.readers.single_pass import GramAccumulator, Key
+from preflens.gram.rules import LayerGradients
 from preflens.types import HeadInput, PairGram
 
 
 @contextmanager
-def bookkeeping(module: nn.Module, *, pairs: bool) -> "Iterator[Books]":
+def defer_weighting(module: nn.Module, *, pairs: bool) -> "Iterator[DeferredGradients]":
     """Let one forward and one backward pass of a training step bring gradients of single responses.
 
     Inside, parameters are frozen, so the pass writes to no `param.grad`.
@@ -45,7 +45,7 @@ def bookkeeping(module: nn.Module, *, pairs: bool) -> "Iterator[Books]":
     owners = find_owners(module, dropout=True)
     equal_inputs = not any(map(drops, module.modules()))
     with ExitStack() as stack:
-        books = Books(module, owners, equal_inputs=equal_inputs, pairs=pairs)
+        books = DeferredGradients(module, owners, equal_inputs=equal_inputs, pairs=pairs)
         collector = Collector(owners, books)
         stack.enter_context(frozen(owners.block_of))
         books.start(collector, stack.enter_context(taps(owners.recognizers(), collector.receive, force=True)))
@@ -53,7 +53,7 @@ def bookkeeping(module: nn.Module, *, pairs: bool) -> "Iterator[Books]":
         books.close()
 
 
-class Books:
+class DeferredGradients:
     """What a backward pass brought. A reader of that pass.
 
     Args:
@@ -73,7 +73,7 @@ class Books:
         self._module, self._owners, self._equal_inputs = module, owners, equal_inputs
         self._collector: Collector | None = None
         self._layout = Layout(0)
-        self._products = Streamed(owners, PairMode, equal_inputs=equal_inputs) if pairs else None
+        self._products = GramAccumulator(owners, PairMode, equal_inputs=equal_inputs) if pairs else None
         self.coefficients: Float64[Tensor, " response"] | None = None
         self.uses: dict[Key, list[Use]] = {}
         self.scores: Float[Tensor, "scored_token vocab"] | None = None
@@ -87,10 +87,10 @@ class Books:
         for p in self._owners.block_of:
             p.requires_grad_(False)
 
-    def begin(self, outcome: Outcome) -> None:
+    def begin(self, outcome: ForwardOutput) -> None:
         """Hear that the forward pass is over."""
         assert self._collector is not None
-        responses = check_outcome(outcome)
+        responses = count_responses(outcome)
         self._collector.begin(responses)
         rows = outcome.rows if isinstance(outcome, HeadInput) else None
         self._layout = layout_of(responses, rows, equal_inputs=self._equal_inputs)
@@ -132,10 +132,10 @@ class Books:
             self.uses[weight,] = [found.rows]
             self.scores = None if scored is None else scored[1]
         if bias is not None and alone is not None:
-            self.uses[bias,] = [Flat(alone.values)]
+            self.uses[bias,] = [Materialized(alone.values)]
         return found
 
-    def take(self, module: nn.Module, claims: list[Claim]) -> None:
+    def take(self, module: nn.Module, claims: list[LayerGradients]) -> None:
         """Keep the claims of a module, and reduce them if products within pairs are wanted."""
         own = self._owners.parameters[module]
         for claim in claims:

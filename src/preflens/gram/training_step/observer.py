@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from preflens.errors import InputError, UnsupportedModelError
 from preflens.gram.blocks import Breakdown
 from preflens.gram.capture.autograd import grad_version
-from preflens.gram.capture.forward import Forward, Outcome, check_outcome
+from preflens.gram.capture.forward import Forward, ForwardOutput, count_responses
 from preflens.gram.capture.taps import TapState, taps
 from preflens.gram.engine import batch_gram, by_block, pair_gram
 from preflens.gram.factors.scored_rows import SoftmaxRows, softmax_rows
@@ -24,14 +24,16 @@ from preflens.gram.products.modes import BatchMode, Mode, PairMode
 from preflens.gram.products.output_head import Scored
 from preflens.gram.readers.backward import Collector
 from preflens.gram.readers.owners import drops, find_owners
-from preflens.gram.readers.single_pass import Streamed
+from preflens.gram.readers.single_pass import GramAccumulator
 from preflens.types import BatchGram, HeadInput, PairGram
 
 _MODES: dict[str, type[Mode]] = {"pairs": PairMode, "batch": BatchMode}
 
 
 @contextmanager
-def riding(module: nn.Module, *, products: Literal["pairs", "batch"] = "pairs") -> "Iterator[Ride]":
+def observe_backward(
+    module: nn.Module, *, products: Literal["pairs", "batch"] = "pairs"
+) -> "Iterator[BackwardObserver]":
     """Watch one forward and backward pass of a training step.
 
     Args:
@@ -39,7 +41,7 @@ def riding(module: nn.Module, *, products: Literal["pairs", "batch"] = "pairs") 
         products: what is wanted: within pairs, or of all responses.
 
     Yields:
-        The ride: pass what the forward pass returned through `Ride.logps`, build the loss on that, and call
+        The ride: pass what the forward pass returned through `BackwardObserver.logps`, build the loss on that, and call
         `backward()` inside the context. Then ask for the Gram.
 
     Example:
@@ -52,16 +54,16 @@ def riding(module: nn.Module, *, products: Literal["pairs", "batch"] = "pairs") 
         (25.0, [-0.5, 0.25])
     """
     owners = find_owners(module, dropout=True)
-    reader = Streamed(owners, _MODES[products], equal_inputs=not any(map(drops, module.modules())))
+    reader = GramAccumulator(owners, _MODES[products], equal_inputs=not any(map(drops, module.modules())))
     collector = Collector(owners, reader)
     with taps(owners.recognizers(), collector.receive, force=False) as state:
         collector.state = state
-        ride = Ride(module, reader, collector, state)
+        ride = BackwardObserver(module, reader, collector, state)
         yield ride
         ride.close()
 
 
-class Ride:
+class BackwardObserver:
     """One forward and backward pass of a training step, watched.
 
     Args:
@@ -71,7 +73,7 @@ class Ride:
         state: of the taps.
     """
 
-    def __init__(self, module: nn.Module, reader: Streamed, collector: Collector, state: TapState) -> None:
+    def __init__(self, module: nn.Module, reader: GramAccumulator, collector: Collector, state: TapState) -> None:
         self._module, self._reader, self._collector, self._state = module, reader, collector, state
         self._written = {p: grad_version(p) for p in reader.owners.block_of}
 
@@ -93,7 +95,7 @@ class Ride:
         """Whether a backward pass came by."""
         return self._reader.coefficients is not None
 
-    def logps(self, outcome: Outcome) -> Float[Tensor, " response"]:
+    def logps(self, outcome: ForwardOutput) -> Float[Tensor, " response"]:
         """Take what the forward pass returned and give back the log-probs to build the loss on.
 
         Args:
@@ -111,13 +113,13 @@ class Ride:
             values = _Watched.apply(self, outcome)  # type: ignore[no-untyped-call]  # of torch's
         return values
 
-    def begin(self, outcome: Outcome) -> None:
+    def begin(self, outcome: ForwardOutput) -> None:
         """Hear that the forward pass is over; for those who send the coefficients back by themselves.
 
         Args:
             outcome: what it came to.
         """
-        self._collector.begin(check_outcome(outcome))
+        self._collector.begin(count_responses(outcome))
         self._reader.begin(outcome)
 
     def arrive(self, coefficients: Float[Tensor, " response"]) -> None:
@@ -235,7 +237,7 @@ class _Watched(torch.autograd.Function):
     """Identity on log-probs that notes what the loss sends back."""
 
     @staticmethod
-    def forward(ctx: Any, ride: Ride, values: Tensor) -> Tensor:  # noqa: ANN401  # torch's
+    def forward(ctx: Any, ride: BackwardObserver, values: Tensor) -> Tensor:  # noqa: ANN401  # torch's
         ctx.ride = ride
         return values.detach()
 
@@ -249,7 +251,7 @@ class _HeadLogps(torch.autograd.Function):
     """Log-probs of a head; its backward pass scores the rows again, and collects the head's products."""
 
     @staticmethod
-    def forward(ctx: Any, ride: Ride, head: HeadInput, *_: Tensor | None) -> Tensor:  # noqa: ANN401
+    def forward(ctx: Any, ride: BackwardObserver, head: HeadInput, *_: Tensor | None) -> Tensor:  # noqa: ANN401
         ctx.ride, ctx.head = ride, head
         return softmax_rows(head).logps().to(torch.promote_types(head.hidden.dtype, torch.float32))
 

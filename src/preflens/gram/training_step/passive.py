@@ -15,18 +15,18 @@ from torch import Tensor, nn
 
 from preflens.errors import UnsupportedModelError
 from preflens.gram.capture.autograd import grad_version
-from preflens.gram.capture.forward import check_outcome
-from preflens.gram.capture.taps import Call, TapState, taps
+from preflens.gram.capture.forward import count_responses
+from preflens.gram.capture.taps import ModuleCall, TapState, taps
 from preflens.gram.readers.backward import Collector
 from preflens.gram.readers.owners import find_owners
-from preflens.gram.readers.stored_gradients import KeptGradients
+from preflens.gram.readers.stored_gradients import PerResponseGradients
 from preflens.types import HeadInput
 
 LOGGER = logging.getLogger("preflens")
 
 
 @contextmanager
-def looking_on(module: nn.Module, *, memory: float = math.inf) -> "Iterator[Bystander]":
+def observe_passively(module: nn.Module, *, memory: float = math.inf) -> "Iterator[PassiveObserver]":
     """Look on while somebody runs one forward and one backward pass of a module without dropout.
 
     Args:
@@ -37,16 +37,16 @@ def looking_on(module: nn.Module, *, memory: float = math.inf) -> "Iterator[Byst
         The bystander. Tell it of the rows, of what the head got, and of what the loss sends back.
     """
     owners = find_owners(module, dropout=True)  # whoever calls has seen to it that nothing drops
-    kept = KeptGradients(module, owners, equal_inputs=True, pin=False, later=True)
+    kept = PerResponseGradients(module, owners, equal_inputs=True, pin=False, later=True)
     collector = Collector(owners, kept)
-    bystander = Bystander(kept, collector, memory=memory)
+    bystander = PassiveObserver(kept, collector, memory=memory)
     with taps(owners.recognizers(), bystander.receive, force=False, mishap=bystander.give_up) as state:
         collector.state = bystander.state = state
         yield bystander
         bystander.close()
 
 
-class Bystander:
+class PassiveObserver:
     """Looks on at one forward and backward pass.
 
     Args:
@@ -60,7 +60,7 @@ class Bystander:
         state: of the taps.
     """
 
-    def __init__(self, kept: KeptGradients, collector: Collector, *, memory: float) -> None:
+    def __init__(self, kept: PerResponseGradients, collector: Collector, *, memory: float) -> None:
         self.kept, self._collector, self._memory = kept, collector, memory
         self.failed = False
         self.state: TapState | None = None
@@ -79,7 +79,7 @@ class Bystander:
 
     def begin(self, head: HeadInput) -> None:
         """Hear that the forward pass is over, and what the head got; without its graph."""
-        self._collector.begin(check_outcome(head))
+        self._collector.begin(count_responses(head))
         self.kept.begin(head)
         self._head = head
 
@@ -92,7 +92,7 @@ class Bystander:
         torch.autograd.Variable._execution_engine.queue_callback(self._over)
         self.kept.streamed.coefficients = coefficients.detach().double()
 
-    def receive(self, call: Call) -> None:
+    def receive(self, call: ModuleCall) -> None:
         """Take a call; what cannot be understood is no reason to stop somebody's training."""
         if self.failed:
             return

@@ -14,7 +14,7 @@ from preflens.gram.products.modes import Use
 from preflens.gram.products.weighted_sums import weighted_head, weighted_sum
 from preflens.gram.readers.multi_pass import table_of
 from preflens.gram.readers.single_pass import Key
-from preflens.gram.training_step.deferred import Books
+from preflens.gram.training_step.deferred import DeferredGradients
 from preflens.types import BatchGram
 
 Weights = Float64[Tensor, " response"]
@@ -25,7 +25,7 @@ _SAME = {torch.float64: 1e-9, torch.float32: 1e-4}
 _SAME_HALF = 2e-2
 
 
-def keys_of(books: Sequence[Books]) -> list[Key]:
+def keys_of(books: Sequence[DeferredGradients]) -> list[Key]:
     """Return the parameters that any of the passes brought gradients of.
 
     Args:
@@ -37,7 +37,7 @@ def keys_of(books: Sequence[Books]) -> list[Key]:
     return list(dict.fromkeys(key for each in books for key in each.uses))
 
 
-def window_gram(books: Sequence[Books]) -> BatchGram:
+def accumulated_gram(books: Sequence[DeferredGradients]) -> BatchGram:
     """Multiply all responses of some passes with each other.
 
     Args:
@@ -52,7 +52,7 @@ def window_gram(books: Sequence[Books]) -> BatchGram:
     return BatchGram(total[order][:, order].cpu(), torch.zeros(len(order), dtype=torch.float64))
 
 
-def chosen_first(books: Sequence[Books]) -> Tensor:
+def chosen_first(books: Sequence[DeferredGradients]) -> Tensor:
     """Return the places, pass by pass, of the responses in an order with all chosen ones first.
 
     Args:
@@ -66,7 +66,7 @@ def chosen_first(books: Sequence[Books]) -> Tensor:
     return torch.cat([part.chunk(2)[side] for side in (0, 1) for part in numbers])
 
 
-def parameter_gram(books: Sequence[Books], key: Key) -> Float64[Tensor, "response response"]:
+def parameter_gram(books: Sequence[DeferredGradients], key: Key) -> Float64[Tensor, "response response"]:
     """Multiply the gradients of one parameter (or of weight and bias together).
 
     Args:
@@ -82,7 +82,7 @@ def parameter_gram(books: Sequence[Books], key: Key) -> Float64[Tensor, "respons
     return table_of(uses, sum(counts), partial(_slices, books))
 
 
-def gradients(books: Sequence[Books], weights: Weights) -> Iterator[tuple[Key, list[Tensor]]]:
+def gradients(books: Sequence[DeferredGradients], weights: Weights) -> Iterator[tuple[Key, list[Tensor]]]:
     """Form the gradient of Σ_i w_i a_i, a parameter at a time.
 
     Args:
@@ -155,19 +155,19 @@ def check_norm(
         )
 
 
-def _weighted(books: Books, use: Use, weights: Weights, key: tuple[nn.Parameter, ...]) -> list[Tensor]:
+def _weighted(books: DeferredGradients, use: Use, weights: Weights, key: tuple[nn.Parameter, ...]) -> list[Tensor]:
     if isinstance(use, SoftmaxRows):
         return [weighted_head(use, books.slices(use), weights)]
     return weighted_sum(use, weights, key)
 
 
-def _slices(books: Sequence[Books], rows: SoftmaxRows) -> Iterator[tuple[slice, Tensor]]:
+def _slices(books: Sequence[DeferredGradients], rows: SoftmaxRows) -> Iterator[tuple[slice, Tensor]]:
     kept = [each.scores for each in books if each.scores is not None]
     if len(kept) < len(books):
         return rows.gradients()
     return iter([(slice(0, len(rows.head.weight)), kept[0] if len(kept) == 1 else torch.cat(kept))])
 
 
-def _sent(books: Books) -> Weights:
+def _sent(books: DeferredGradients) -> Weights:
     assert books.coefficients is not None
     return books.coefficients

@@ -2,14 +2,14 @@
 
 import torch
 
-from preflens.dynamics import band as place_in_band
-from preflens.mitigations.kinds.base import CoefficientMap, Mitigated, MovingAverages, treatable, within
-from preflens.objectives.kinds.base import Source
+from preflens.dynamics import band_position
+from preflens.mitigations.kinds.base import CoefficientMap, Mitigated, MovingAverages, is_treatable, within
+from preflens.objectives.kinds.base import Citation
 from preflens.types import BatchGram, PairCoefficients, PairGram
 
-DISENTANGLING = Source(
+DISENTANGLING = Citation(
     title="reward calibration and the disentanglement band", authors="Chen et al.", year=2026, arxiv="2604.18239",
-    place="the band ρ r* < r < r*/ρ", caveat="title not confirmed; read in the authors' code",
+    location="the band ρ r* < r < r*/ρ", unverified="title not confirmed; read in the authors' code",
 )  # fmt: skip
 
 
@@ -36,18 +36,20 @@ def band(margin: float = 0.1, strength: float = 1.0) -> CoefficientMap:
 
     def full(coefficients: PairCoefficients, gram: PairGram | BatchGram, state: MovingAverages | None) -> Mitigated:
         assert isinstance(gram, PairGram)
-        here = treatable(coefficients, gram)
-        place = place_in_band(gram, coefficients)
-        half_width = (place.slack + place.log_ratio.abs() - margin).clamp(min=0)  # −log ρ, less the margin
-        outside = here & (place.log_ratio.abs() > half_width)
-        wanted = place.log_ratio.sign() * half_width
-        log_k = torch.where(outside, 0.5 * (wanted - place.log_ratio), 0.0)
-        return Mitigated(scaled(coefficients, log_k), ~here, state, {"corrected": float(outside.double().mean())})
+        here = is_treatable(coefficients, gram)
+        location = band_position(gram, coefficients)
+        half_width = (location.slack + location.log_ratio.abs() - margin).clamp(min=0)  # −log ρ, less the margin
+        outside = here & (location.log_ratio.abs() > half_width)
+        wanted = location.log_ratio.sign() * half_width
+        log_k = torch.where(outside, 0.5 * (wanted - location.log_ratio), 0.0)
+        return Mitigated(
+            scaled_coefficients(coefficients, log_k), ~here, state, {"corrected": float(outside.double().mean())}
+        )
 
     return CoefficientMap("band", full, DISENTANGLING, "pair", strength, {"margin": margin, "strength": strength})
 
 
-def scaled(coefficients: PairCoefficients, log_k: torch.Tensor) -> PairCoefficients:
+def scaled_coefficients(coefficients: PairCoefficients, log_k: torch.Tensor) -> PairCoefficients:
     """Multiply d_w by k and divide d_l by it.
 
     Args:

@@ -9,18 +9,18 @@ from torch import Tensor
 
 from preflens.errors import NumericalError
 from preflens.mitigations.kinds.base import CoefficientMap, Mitigated, MovingAverages, within
-from preflens.mitigations.kinds.batch_update import Update, update_of
-from preflens.objectives.kinds.base import Source
+from preflens.mitigations.kinds.batch_update import BatchUpdate, update_of
+from preflens.objectives.kinds.base import Citation
 from preflens.types import BatchGram, PairCoefficients, PairGram
 
 # Below this share of the plain update's size we say that an update has collapsed.
 COLLAPSED = 0.1
 _MET = 1e-2  # by how much of itself a floor may be missed and still count as met: slack is not free of charge
 
-_CONSTRAINED = Source(
+_CONSTRAINED = Citation(
     title="Gradient Episodic Memory for Continual Learning", authors="Lopez-Paz et al.", year=2017, arxiv="1706.08840",
-    place="Eqs. 8-12: the same projection, with losses of tasks in place of log-probs of responses",
-    caveat="place not confirmed",
+    location="Eqs. 8-12: the same projection, with losses of tasks in place of log-probs of responses",
+    unverified="place not confirmed",
 )  # fmt: skip
 
 
@@ -64,7 +64,7 @@ def cone(floor: float = 0.1, slack: float = 1e-3, strength: float = 1.0) -> Coef
         before = update.size(update.weights)
         size = nearest.size / before if before > 0 else 1.0
         report = {"size": size, "collapsed": float(size < COLLAPSED), "floors_met": nearest.met}
-        return Mitigated(update.coefficients(nearest.weights), update.left_alone, state, report)
+        return Mitigated(update.coefficients(nearest.weights), update.untreated, state, report)
 
     parameters = {"floor": floor, "slack": slack, "strength": strength}
     return CoefficientMap("cone", full, _CONSTRAINED, "batch", strength, parameters)
@@ -85,7 +85,7 @@ class Nearest:
     met: float
 
 
-def nearest_update(update: Update, floors: Float64[Tensor, " response"], *, slack: float) -> Nearest:
+def nearest_update(update: BatchUpdate, floors: Float64[Tensor, " response"], *, slack: float) -> Nearest:
     """Find the update nearest to the plain one that moves every free response by at least its floor.
 
     min ‖u' − u‖² + Σ ξ_i²/slack with s_i ⟨ĝ_i, u'⟩ ≥ b_i/‖g_i‖ − ξ_i, ĝ = g/‖g‖. Its dual over y ≥ 0 is
@@ -128,7 +128,10 @@ def _dual(
 
 
 def _met(
-    update: Update, weights: Float64[Tensor, " response"], goals: Float64[Tensor, " free"], free: Bool[Tensor, " _"]
+    update: BatchUpdate,
+    weights: Float64[Tensor, " response"],
+    goals: Float64[Tensor, " free"],
+    free: Bool[Tensor, " _"],
 ) -> float:
     if not bool(free.any()):
         return 1.0

@@ -5,14 +5,14 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from preflens.mitigations.kinds.base import CoefficientMap, Mitigated, MovingAverages, within
-from preflens.mitigations.kinds.batch_update import Update, update_of
-from preflens.objectives.kinds.base import Source
+from preflens.mitigations.kinds.batch_update import BatchUpdate, update_of
+from preflens.objectives.kinds.base import Citation
 from preflens.types import BatchGram, PairCoefficients, PairGram
 
-_OURS = Source(
+_OURS = Citation(
     title="Natural Gradient Works Efficiently in Learning", authors="Amari", year=1998, arxiv="",
-    place="the step that moves outputs along a wish is a natural-gradient step of least squares in log-probs",
-    caveat="the use on preference pairs is ours", url="https://doi.org/10.1162/089976698300017746",
+    location="the step that moves outputs along a wish is a natural-gradient step of least squares in log-probs",
+    unverified="the use on preference pairs is ours", url="https://doi.org/10.1162/089976698300017746",
 )  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def controlled(damping: float = 1e-2, strength: float = 1.0) -> CoefficientMap:
         own = update.free & (update.weights != 0)
         wish = _wish(update, own)
         if wish is None:
-            return Mitigated(update.coefficients(update.weights), torch.ones_like(update.left_alone), state)
+            return Mitigated(update.coefficients(update.weights), torch.ones_like(update.untreated), state)
         weights = update.weights.clone()
         others = update.gram[own][:, ~own] @ update.weights[~own]
         matrix = update.gram[own][:, own]
@@ -54,14 +54,14 @@ def controlled(damping: float = 1e-2, strength: float = 1.0) -> CoefficientMap:
             "size": update.size(weights) / update.size(update.weights),
             "met": float(wish @ change / (wish @ wish)),
         }
-        return Mitigated(update.coefficients(weights), update.left_alone, state, report)
+        return Mitigated(update.coefficients(weights), update.untreated, state, report)
 
     return CoefficientMap(
         "controlled", full, _OURS, "batch", strength, {"damping": damping, "strength": strength}
     )  # fmt: skip
 
 
-def _wish(update: Update, own: Tensor) -> Float64[Tensor, " own"] | None:
+def _wish(update: BatchUpdate, own: Tensor) -> Float64[Tensor, " own"] | None:
     """κ c for the responses that are treated; None where the plain update does not make the loss fall on them."""
     c = update.weights[own]
     if not len(c):

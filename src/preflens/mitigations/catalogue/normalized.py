@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from preflens.errors import InputError
-from preflens.mitigations.kinds.base import CoefficientMap, Full, Mitigated, MovingAverages, Scope, treatable
-from preflens.objectives.kinds.base import Source
+from preflens.mitigations.kinds.base import CoefficientMap, Full, Mitigated, MovingAverages, Scope, is_treatable
+from preflens.objectives.kinds.base import Citation
 from preflens.types import BatchGram, PairCoefficients, PairGram
 
 # c of each pair, from sqrt(d_w d_l · ‖g_w‖ ‖g_l‖): how hard the objective pulls at a pair as it is.
@@ -49,7 +49,7 @@ def normalized(scale: str = "objective", strength: float = 1.0) -> CoefficientMa
 
     def full(coefficients: PairCoefficients, gram: PairGram | BatchGram, state: MovingAverages | None) -> Mitigated:
         assert isinstance(gram, PairGram)
-        here = treatable(coefficients, gram)
+        here = is_treatable(coefficients, gram)
         chosen_norm, rejected_norm = gram.chosen_sq_norm[here].sqrt(), gram.rejected_sq_norm[here].sqrt()
         d_w, d_l = coefficients.chosen[here], coefficients.rejected[here]
         c = SCALES[scale]((d_w * d_l * chosen_norm * rejected_norm).sqrt())
@@ -59,10 +59,10 @@ def normalized(scale: str = "objective", strength: float = 1.0) -> CoefficientMa
         )
         return Mitigated(found, ~here, state)
 
-    source = Source(
+    source = Citation(
         title="A Common Pitfall of Margin-based Language Model Alignment: Gradient Entanglement",
-        authors="Yuan et al.", year=2024, arxiv="2410.13828", place="Section 5.1",
-        caveat="formula reconstructed from the name and Condition 1",
+        authors="Yuan et al.", year=2024, arxiv="2410.13828", location="Section 5.1",
+        unverified="formula reconstructed from the name and Condition 1",
     )  # fmt: skip
     # Whoever shares a scale has to know the others.
     scope: Scope = "pair" if scale != "shared" else "batch"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import torch
 
-from preflens.mitigations.catalogue.band import DISENTANGLING, scaled
+from preflens.mitigations.catalogue.band import DISENTANGLING, scaled_coefficients
 from preflens.mitigations.kinds.base import CoefficientMap, Mitigated, MovingAverages, within
 from preflens.mitigations.kinds.batch_update import update_of
 from preflens.types import BatchGram, PairCoefficients, PairGram
@@ -34,7 +34,7 @@ def reward_calibration(decay: float = 0.98, strength: float = 1.0) -> Coefficien
 
     def full(coefficients: PairCoefficients, gram: PairGram | BatchGram, state: MovingAverages | None) -> Mitigated:
         assert isinstance(gram, BatchGram)
-        here = ~update_of(coefficients, gram).left_alone
+        here = ~update_of(coefficients, gram).untreated
         seen = _batch_logs(coefficients, gram)
         if seen is None:
             return Mitigated(coefficients, torch.ones_like(here), state, {"log_k": 0.0})
@@ -42,7 +42,7 @@ def reward_calibration(decay: float = 0.98, strength: float = 1.0) -> Coefficien
         logs = averages.logs
         log_k = 0.5 * (logs["S_l"] - logs["S_w"] - logs["D_w"] + logs["D_l"])
         factors = torch.where(here, log_k, 0.0).to(coefficients.chosen)
-        return Mitigated(scaled(coefficients, factors), ~here, averages, {"log_k": log_k})
+        return Mitigated(scaled_coefficients(coefficients, factors), ~here, averages, {"log_k": log_k})
 
     return CoefficientMap(
         "reward_calibration", full, DISENTANGLING, "batch", strength, {"decay": decay, "strength": strength}

@@ -10,16 +10,16 @@ from torch import Tensor
 from preflens.errors import InputError
 from preflens.mitigations.kinds.base import Value, within
 from preflens.mitigations.kinds.token_weights import LearnedMasks, TokenWeights, contrast_tokens, lambda_star, sparsest
-from preflens.objectives.kinds.base import Source
+from preflens.objectives.kinds.base import Citation
 from preflens.pair_logps import PairLogps, ResponseLogps
 from preflens.types import PairGram
 
 Ids = Sequence[tuple[Sequence[int], Sequence[int]]]  # of each pair: chosen and rejected tokens
 
-SPARSE = Source(
+SPARSE = Citation(
     title="A Common Pitfall of Margin-based Language Model Alignment: Gradient Entanglement",
-    authors="Yuan et al.", year=2024, arxiv="2410.13828", place="Section 5.2",
-    caveat="formula reconstructed; SparsePO (arXiv 2410.05102) is the closest published one",
+    authors="Yuan et al.", year=2024, arxiv="2410.13828", location="Section 5.2",
+    unverified="formula reconstructed; SparsePO (arXiv 2410.05102) is the closest published one",
 )  # fmt: skip
 
 
@@ -60,7 +60,7 @@ class TokenMask:
     kappa: float
     warm_up: float
     rate: float
-    source: Source
+    source: Citation
     strength: float
     parameters: Mapping[str, Value] = field(default_factory=dict)
 
@@ -129,7 +129,7 @@ class TokenMask:
 
 _Row = tuple[Tensor, Tensor, Tensor, Tensor]  # log-ratios of both responses; 1 at their contrast tokens
 _Masks = tuple[Tensor, Tensor]
-KINDS = ("exact", "learned", "contrast", "lambda")
+MASK_KINDS = ("exact", "learned", "contrast", "lambda")
 
 
 def sparse_mask(
@@ -165,9 +165,9 @@ def sparse_mask(
     Raises:
         InputError: a parameter is out of range.
     """
-    if kind not in KINDS:
+    if kind not in MASK_KINDS:
         raise InputError(
-            f"Parameter `kind` of mitigation `sparse_mask` should be one of {', '.join(KINDS)}. Found `{kind}`."
+            f"Parameter `kind` of mitigation `sparse_mask` should be one of {', '.join(MASK_KINDS)}. Found `{kind}`."
         )
     within("sparse_mask", 0.0, float("inf"), kappa=kappa, warm_up=warm_up, rate=rate)
     within("sparse_mask", 1e-6, float("inf"), beta=beta)

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 
 from preflens.errors import InputError
 from preflens.mitigations.kinds.base import Value, within
-from preflens.objectives.kinds.base import Source
+from preflens.objectives.kinds.base import Citation
 
-KINDS = ("virtual", "sequential")
+SPLITTING_KINDS = ("virtual", "sequential")
 
-_BLOG = Source(
+_BLOG = Citation(
     title="Splitting chosen and rejected updates in preference optimization", authors="J. Yu", year=2026, arxiv="",
-    place="sequential and virtual-point updates", caveat="title not confirmed; a blog post, read in notes only",
+    location="sequential and virtual-point updates", unverified="title not confirmed; a blog post, read in notes only",
 )  # fmt: skip
 
 
@@ -31,7 +31,7 @@ class Splitting:
     name: str
     kind: str
     kappa: float
-    source: Source
+    source: Citation
     strength: float
     parameters: Mapping[str, Value] = field(default_factory=dict)
 
@@ -70,9 +70,9 @@ def splitting(kind: str = "virtual", kappa: float = 1.0, strength: float = 1.0) 
     References:
         J. Yu, 2026 (blog post; not confirmed beyond notes on it).
     """
-    if kind not in KINDS:
+    if kind not in SPLITTING_KINDS:
         raise InputError(
-            f"Parameter `kind` of mitigation `splitting` should be one of {', '.join(KINDS)}. Found `{kind}`."
+            f"Parameter `kind` of mitigation `splitting` should be one of {', '.join(SPLITTING_KINDS)}. Found `{kind}`."
         )
     within("splitting", 0.0, float("inf"), kappa=kappa)
     within("splitting", 0.0, 1.0, strength=strength)

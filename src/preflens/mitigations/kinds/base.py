@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from preflens.dynamics import CoefficientStep
+from preflens.dynamics import CoefficientTransform
 from preflens.errors import InputError
-from preflens.objectives.kinds.base import Source
+from preflens.objectives.kinds.base import Citation
 from preflens.types import BatchGram, PairCoefficients, PairGram
 
 Scope = Literal["pair", "batch"]
@@ -40,14 +40,14 @@ class Mitigated:
 
     Attributes:
         coefficients: d_w and d_l to step with, no unit; of probe pairs too, where the Gram holds any.
-        left_alone: pairs that keep the coefficients they had because nothing can be promised for them: d_w ≤ 0,
+        untreated: pairs that keep the coefficients they had because nothing can be promised for them: d_w ≤ 0,
             d_l ≤ 0, a gradient that is zero, or parallel gradients.
         state: what to hand over at the next update, or None where nothing is remembered.
         report: numbers worth logging, by name.
     """
 
     coefficients: PairCoefficients
-    left_alone: Bool[Tensor, " pair"]
+    untreated: Bool[Tensor, " pair"]
     state: MovingAverages | None = None
     report: Mapping[str, float] = field(default_factory=dict)
 
@@ -71,7 +71,7 @@ class CoefficientMap:
 
     name: str
     full: Full
-    source: Source
+    source: Citation
     scope: Scope
     strength: float = 1.0
     parameters: Mapping[str, Value] = field(default_factory=dict)
@@ -114,7 +114,7 @@ class CoefficientMap:
         return replace(found, coefficients=PairCoefficients(chosen, rejected))
 
 
-def what_if(mitigation: CoefficientMap) -> CoefficientStep:
+def as_rollout_transform(mitigation: CoefficientMap) -> CoefficientTransform:
     """Put a mitigation between the coefficients and the steps of a rollout.
 
     Args:
@@ -134,7 +134,7 @@ def what_if(mitigation: CoefficientMap) -> CoefficientStep:
     return step
 
 
-def treatable(coefficients: PairCoefficients, gram: PairGram) -> Bool[Tensor, " pair"]:
+def is_treatable(coefficients: PairCoefficients, gram: PairGram) -> Bool[Tensor, " pair"]:
     """Tell for which pairs a change of coefficients can be reasoned about.
 
     Args:

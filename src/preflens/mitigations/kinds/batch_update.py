@@ -7,12 +7,12 @@ import torch
 from jaxtyping import Bool, Float64
 from torch import Tensor
 
-from preflens.mitigations.kinds.base import treatable
+from preflens.mitigations.kinds.base import is_treatable
 from preflens.types import BatchGram, PairCoefficients
 
 
 @dataclass(frozen=True)
-class Update:
+class BatchUpdate:
     """Gram and weights of an update batch.
 
     Attributes:
@@ -31,7 +31,7 @@ class Update:
     pairs: int
 
     @property
-    def left_alone(self) -> Bool[Tensor, " pair"]:
+    def untreated(self) -> Bool[Tensor, " pair"]:
         """Own pairs that keep their coefficients."""
         return ~self.free[: self.pairs]
 
@@ -45,7 +45,7 @@ class Update:
         return PairCoefficients(chosen, rejected)
 
 
-def update_of(coefficients: PairCoefficients, gram: BatchGram) -> Update:
+def update_of(coefficients: PairCoefficients, gram: BatchGram) -> BatchUpdate:
     """Bring coefficients and Gram together.
 
     Args:
@@ -59,9 +59,9 @@ def update_of(coefficients: PairCoefficients, gram: BatchGram) -> Update:
     more = gram.pairs - n
     # A probe pair has no coefficients; with 1 in their place the question is only what its gradients are like.
     chosen, rejected = (torch.cat([d, d.new_ones(more)]) for d in (coefficients.chosen, coefficients.rejected))
-    free = treatable(PairCoefficients(chosen, rejected), own)
+    free = is_treatable(PairCoefficients(chosen, rejected), own)
     zeros = coefficients.chosen.new_zeros(more)
     weights = torch.cat([coefficients.chosen, zeros, -coefficients.rejected, zeros])
     signs = torch.ones_like(weights)
     signs[gram.pairs :] = -1
-    return Update(gram.matrix, weights, signs, free.repeat(2), n)
+    return BatchUpdate(gram.matrix, weights, signs, free.repeat(2), n)

@@ -4,17 +4,17 @@ from math import log
 
 import torch.nn.functional as F
 
-from preflens.objectives.kinds import PairwiseObjective, Source
+from preflens.objectives.kinds import Citation, PairwiseObjective
 from preflens.objectives.kinds.validation import positive
-from preflens.pair_logps import Pairs, ResponseLogps
+from preflens.pair_logps import PerPair, ResponseLogps
 
-SOURCE = Source(
+_CITATION = Citation(
     "AdaDPO: Self-Adaptive Direct Preference Optimization with Balanced Gradient Updates",
     "Chen et al.",
     2026,
     "2605.28440",
     "the AdaDPO loss",
-    caveat="Reconstructed from a summary of the paper",
+    unverified="Reconstructed from a summary of the paper",
 )
 
 
@@ -47,10 +47,10 @@ def adadpo(beta: float = 0.1, cap: float = 2.0) -> PairwiseObjective:
     """
     positive("adadpo", beta=beta, cap=cap)
 
-    def of_pair(chosen: ResponseLogps, rejected: ResponseLogps) -> Pairs:
+    def of_pair(chosen: ResponseLogps, rejected: ResponseLogps) -> PerPair:
         # the minimum of logarithms: exp of the difference alone could overflow
         rho = (chosen.logp_per_token - rejected.logp_per_token).detach().clamp(max=log(cap)).exp()
         fixed = chosen.log_ratio.detach()
         return -F.logsigmoid(beta * (fixed + rho * (chosen.log_ratio - fixed) - rejected.log_ratio))
 
-    return PairwiseObjective("adadpo", of_pair, SOURCE, {"beta": beta, "cap": cap})
+    return PairwiseObjective("adadpo", of_pair, _CITATION, {"beta": beta, "cap": cap})

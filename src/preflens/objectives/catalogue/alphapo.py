@@ -3,11 +3,11 @@
 import torch
 import torch.nn.functional as F
 
-from preflens.objectives.kinds import MarginObjective, Source
+from preflens.objectives.kinds import Citation, MarginObjective
 from preflens.objectives.kinds.validation import finite, non_negative, positive
-from preflens.pair_logps import Pairs, ResponseLogps
+from preflens.pair_logps import PerPair, ResponseLogps
 
-SOURCE = Source(
+_CITATION = Citation(
     "AlphaPO: Reward Shape Matters for LLM Alignment", "Gupta et al.", 2025, "2501.03884", "the AlphaPO loss"
 )
 
@@ -41,11 +41,11 @@ def alphapo(beta: float = 2.5, gamma: float = 0.1, alpha: float = 0.25) -> Margi
     non_negative("alphapo", gamma=gamma)
     finite("alphapo", alpha=alpha)
 
-    def reward(response: ResponseLogps) -> Pairs:
+    def reward(response: ResponseLogps) -> PerPair:
         q = response.logp_per_token
         return beta * (q if alpha == 0 else -torch.expm1(-alpha * q) / alpha)
 
-    def m(z: Pairs) -> Pairs:
+    def m(z: PerPair) -> PerPair:
         return F.logsigmoid(z - gamma)
 
-    return MarginObjective("alphapo", m, reward, reward, SOURCE, {"beta": beta, "gamma": gamma, "alpha": alpha})
+    return MarginObjective("alphapo", m, reward, reward, _CITATION, {"beta": beta, "gamma": gamma, "alpha": alpha})

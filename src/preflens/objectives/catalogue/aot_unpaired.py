@@ -2,12 +2,12 @@
 
 import torch.nn.functional as F
 
-from preflens.objectives.kinds import BatchObjective, Source
+from preflens.objectives.kinds import BatchObjective, Citation
 from preflens.objectives.kinds.batch import at_rank_of
 from preflens.objectives.kinds.validation import between, positive
-from preflens.pair_logps import PairLogps, Pairs
+from preflens.pair_logps import PairLogps, PerPair
 
-SOURCE = Source(
+_CITATION = Citation(
     "Distributional Preference Alignment of LLMs via Optimal Transport",
     "Melnyk et al.",
     2024,
@@ -47,9 +47,9 @@ def aot_unpaired(beta: float = 0.1, eps: float = 0.0) -> BatchObjective:
     positive("aot_unpaired", beta=beta)
     between("aot_unpaired", 0.0, 1.0, eps=eps)
 
-    def of_batch(logps: PairLogps) -> Pairs:
+    def of_batch(logps: PairLogps) -> PerPair:
         chosen, rejected = logps.chosen_side.log_ratio, logps.rejected_side.log_ratio
         x = beta * (chosen - at_rank_of(chosen, rejected))
         return -(1 - eps) * F.logsigmoid(x) - eps * F.logsigmoid(-x)
 
-    return BatchObjective("aot_unpaired", of_batch, SOURCE, {"beta": beta, "eps": eps})
+    return BatchObjective("aot_unpaired", of_batch, _CITATION, {"beta": beta, "eps": eps})

@@ -2,12 +2,12 @@
 
 import torch.nn.functional as F
 
-from preflens.objectives.kinds import MarginObjective, Source
-from preflens.objectives.kinds.rewards import log_ratio, scaled
+from preflens.objectives.kinds import Citation, MarginObjective
+from preflens.objectives.kinds.rewards import log_ratio, times
 from preflens.objectives.kinds.validation import positive
-from preflens.pair_logps import Pairs, ResponseLogps
+from preflens.pair_logps import PerPair, ResponseLogps
 
-SOURCE = Source(
+_CITATION = Citation(
     "Anchored Preference Optimization and Contrastive Revisions: Addressing Underspecification in Alignment",
     "D'Oosterlinck et al.",
     2024,
@@ -44,12 +44,12 @@ def apo_down(beta: float = 0.1) -> MarginObjective:
         log-ratio alone in the last term.
     """
     positive("apo_down", beta=beta)
-    reward = scaled(beta, log_ratio)
+    reward = times(beta, log_ratio)
 
-    def regularizer(chosen: ResponseLogps) -> Pairs:
+    def regularizer(chosen: ResponseLogps) -> PerPair:
         return -F.sigmoid(reward(chosen))
 
-    def m(z: Pairs) -> Pairs:
+    def m(z: PerPair) -> PerPair:
         return -F.sigmoid(-z)
 
-    return MarginObjective("apo_down", m, reward, reward, SOURCE, {"beta": beta}, regularizer)
+    return MarginObjective("apo_down", m, reward, reward, _CITATION, {"beta": beta}, regularizer)

@@ -2,11 +2,11 @@
 
 import torch.nn.functional as F
 
-from preflens.objectives.kinds import PairwiseObjective, Source
+from preflens.objectives.kinds import Citation, PairwiseObjective
 from preflens.objectives.kinds.validation import positive
-from preflens.pair_logps import Pairs, ResponseLogps
+from preflens.pair_logps import PerPair, ResponseLogps
 
-SOURCE = Source(
+_CITATION = Citation(
     "Anchored Preference Optimization and Contrastive Revisions: Addressing Underspecification in Alignment",
     "D'Oosterlinck et al.",
     2024,
@@ -38,7 +38,7 @@ def apo_zero(beta: float = 0.1) -> PairwiseObjective:
     """
     positive("apo_zero", beta=beta)
 
-    def of_pair(chosen: ResponseLogps, rejected: ResponseLogps) -> Pairs:
+    def of_pair(chosen: ResponseLogps, rejected: ResponseLogps) -> PerPair:
         return F.sigmoid(-beta * chosen.log_ratio) + F.sigmoid(beta * rejected.log_ratio)
 
-    return PairwiseObjective("apo_zero", of_pair, SOURCE, {"beta": beta})
+    return PairwiseObjective("apo_zero", of_pair, _CITATION, {"beta": beta})

@@ -2,10 +2,10 @@
 
 import torch.nn.functional as F
 
-from preflens.objectives.kinds import PairwiseObjective, Source
-from preflens.pair_logps import Pairs, ResponseLogps
+from preflens.objectives.kinds import Citation, PairwiseObjective
+from preflens.pair_logps import PerPair, ResponseLogps
 
-SOURCE = Source(
+_CITATION = Citation(
     "Towards Disentangled Preference Optimization Dynamics: Suppress the Loser, Preserve the Winner",
     "Chen et al.",
     2026,
@@ -33,7 +33,7 @@ def bce() -> PairwiseObjective:
         2026, https://arxiv.org/abs/2604.18239, as in the authors' code.
     """
 
-    def of_pair(chosen: ResponseLogps, rejected: ResponseLogps) -> Pairs:
+    def of_pair(chosen: ResponseLogps, rejected: ResponseLogps) -> PerPair:
         return -F.logsigmoid(chosen.log_ratio) - F.logsigmoid(-rejected.log_ratio)
 
-    return PairwiseObjective("bce", of_pair, SOURCE)
+    return PairwiseObjective("bce", of_pair, _CITATION)

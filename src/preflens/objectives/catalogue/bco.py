@@ -2,11 +2,11 @@
 
 import torch.nn.functional as F
 
-from preflens.objectives.kinds import PairwiseObjective, Source
+from preflens.objectives.kinds import Citation, PairwiseObjective
 from preflens.objectives.kinds.validation import finite, positive
-from preflens.pair_logps import Pairs, ResponseLogps
+from preflens.pair_logps import PerPair, ResponseLogps
 
-SOURCE = Source(
+_CITATION = Citation(
     "Binary Classifier Optimization for Large Language Model Alignment",
     "Jung et al.",
     2024,
@@ -44,7 +44,7 @@ def bco(beta: float = 0.1, delta: float = 0.0) -> PairwiseObjective:
     positive("bco", beta=beta)
     finite("bco", delta=delta)
 
-    def of_pair(chosen: ResponseLogps, rejected: ResponseLogps) -> Pairs:
+    def of_pair(chosen: ResponseLogps, rejected: ResponseLogps) -> PerPair:
         return -F.logsigmoid(beta * chosen.log_ratio - delta) - F.logsigmoid(delta - beta * rejected.log_ratio)
 
-    return PairwiseObjective("bco", of_pair, SOURCE, {"beta": beta, "delta": delta})
+    return PairwiseObjective("bco", of_pair, _CITATION, {"beta": beta, "delta": delta})

@@ -5,12 +5,12 @@ from math import inf, log, log1p
 import torch
 import torch.nn.functional as F
 
-from preflens.objectives.kinds import MarginObjective, Source
-from preflens.objectives.kinds.rewards import log_ratio, scaled
+from preflens.objectives.kinds import Citation, MarginObjective
+from preflens.objectives.kinds.rewards import log_ratio, times
 from preflens.objectives.kinds.validation import between, positive
-from preflens.pair_logps import Pairs, ResponseLogps
+from preflens.pair_logps import PerPair, ResponseLogps
 
-SOURCE = Source(
+_CITATION = Citation(
     "Rethinking DPO: The Role of Rejected Responses in Preference Misalignment",
     "Cho et al.",
     2025,
@@ -45,11 +45,11 @@ def bdpo(beta: float = 0.1, lam: float = 0.5) -> MarginObjective:
         https://arxiv.org/abs/2506.12725, the BDPO loss.
     """
     positive("bdpo", beta=beta)
-    between("bdpo", 0.0, 1.0, low_too=False, high_too=True, lam=lam)
+    between("bdpo", 0.0, 1.0, include_low=False, include_high=True, lam=lam)
 
-    def bounded(response: ResponseLogps) -> Pairs:
+    def bounded(response: ResponseLogps) -> PerPair:
         ratio = response.log_ratio
         rest = torch.full_like(ratio, log1p(-lam) if lam < 1 else -inf)
         return beta * torch.logaddexp(ratio + log(lam), rest)
 
-    return MarginObjective("bdpo", F.logsigmoid, scaled(beta, log_ratio), bounded, SOURCE, {"beta": beta, "lam": lam})
+    return MarginObjective("bdpo", F.logsigmoid, times(beta, log_ratio), bounded, _CITATION, {"beta": beta, "lam": lam})

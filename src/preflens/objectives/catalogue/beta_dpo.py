@@ -2,11 +2,11 @@
 
 import torch.nn.functional as F
 
-from preflens.objectives.kinds import BatchObjective, Source
+from preflens.objectives.kinds import BatchObjective, Citation
 from preflens.objectives.kinds.validation import finite, non_negative, positive
-from preflens.pair_logps import PairLogps, Pairs
+from preflens.pair_logps import PairLogps, PerPair
 
-SOURCE = Source(
+_CITATION = Citation(
     "β-DPO: Direct Preference Optimization with Dynamic β",
     "Wu et al.",
     2024,
@@ -50,9 +50,9 @@ def beta_dpo(beta: float = 0.1, alpha: float = 0.6, m0: float = 0.0, floor: floa
     non_negative("beta_dpo", alpha=alpha)
     finite("beta_dpo", m0=m0)
 
-    def of_batch(logps: PairLogps) -> Pairs:
+    def of_batch(logps: PairLogps) -> PerPair:
         margin = logps.chosen_side.log_ratio - logps.rejected_side.log_ratio
         beta_batch = (beta * (1 + alpha * (margin.detach().mean() - m0))).clamp(min=floor)
         return -F.logsigmoid(beta_batch * margin)
 
-    return BatchObjective("beta_dpo", of_batch, SOURCE, {"beta": beta, "alpha": alpha, "m0": m0, "floor": floor})
+    return BatchObjective("beta_dpo", of_batch, _CITATION, {"beta": beta, "alpha": alpha, "m0": m0, "floor": floor})

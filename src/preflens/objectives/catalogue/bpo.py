@@ -3,11 +3,11 @@
 import torch
 import torch.nn.functional as F
 
-from preflens.objectives.kinds import PairwiseObjective, Source
+from preflens.objectives.kinds import Citation, PairwiseObjective
 from preflens.objectives.kinds.validation import positive
-from preflens.pair_logps import Pairs, ResponseLogps
+from preflens.pair_logps import PerPair, ResponseLogps
 
-SOURCE = Source(
+_CITATION = Citation(
     "BPO: Revisiting Preference Modeling in Direct Preference Optimization",
     "Sun et al.",
     2025,
@@ -42,7 +42,7 @@ def bpo(beta: float = 0.1, alpha: float = 0.3) -> PairwiseObjective:
     """
     positive("bpo", beta=beta, alpha=alpha)
 
-    def of_pair(chosen: ResponseLogps, rejected: ResponseLogps) -> Pairs:
+    def of_pair(chosen: ResponseLogps, rejected: ResponseLogps) -> PerPair:
         return -F.logsigmoid(beta * torch.minimum(chosen.log_ratio, -alpha * rejected.log_ratio))
 
-    return PairwiseObjective("bpo", of_pair, SOURCE, {"beta": beta, "alpha": alpha})
+    return PairwiseObjective("bpo", of_pair, _CITATION, {"beta": beta, "alpha": alpha})

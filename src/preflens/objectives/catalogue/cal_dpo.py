@@ -2,17 +2,17 @@
 
 import torch.nn.functional as F
 
-from preflens.objectives.kinds import PairwiseObjective, Source
+from preflens.objectives.kinds import Citation, PairwiseObjective
 from preflens.objectives.kinds.validation import positive
-from preflens.pair_logps import Pairs, ResponseLogps
+from preflens.pair_logps import PerPair, ResponseLogps
 
-SOURCE = Source(
+_CITATION = Citation(
     "Cal-DPO: Calibrated Direct Preference Optimization for Language Model Alignment",
     "Xiao et al.",
     2024,
     "2412.14516",
     "the Cal-DPO loss",
-    caveat="Written from general knowledge of the paper; the equation was not re-read",
+    unverified="Written from general knowledge of the paper; the equation was not re-read",
 )
 
 
@@ -44,8 +44,8 @@ def cal_dpo(beta: float = 0.1) -> PairwiseObjective:
     positive("cal_dpo", beta=beta)
     target = 0.5 / beta
 
-    def of_pair(chosen: ResponseLogps, rejected: ResponseLogps) -> Pairs:
+    def of_pair(chosen: ResponseLogps, rejected: ResponseLogps) -> PerPair:
         a, b = chosen.log_ratio, rejected.log_ratio
         return -F.logsigmoid(a - b) + (a - target) ** 2 + (b + target) ** 2
 
-    return PairwiseObjective("cal_dpo", of_pair, SOURCE, {"beta": beta})
+    return PairwiseObjective("cal_dpo", of_pair, _CITATION, {"beta": beta})

@@ -2,12 +2,12 @@
 
 import torch.nn.functional as F
 
-from preflens.objectives.kinds import MarginObjective, Source
-from preflens.objectives.kinds.rewards import log_ratio, scaled
+from preflens.objectives.kinds import Citation, MarginObjective
+from preflens.objectives.kinds.rewards import log_ratio, times
 from preflens.objectives.kinds.validation import between, positive
-from preflens.pair_logps import Pairs
+from preflens.pair_logps import PerPair
 
-SOURCE = Source(
+_CITATION = Citation(
     "A note on DPO with noisy preferences and relationship to IPO",
     "Mitchell",
     2023,
@@ -45,9 +45,9 @@ def cdpo(beta: float = 0.1, eps: float = 0.1) -> MarginObjective:
     """
     positive("cdpo", beta=beta)
     between("cdpo", 0.0, 0.5, eps=eps)
-    reward = scaled(beta, log_ratio)
+    reward = times(beta, log_ratio)
 
-    def m(z: Pairs) -> Pairs:
+    def m(z: PerPair) -> PerPair:
         return (1 - eps) * F.logsigmoid(z) + eps * F.logsigmoid(-z)
 
-    return MarginObjective("cdpo", m, reward, reward, SOURCE, {"beta": beta, "eps": eps})
+    return MarginObjective("cdpo", m, reward, reward, _CITATION, {"beta": beta, "eps": eps})

@@ -3,18 +3,18 @@
 import torch
 import torch.nn.functional as F
 
-from preflens.objectives.kinds import MarginObjective, Source
+from preflens.objectives.kinds import Citation, MarginObjective
 from preflens.objectives.kinds.validation import positive
-from preflens.pair_logps import Pairs, ResponseLogps
+from preflens.pair_logps import PerPair, ResponseLogps
 
-SOURCE = Source(
+_CITATION = Citation(
     "Correcting the Mythos of KL-Regularization: Direct Alignment without Overoptimization via Chi-Squared Preference "
     "Optimization",
     "Huang et al.",
     2024,
     "2407.13399",
     "the χPO loss",
-    caveat="Written from general knowledge of the paper; the equation was not re-read; the clipping of the margin that "
+    unverified="Written from general knowledge of the paper; the equation was not re-read; the clipping of the margin that "
     "the paper analyses is left out",
 )
 
@@ -47,8 +47,8 @@ def chipo(beta: float = 0.1) -> MarginObjective:
     """
     positive("chipo", beta=beta)
 
-    def reward(response: ResponseLogps) -> Pairs:
+    def reward(response: ResponseLogps) -> PerPair:
         ratio = response.log_ratio
         return beta * (torch.exp(ratio) + ratio)
 
-    return MarginObjective("chipo", F.logsigmoid, reward, reward, SOURCE, {"beta": beta})
+    return MarginObjective("chipo", F.logsigmoid, reward, reward, _CITATION, {"beta": beta})

@@ -2,11 +2,11 @@
 
 import torch.nn.functional as F
 
-from preflens.objectives.kinds import MarginObjective, Source
-from preflens.objectives.kinds.rewards import logp, scaled
+from preflens.objectives.kinds import Citation, MarginObjective
+from preflens.objectives.kinds.rewards import logp, times
 from preflens.objectives.kinds.validation import non_negative, positive
 
-SOURCE = Source(
+_CITATION = Citation(
     "Contrastive Preference Optimization: Pushing the Boundaries of LLM Performance in Machine Translation",
     "Xu et al.", 2024, "2401.08417", "Eq. 3 and the likelihood term",
 )  # fmt: skip
@@ -42,13 +42,13 @@ def cpo(beta: float = 0.1, lam: float = 1.0) -> MarginObjective:
     """
     positive("cpo", beta=beta)
     non_negative("cpo", lam=lam)
-    reward = scaled(beta, logp)
+    reward = times(beta, logp)
     return MarginObjective(
         "cpo",
         m=F.logsigmoid,
         h_w=reward,
         h_l=reward,
-        source=SOURCE,
+        source=_CITATION,
         parameters={"beta": beta, "lam": lam},
-        regularizer=scaled(lam, logp),
+        regularizer=times(lam, logp),
     )

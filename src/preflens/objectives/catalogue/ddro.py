@@ -2,16 +2,16 @@
 
 import torch
 
-from preflens.objectives.kinds import PairwiseObjective, Source
-from preflens.pair_logps import Pairs, ResponseLogps
+from preflens.objectives.kinds import Citation, PairwiseObjective
+from preflens.pair_logps import PerPair, ResponseLogps
 
-SOURCE = Source(
+_CITATION = Citation(
     "Direct Density Ratio Optimization: A Statistically Consistent Approach to Aligning Large Language Models",
     "Higuchi and Suzuki",
     2025,
     "2505.07558",
     "in the form of the code of Chen et al., arXiv 2604.18239",
-    caveat="The form is that of another paper's code; the original was not re-read",
+    unverified="The form is that of another paper's code; the original was not re-read",
 )
 
 
@@ -39,8 +39,8 @@ def ddro() -> PairwiseObjective:
         Not confirmed: the form is that of another paper's code; the original was not re-read.
     """
 
-    def of_pair(chosen: ResponseLogps, rejected: ResponseLogps) -> Pairs:
+    def of_pair(chosen: ResponseLogps, rejected: ResponseLogps) -> PerPair:
         # 2 − exp B as 1 + (1 − exp B): exact for B near 0
         return -chosen.log_ratio - torch.log1p(-torch.expm1(rejected.log_ratio))
 
-    return PairwiseObjective("ddro", of_pair, SOURCE)
+    return PairwiseObjective("ddro", of_pair, _CITATION)

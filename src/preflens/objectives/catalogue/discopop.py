@@ -3,12 +3,12 @@
 import torch
 import torch.nn.functional as F
 
-from preflens.objectives.kinds import MarginObjective, Source
-from preflens.objectives.kinds.rewards import log_ratio, scaled
+from preflens.objectives.kinds import Citation, MarginObjective
+from preflens.objectives.kinds.rewards import log_ratio, times
 from preflens.objectives.kinds.validation import positive
-from preflens.pair_logps import Pairs
+from preflens.pair_logps import PerPair
 
-SOURCE = Source(
+_CITATION = Citation(
     "Discovering Preference Optimization Algorithms with and for Large Language Models",
     "Lu et al.",
     2024,
@@ -44,9 +44,9 @@ def discopop(beta: float = 0.1, tau: float = 0.05) -> MarginObjective:
     """
     positive("discopop", beta=beta, tau=tau)
 
-    def m(z: Pairs) -> Pairs:
+    def m(z: PerPair) -> PerPair:
         # g exp(−z) in one exponential: g · exp(−z) would be 0 · ∞ at very negative margins
         return F.sigmoid(-z / tau) * F.logsigmoid(z) - torch.exp(F.logsigmoid(z / tau) - z)
 
-    reward = scaled(beta, log_ratio)
-    return MarginObjective("discopop", m, reward, reward, SOURCE, {"beta": beta, "tau": tau})
+    reward = times(beta, log_ratio)
+    return MarginObjective("discopop", m, reward, reward, _CITATION, {"beta": beta, "tau": tau})

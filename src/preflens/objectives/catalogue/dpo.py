@@ -2,11 +2,11 @@
 
 import torch.nn.functional as F
 
-from preflens.objectives.kinds import MarginObjective, Source
-from preflens.objectives.kinds.rewards import log_ratio, scaled
+from preflens.objectives.kinds import Citation, MarginObjective
+from preflens.objectives.kinds.rewards import log_ratio, times
 from preflens.objectives.kinds.validation import positive
 
-SOURCE = Source(
+_CITATION = Citation(
     "Direct Preference Optimization: Your Language Model is Secretly a Reward Model",
     "Rafailov et al.", 2023, "2305.18290", "Eq. 7",
 )  # fmt: skip
@@ -45,6 +45,6 @@ def dpo(beta: float = 0.1) -> MarginObjective:
         https://arxiv.org/abs/2305.18290, Eq. 7.
     """
     positive("dpo", beta=beta)
-    reward = scaled(beta, log_ratio)
+    reward = times(beta, log_ratio)
 
-    return MarginObjective("dpo", m=F.logsigmoid, h_w=reward, h_l=reward, source=SOURCE, parameters={"beta": beta})
+    return MarginObjective("dpo", m=F.logsigmoid, h_w=reward, h_l=reward, source=_CITATION, parameters={"beta": beta})

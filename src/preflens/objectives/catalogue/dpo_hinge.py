@@ -2,11 +2,11 @@
 
 import torch.nn.functional as F
 
-from preflens.objectives.kinds import MarginObjective, Source
-from preflens.objectives.kinds.rewards import log_ratio, scaled
+from preflens.objectives.kinds import Citation, MarginObjective
+from preflens.objectives.kinds.rewards import log_ratio, times
 from preflens.objectives.kinds.validation import positive
 
-SOURCE = Source(
+_CITATION = Citation(
     "Statistical Rejection Sampling Improves Preference Optimization",
     "Liu et al.",
     2023,
@@ -41,5 +41,5 @@ def dpo_hinge(beta: float = 0.1) -> MarginObjective:
         This is TRL's `hinge`. SLiC-HF (`slic`) takes log-probs without a reference and adds a likelihood term.
     """
     positive("dpo_hinge", beta=beta)
-    reward = scaled(beta, log_ratio)
-    return MarginObjective("dpo_hinge", lambda z: -F.relu(1 - z), reward, reward, SOURCE, {"beta": beta})
+    reward = times(beta, log_ratio)
+    return MarginObjective("dpo_hinge", lambda z: -F.relu(1 - z), reward, reward, _CITATION, {"beta": beta})

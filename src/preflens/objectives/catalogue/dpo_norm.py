@@ -2,11 +2,11 @@
 
 import torch.nn.functional as F
 
-from preflens.objectives.kinds import MarginObjective, Source
-from preflens.objectives.kinds.rewards import log_ratio_per_token, scaled
+from preflens.objectives.kinds import Citation, MarginObjective
+from preflens.objectives.kinds.rewards import log_ratio_per_token, times
 from preflens.objectives.kinds.validation import positive
 
-SOURCE = Source(
+_CITATION = Citation(
     "Tulu 3: Pushing Frontiers in Open Language Model Post-Training",
     "Lambert et al.",
     2024,
@@ -42,5 +42,5 @@ def dpo_norm(beta: float = 0.1) -> MarginObjective:
         This is TRL's `sigmoid_norm`.
     """
     positive("dpo_norm", beta=beta)
-    reward = scaled(beta, log_ratio_per_token)
-    return MarginObjective("dpo_norm", F.logsigmoid, reward, reward, SOURCE, {"beta": beta})
+    reward = times(beta, log_ratio_per_token)
+    return MarginObjective("dpo_norm", F.logsigmoid, reward, reward, _CITATION, {"beta": beta})

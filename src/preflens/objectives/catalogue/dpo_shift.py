@@ -2,11 +2,11 @@
 
 import torch.nn.functional as F
 
-from preflens.objectives.kinds import MarginObjective, Source
-from preflens.objectives.kinds.rewards import log_ratio, scaled
+from preflens.objectives.kinds import Citation, MarginObjective
+from preflens.objectives.kinds.rewards import log_ratio, times
 from preflens.objectives.kinds.validation import between, positive
 
-SOURCE = Source(
+_CITATION = Citation(
     "DPO-Shift: Shifting the Distribution of Direct Preference Optimization",
     "Yang et al.",
     2025,
@@ -40,7 +40,7 @@ def dpo_shift(beta: float = 0.1, factor: float = 0.95) -> MarginObjective:
         https://arxiv.org/abs/2502.07599, the DPO-Shift loss.
     """
     positive("dpo_shift", beta=beta)
-    between("dpo_shift", 0.0, 1.0, low_too=False, high_too=True, factor=factor)
-    chosen_reward, rejected_reward = scaled(beta, log_ratio), scaled(factor * beta, log_ratio)
+    between("dpo_shift", 0.0, 1.0, include_low=False, include_high=True, factor=factor)
+    chosen_reward, rejected_reward = times(beta, log_ratio), times(factor * beta, log_ratio)
     parameters = {"beta": beta, "factor": factor}
-    return MarginObjective("dpo_shift", F.logsigmoid, chosen_reward, rejected_reward, SOURCE, parameters)
+    return MarginObjective("dpo_shift", F.logsigmoid, chosen_reward, rejected_reward, _CITATION, parameters)

@@ -2,12 +2,12 @@
 
 import torch.nn.functional as F
 
-from preflens.objectives.kinds import MarginObjective, Source
-from preflens.objectives.kinds.rewards import log_ratio, scaled
+from preflens.objectives.kinds import Citation, MarginObjective
+from preflens.objectives.kinds.rewards import log_ratio, times
 from preflens.objectives.kinds.validation import non_negative, positive
-from preflens.pair_logps import Pairs, ResponseLogps
+from preflens.pair_logps import PerPair, ResponseLogps
 
-SOURCE = Source(
+_CITATION = Citation(
     "Smaug: Fixing Failure Modes of Preference Optimisation with DPO-Positive",
     "Pal et al.",
     2024,
@@ -45,8 +45,8 @@ def dpop(beta: float = 0.1, lam: float = 50.0) -> MarginObjective:
     positive("dpop", beta=beta)
     non_negative("dpop", lam=lam)
 
-    def chosen_reward(response: ResponseLogps) -> Pairs:
+    def chosen_reward(response: ResponseLogps) -> PerPair:
         return beta * (response.log_ratio - lam * F.relu(-response.log_ratio))
 
     parameters = {"beta": beta, "lam": lam}
-    return MarginObjective("dpop", F.logsigmoid, chosen_reward, scaled(beta, log_ratio), SOURCE, parameters)
+    return MarginObjective("dpop", F.logsigmoid, chosen_reward, times(beta, log_ratio), _CITATION, parameters)

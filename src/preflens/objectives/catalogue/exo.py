@@ -4,12 +4,12 @@ from math import log, log1p
 
 import torch.nn.functional as F
 
-from preflens.objectives.kinds import MarginObjective, Source
-from preflens.objectives.kinds.rewards import log_ratio, scaled
+from preflens.objectives.kinds import Citation, MarginObjective
+from preflens.objectives.kinds.rewards import log_ratio, times
 from preflens.objectives.kinds.validation import between, positive
-from preflens.pair_logps import Pairs
+from preflens.pair_logps import PerPair
 
-SOURCE = Source(
+_CITATION = Citation(
     "Towards Efficient Exact Optimization of Language Model Alignment", "Ji et al.", 2024, "2402.00856", "Eq. 16"
 )
 
@@ -39,10 +39,10 @@ def exo(beta: float = 0.1, eps: float = 0.001) -> MarginObjective:
         https://arxiv.org/abs/2402.00856, Eq. 16.
     """
     positive("exo", beta=beta)
-    between("exo", 0.0, 1.0, low_too=False, eps=eps)
+    between("exo", 0.0, 1.0, include_low=False, eps=eps)
 
-    def m(z: Pairs) -> Pairs:
+    def m(z: PerPair) -> PerPair:
         return F.sigmoid(z) * (log1p(-eps) - F.logsigmoid(z)) + F.sigmoid(-z) * (log(eps) - F.logsigmoid(-z))
 
-    reward = scaled(beta, log_ratio)
-    return MarginObjective("exo", m, reward, reward, SOURCE, {"beta": beta, "eps": eps})
+    reward = times(beta, log_ratio)
+    return MarginObjective("exo", m, reward, reward, _CITATION, {"beta": beta, "eps": eps})

@@ -2,11 +2,11 @@
 
 import torch.nn.functional as F
 
-from preflens.objectives.kinds import PairwiseObjective, Source
+from preflens.objectives.kinds import Citation, PairwiseObjective
 from preflens.objectives.kinds.validation import positive
-from preflens.pair_logps import Pairs, ResponseLogps
+from preflens.pair_logps import PerPair, ResponseLogps
 
-SOURCE = Source(
+_CITATION = Citation(
     "Future Policy Aware Preference Learning for Mathematical Reasoning",
     "Oh et al.",
     2025,
@@ -43,8 +43,8 @@ def fpa(beta: float = 0.1) -> PairwiseObjective:
     """
     positive("fpa", beta=beta)
 
-    def of_pair(chosen: ResponseLogps, rejected: ResponseLogps) -> Pairs:
+    def of_pair(chosen: ResponseLogps, rejected: ResponseLogps) -> PerPair:
         weight = beta * F.sigmoid(beta * (rejected.future_log_ratio - chosen.future_log_ratio)).detach()
         return -weight * (chosen.logp - rejected.logp)
 
-    return PairwiseObjective("fpa", of_pair, SOURCE, {"beta": beta})
+    return PairwiseObjective("fpa", of_pair, _CITATION, {"beta": beta})

@@ -1,10 +1,10 @@
 """IPO: a squared loss that stops at a target margin of log-ratios."""
 
-from preflens.objectives.kinds import MarginObjective, Source
+from preflens.objectives.kinds import Citation, MarginObjective
 from preflens.objectives.kinds.rewards import log_ratio
 from preflens.objectives.kinds.validation import positive
 
-SOURCE = Source(
+_CITATION = Citation(
     "A General Theoretical Paradigm to Understand Learning from Human Preferences",
     "Azar et al.", 2023, "2310.12036", "Eq. 17",
 )  # fmt: skip
@@ -40,5 +40,5 @@ def ipo(tau: float = 0.1) -> MarginObjective:
     positive("ipo", tau=tau)
     target = 1 / (2 * tau)
     return MarginObjective(
-        "ipo", m=lambda z: -((z - target) ** 2), h_w=log_ratio, h_l=log_ratio, source=SOURCE, parameters={"tau": tau}
+        "ipo", m=lambda z: -((z - target) ** 2), h_w=log_ratio, h_l=log_ratio, source=_CITATION, parameters={"tau": tau}
     )

@@ -1,10 +1,10 @@
 """IPO on log-ratios per token, as TRL trains it."""
 
-from preflens.objectives.kinds import MarginObjective, Source
+from preflens.objectives.kinds import Citation, MarginObjective
 from preflens.objectives.kinds.rewards import log_ratio_per_token
 from preflens.objectives.kinds.validation import positive
 
-SOURCE = Source(
+_CITATION = Citation(
     "A General Theoretical Paradigm to Understand Learning from Human Preferences",
     "Azar et al.",
     2023,
@@ -48,6 +48,6 @@ def ipo_per_token(tau: float = 0.1) -> MarginObjective:
         m=lambda z: -((z - target) ** 2),
         h_w=log_ratio_per_token,
         h_l=log_ratio_per_token,
-        source=SOURCE,
+        source=_CITATION,
         parameters={"tau": tau},
     )

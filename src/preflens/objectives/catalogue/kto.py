@@ -2,17 +2,17 @@
 
 import torch.nn.functional as F
 
-from preflens.objectives.kinds import BatchObjective, Source
+from preflens.objectives.kinds import BatchObjective, Citation
 from preflens.objectives.kinds.validation import non_negative, positive
-from preflens.pair_logps import PairLogps, Pairs
+from preflens.pair_logps import PairLogps, PerPair
 
-SOURCE = Source(
+_CITATION = Citation(
     "KTO: Model Alignment as Prospect Theoretic Optimization",
     "Ethayarajh et al.",
     2024,
     "2402.01306",
     "Eq. 8, number not confirmed",
-    caveat="The paired form follows the loss type `kto_pair` of TRL 0.7 to 0.9 as remembered, with the reference "
+    unverified="The paired form follows the loss type `kto_pair` of TRL 0.7 to 0.9 as remembered, with the reference "
     "points detached as in the paper",
 )
 
@@ -50,9 +50,9 @@ def kto(beta: float = 0.1, lam_w: float = 1.0, lam_l: float = 1.0) -> BatchObjec
     positive("kto", beta=beta)
     non_negative("kto", lam_w=lam_w, lam_l=lam_l)
 
-    def of_batch(logps: PairLogps) -> Pairs:
+    def of_batch(logps: PairLogps) -> PerPair:
         chosen, rejected = logps.chosen_side.log_ratio, logps.rejected_side.log_ratio
         z_w, z_l = (side.detach().mean().clamp(min=0) for side in (rejected, chosen))
         return lam_w * F.sigmoid(-beta * (chosen - z_w)) + lam_l * F.sigmoid(-beta * (z_l - rejected))
 
-    return BatchObjective("kto", of_batch, SOURCE, {"beta": beta, "lam_w": lam_w, "lam_l": lam_l})
+    return BatchObjective("kto", of_batch, _CITATION, {"beta": beta, "lam_w": lam_w, "lam_l": lam_l})

@@ -2,10 +2,10 @@
 
 import torch
 
-from preflens.objectives.kinds import PairwiseObjective, Source
-from preflens.pair_logps import Pairs, ResponseLogps
+from preflens.objectives.kinds import Citation, PairwiseObjective
+from preflens.pair_logps import PerPair, ResponseLogps
 
-SOURCE = Source(
+_CITATION = Citation(
     "Towards Disentangled Preference Optimization Dynamics: Suppress the Loser, Preserve the Winner",
     "Chen et al.",
     2026,
@@ -34,7 +34,7 @@ def lsif() -> PairwiseObjective:
         et al., 2009.
     """
 
-    def of_pair(chosen: ResponseLogps, rejected: ResponseLogps) -> Pairs:
+    def of_pair(chosen: ResponseLogps, rejected: ResponseLogps) -> PerPair:
         return -torch.exp(chosen.log_ratio) + 0.5 * torch.exp(2 * rejected.log_ratio)
 
-    return PairwiseObjective("lsif", of_pair, SOURCE)
+    return PairwiseObjective("lsif", of_pair, _CITATION)

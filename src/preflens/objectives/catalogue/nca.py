@@ -2,11 +2,11 @@
 
 import torch.nn.functional as F
 
-from preflens.objectives.kinds import PairwiseObjective, Source
+from preflens.objectives.kinds import Citation, PairwiseObjective
 from preflens.objectives.kinds.validation import positive
-from preflens.pair_logps import Pairs, ResponseLogps
+from preflens.pair_logps import PerPair, ResponseLogps
 
-SOURCE = Source(
+_CITATION = Citation(
     "Noise Contrastive Alignment of Language Models with Explicit Rewards",
     "Chen et al.",
     2024,
@@ -42,8 +42,8 @@ def nca(beta: float = 0.1) -> PairwiseObjective:
     """
     positive("nca", beta=beta)
 
-    def of_pair(chosen: ResponseLogps, rejected: ResponseLogps) -> Pairs:
+    def of_pair(chosen: ResponseLogps, rejected: ResponseLogps) -> PerPair:
         r_w, r_l = beta * chosen.log_ratio, beta * rejected.log_ratio
         return -F.logsigmoid(r_w) - 0.5 * F.logsigmoid(-r_w) - 0.5 * F.logsigmoid(-r_l)
 
-    return PairwiseObjective("nca", of_pair, SOURCE, {"beta": beta})
+    return PairwiseObjective("nca", of_pair, _CITATION, {"beta": beta})

@@ -2,17 +2,17 @@
 
 import torch.nn.functional as F
 
-from preflens.objectives.kinds import MarginObjective, Source
-from preflens.objectives.kinds.rewards import log_ratio, scaled
+from preflens.objectives.kinds import Citation, MarginObjective
+from preflens.objectives.kinds.rewards import log_ratio, times
 from preflens.objectives.kinds.validation import finite, positive
 
-SOURCE = Source(
+_CITATION = Citation(
     "Direct Preference Optimization with an Offset",
     "Amini et al.",
     2024,
     "2402.10571",
     "the ODPO loss",
-    caveat="Written from general knowledge of the paper; the equation was not re-read; one offset stands for the "
+    unverified="Written from general knowledge of the paper; the equation was not re-read; one offset stands for the "
     "paper's offset of each pair",
 )
 
@@ -46,6 +46,6 @@ def odpo(beta: float = 0.1, offset: float = 1.0) -> MarginObjective:
     """
     positive("odpo", beta=beta)
     finite("odpo", offset=offset)
-    reward = scaled(beta, log_ratio)
+    reward = times(beta, log_ratio)
     parameters = {"beta": beta, "offset": offset}
-    return MarginObjective("odpo", lambda z: F.logsigmoid(z - offset), reward, reward, SOURCE, parameters)
+    return MarginObjective("odpo", lambda z: F.logsigmoid(z - offset), reward, reward, _CITATION, parameters)

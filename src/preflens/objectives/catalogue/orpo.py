@@ -3,12 +3,12 @@
 import torch
 import torch.nn.functional as F
 
-from preflens.objectives.kinds import MarginObjective, Source
+from preflens.objectives.kinds import Citation, MarginObjective
 from preflens.objectives.kinds.rewards import logp_per_token
 from preflens.objectives.kinds.validation import non_negative
-from preflens.pair_logps import Pairs, ResponseLogps
+from preflens.pair_logps import PerPair, ResponseLogps
 
-SOURCE = Source(
+_CITATION = Citation(
     "ORPO: Monolithic Preference Optimization without Reference Model",
     "Hong et al.",
     2024,
@@ -46,7 +46,7 @@ def orpo(lam: float = 0.1) -> MarginObjective:
     """
     non_negative("orpo", lam=lam)
 
-    def log_odds(response: ResponseLogps) -> Pairs:
+    def log_odds(response: ResponseLogps) -> PerPair:
         q = response.logp_per_token
         # log(1 − exp q): the first form loses digits for q far below 0, the second near 0. Each gets only the q it is
         # meant for: a form that overflows would spoil the derivative even where it is not chosen.
@@ -55,7 +55,7 @@ def orpo(lam: float = 0.1) -> MarginObjective:
         tail = torch.where(near, torch.log(-torch.expm1(close)), torch.log1p(-far.exp()))
         return q - tail
 
-    def m(z: Pairs) -> Pairs:
+    def m(z: PerPair) -> PerPair:
         return lam * F.logsigmoid(z)
 
-    return MarginObjective("orpo", m, log_odds, log_odds, SOURCE, {"lam": lam}, regularizer=logp_per_token)
+    return MarginObjective("orpo", m, log_odds, log_odds, _CITATION, {"lam": lam}, regularizer=logp_per_token)

@@ -2,11 +2,11 @@
 
 import torch.nn.functional as F
 
-from preflens.objectives.kinds import MarginObjective, Source
+from preflens.objectives.kinds import Citation, MarginObjective
 from preflens.objectives.kinds.validation import non_negative, positive
-from preflens.pair_logps import Pairs, ResponseLogps
+from preflens.pair_logps import PerPair, ResponseLogps
 
-SOURCE = Source(
+_CITATION = Citation(
     "Disentangling Length from Quality in Direct Preference Optimization",
     "Park et al.",
     2024,
@@ -47,8 +47,8 @@ def rdpo(beta: float = 0.1, alpha: float = 0.2) -> MarginObjective:
     positive("rdpo", beta=beta)
     non_negative("rdpo", alpha=alpha)
 
-    def reward(response: ResponseLogps) -> Pairs:
+    def reward(response: ResponseLogps) -> PerPair:
         return beta * response.log_ratio + alpha * response.length.to(response.logp)  # counts are whole numbers
 
     parameters = {"beta": beta, "alpha": alpha}
-    return MarginObjective("rdpo", F.logsigmoid, h_w=reward, h_l=reward, source=SOURCE, parameters=parameters)
+    return MarginObjective("rdpo", F.logsigmoid, h_w=reward, h_l=reward, source=_CITATION, parameters=parameters)

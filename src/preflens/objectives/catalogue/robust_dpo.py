@@ -2,12 +2,12 @@
 
 import torch.nn.functional as F
 
-from preflens.objectives.kinds import MarginObjective, Source
-from preflens.objectives.kinds.rewards import log_ratio, scaled
+from preflens.objectives.kinds import Citation, MarginObjective
+from preflens.objectives.kinds.rewards import log_ratio, times
 from preflens.objectives.kinds.validation import between, positive
-from preflens.pair_logps import Pairs
+from preflens.pair_logps import PerPair
 
-SOURCE = Source(
+_CITATION = Citation(
     "Provably Robust DPO: Aligning Language Models with Noisy Feedback",
     "Chowdhury et al.",
     2024,
@@ -43,8 +43,8 @@ def robust_dpo(beta: float = 0.1, eps: float = 0.1) -> MarginObjective:
     positive("robust_dpo", beta=beta)
     between("robust_dpo", 0.0, 0.5, eps=eps)
 
-    def m(z: Pairs) -> Pairs:
+    def m(z: PerPair) -> PerPair:
         return ((1 - eps) * F.logsigmoid(z) - eps * F.logsigmoid(-z)) / (1 - 2 * eps)
 
-    reward = scaled(beta, log_ratio)
-    return MarginObjective("robust_dpo", m, reward, reward, SOURCE, {"beta": beta, "eps": eps})
+    reward = times(beta, log_ratio)
+    return MarginObjective("robust_dpo", m, reward, reward, _CITATION, {"beta": beta, "eps": eps})

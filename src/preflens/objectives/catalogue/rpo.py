@@ -2,11 +2,11 @@
 
 import torch.nn.functional as F
 
-from preflens.objectives.kinds import MarginObjective, Source
-from preflens.objectives.kinds.rewards import log_ratio, logp_per_token, scaled
+from preflens.objectives.kinds import Citation, MarginObjective
+from preflens.objectives.kinds.rewards import log_ratio, logp_per_token, times
 from preflens.objectives.kinds.validation import non_negative, positive
 
-SOURCE = Source(
+_CITATION = Citation(
     "Iterative Reasoning Preference Optimization",
     "Pang et al.",
     2024,
@@ -45,7 +45,7 @@ def rpo(beta: float = 0.1, lam: float = 1.0) -> MarginObjective:
     """
     positive("rpo", beta=beta)
     non_negative("rpo", lam=lam)
-    reward = scaled(beta, log_ratio)
+    reward = times(beta, log_ratio)
     parameters = {"beta": beta, "lam": lam}
-    likelihood = scaled(lam, logp_per_token)
-    return MarginObjective("rpo", F.logsigmoid, reward, reward, SOURCE, parameters, regularizer=likelihood)
+    likelihood = times(lam, logp_per_token)
+    return MarginObjective("rpo", F.logsigmoid, reward, reward, _CITATION, parameters, regularizer=likelihood)

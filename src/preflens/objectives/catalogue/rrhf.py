@@ -2,11 +2,11 @@
 
 import torch.nn.functional as F
 
-from preflens.objectives.kinds import MarginObjective, Source
-from preflens.objectives.kinds.rewards import logp, logp_per_token, scaled
+from preflens.objectives.kinds import Citation, MarginObjective
+from preflens.objectives.kinds.rewards import logp, logp_per_token, times
 from preflens.objectives.kinds.validation import non_negative
 
-SOURCE = Source(
+_CITATION = Citation(
     "RRHF: Rank Responses to Align Language Models with Human Feedback without tears",
     "Yuan et al.",
     2023,
@@ -48,7 +48,7 @@ def rrhf(lam: float = 1.0) -> MarginObjective:
         m=lambda z: -F.relu(-z),
         h_w=logp_per_token,
         h_l=logp_per_token,
-        source=SOURCE,
+        source=_CITATION,
         parameters={"lam": lam},
-        regularizer=scaled(lam, logp),
+        regularizer=times(lam, logp),
     )

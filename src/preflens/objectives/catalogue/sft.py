@@ -1,9 +1,9 @@
 """SFT: the likelihood of the chosen responses, as a mean over all their tokens."""
 
-from preflens.objectives.kinds import BatchObjective, Source
-from preflens.pair_logps import PairLogps, Pairs
+from preflens.objectives.kinds import BatchObjective, Citation
+from preflens.pair_logps import PairLogps, PerPair
 
-SOURCE = Source(
+_CITATION = Citation(
     "Training language models to follow instructions with human feedback",
     "Ouyang et al.",
     2022,
@@ -37,8 +37,8 @@ def sft() -> BatchObjective:
         instead.
     """
 
-    def of_batch(logps: PairLogps) -> Pairs:
+    def of_batch(logps: PairLogps) -> PerPair:
         mean = logps.chosen.sum() / logps.chosen_side.length.sum()
         return -mean.expand(len(logps.chosen))
 
-    return BatchObjective("sft", of_batch, SOURCE)
+    return BatchObjective("sft", of_batch, _CITATION)

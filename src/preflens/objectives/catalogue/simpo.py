@@ -2,11 +2,11 @@
 
 import torch.nn.functional as F
 
-from preflens.objectives.kinds import MarginObjective, Source
-from preflens.objectives.kinds.rewards import logp_per_token, scaled
+from preflens.objectives.kinds import Citation, MarginObjective
+from preflens.objectives.kinds.rewards import logp_per_token, times
 from preflens.objectives.kinds.validation import non_negative, positive
 
-SOURCE = Source(
+_CITATION = Citation(
     "SimPO: Simple Preference Optimization with a Reference-Free Reward",
     "Meng et al.",
     2024,
@@ -44,12 +44,12 @@ def simpo(beta: float = 2.0, gamma: float = 1.0) -> MarginObjective:
     """
     positive("simpo", beta=beta)
     non_negative("simpo", gamma=gamma)
-    reward = scaled(beta, logp_per_token)
+    reward = times(beta, logp_per_token)
     return MarginObjective(
         "simpo",
         m=lambda z: F.logsigmoid(z - gamma),
         h_w=reward,
         h_l=reward,
-        source=SOURCE,
+        source=_CITATION,
         parameters={"beta": beta, "gamma": gamma},
     )

@@ -2,11 +2,11 @@
 
 import torch.nn.functional as F
 
-from preflens.objectives.kinds import MarginObjective, Source
-from preflens.objectives.kinds.rewards import logp, scaled
+from preflens.objectives.kinds import Citation, MarginObjective
+from preflens.objectives.kinds.rewards import logp, times
 from preflens.objectives.kinds.validation import non_negative, positive
 
-SOURCE = Source(
+_CITATION = Citation(
     "SLiC-HF: Sequence Likelihood Calibration with Human Feedback",
     "Zhao et al.",
     2023,
@@ -46,4 +46,4 @@ def slic(delta: float = 1.0, lam: float = 0.1) -> MarginObjective:
     positive("slic", delta=delta)
     non_negative("slic", lam=lam)
     parameters = {"delta": delta, "lam": lam}
-    return MarginObjective("slic", lambda z: -F.relu(delta - z), logp, logp, SOURCE, parameters, scaled(lam, logp))
+    return MarginObjective("slic", lambda z: -F.relu(delta - z), logp, logp, _CITATION, parameters, times(lam, logp))

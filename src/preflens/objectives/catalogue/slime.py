@@ -4,11 +4,11 @@ from math import inf
 
 import torch.nn.functional as F
 
-from preflens.objectives.kinds import Source, TokenObjective
+from preflens.objectives.kinds import Citation, TokenObjective
 from preflens.objectives.kinds.validation import between, finite, non_negative, positive
-from preflens.pair_logps import Pairs, ResponseLogps
+from preflens.pair_logps import PerPair, ResponseLogps
 
-SOURCE = Source(
+_CITATION = Citation(
     "SLIME: Stabilized Likelihood Implicit Margin Enforcement for Preference Optimization",
     "Afanasyev and Iov",
     2026,
@@ -62,7 +62,7 @@ def slime(
     positive("slime", k=k)
     between("slime", 1.0, inf, p=p)
 
-    def of_tokens(chosen: ResponseLogps, rejected: ResponseLogps) -> Pairs:
+    def of_tokens(chosen: ResponseLogps, rejected: ResponseLogps) -> PerPair:
         logps = rejected.at_tokens(rejected.token_logps, "log-probs")
         held = F.softplus(-logps - delta) ** p * rejected.token_mask(logps)
         margin = chosen.logp - rejected.logp
@@ -71,4 +71,4 @@ def slime(
 
     values = (lam_w, lam_l, lam_d, delta, hard, soft, k, p)
     names = ("lam_w", "lam_l", "lam_d", "delta", "hard", "soft", "k", "p")
-    return TokenObjective("slime", of_tokens, SOURCE, dict(zip(names, values, strict=True)))
+    return TokenObjective("slime", of_tokens, _CITATION, dict(zip(names, values, strict=True)))

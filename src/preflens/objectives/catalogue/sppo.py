@@ -1,10 +1,10 @@
 """SPPO: each log-ratio is pulled to a target of its own."""
 
-from preflens.objectives.kinds import PairwiseObjective, Source
+from preflens.objectives.kinds import Citation, PairwiseObjective
 from preflens.objectives.kinds.validation import positive
-from preflens.pair_logps import Pairs, ResponseLogps
+from preflens.pair_logps import PerPair, ResponseLogps
 
-SOURCE = Source(
+_CITATION = Citation(
     "Self-Play Preference Optimization for Language Model Alignment",
     "Wu et al.",
     2024,
@@ -41,7 +41,7 @@ def sppo(beta: float = 0.1) -> PairwiseObjective:
     positive("sppo", beta=beta)
     target = 0.5 / beta
 
-    def of_pair(chosen: ResponseLogps, rejected: ResponseLogps) -> Pairs:
+    def of_pair(chosen: ResponseLogps, rejected: ResponseLogps) -> PerPair:
         return (chosen.log_ratio - target) ** 2 + (rejected.log_ratio + target) ** 2
 
-    return PairwiseObjective("sppo", of_pair, SOURCE, {"beta": beta})
+    return PairwiseObjective("sppo", of_pair, _CITATION, {"beta": beta})

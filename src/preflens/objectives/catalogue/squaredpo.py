@@ -3,11 +3,11 @@
 import torch
 import torch.nn.functional as F
 
-from preflens.objectives.kinds import MarginObjective, Source
+from preflens.objectives.kinds import Citation, MarginObjective
 from preflens.objectives.kinds.validation import positive
-from preflens.pair_logps import Pairs, ResponseLogps
+from preflens.pair_logps import PerPair, ResponseLogps
 
-SOURCE = Source(
+_CITATION = Citation(
     "Displacement-Resistant Extensions of DPO with Nonconvex f-Divergences",
     "Pipano et al.",
     2026,
@@ -40,8 +40,8 @@ def squaredpo(beta: float = 0.1) -> MarginObjective:
     """
     positive("squaredpo", beta=beta)
 
-    def reward(response: ResponseLogps) -> Pairs:
+    def reward(response: ResponseLogps) -> PerPair:
         ratio = response.log_ratio
         return beta * ratio * torch.exp(-ratio)
 
-    return MarginObjective("squaredpo", F.logsigmoid, reward, reward, SOURCE, {"beta": beta})
+    return MarginObjective("squaredpo", F.logsigmoid, reward, reward, _CITATION, {"beta": beta})

@@ -2,10 +2,10 @@
 
 import torch
 
-from preflens.objectives.kinds import PairwiseObjective, Source
-from preflens.pair_logps import Pairs, ResponseLogps
+from preflens.objectives.kinds import Citation, PairwiseObjective
+from preflens.pair_logps import PerPair, ResponseLogps
 
-SOURCE = Source(
+_CITATION = Citation(
     "Towards Disentangled Preference Optimization Dynamics: Suppress the Loser, Preserve the Winner",
     "Chen et al.",
     2026,
@@ -34,7 +34,7 @@ def ukl() -> PairwiseObjective:
         2026, https://arxiv.org/abs/2604.18239, as in the authors' code.
     """
 
-    def of_pair(chosen: ResponseLogps, rejected: ResponseLogps) -> Pairs:
+    def of_pair(chosen: ResponseLogps, rejected: ResponseLogps) -> PerPair:
         return -chosen.logp + torch.exp(rejected.log_ratio)
 
-    return PairwiseObjective("ukl", of_pair, SOURCE)
+    return PairwiseObjective("ukl", of_pair, _CITATION)

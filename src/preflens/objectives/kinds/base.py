@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
-from preflens.pair_logps import PairLogps, Pairs
+from preflens.pair_logps import PairLogps, PerPair
 from preflens.types import PairCoefficients
 
 Kind = Literal["margin", "pairwise", "batch", "token"]
@@ -21,7 +21,7 @@ INPUTS: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Source:
+class Citation:
     """The paper an objective comes from.
 
     Attributes:
@@ -29,8 +29,8 @@ class Source:
         authors: first author and others.
         year: year of the first version.
         arxiv: arXiv number, or empty for a text that is not on arXiv.
-        place: the equation, section or table where the loss stands, as far as confirmed.
-        caveat: what about the formula is reconstructed or not confirmed; empty where nothing is.
+        location: the equation, section or table where the loss stands, as far as confirmed.
+        unverified: what about the formula is reconstructed or not confirmed; empty where nothing is.
         url: where the text is, if not on arXiv.
     """
 
@@ -38,13 +38,13 @@ class Source:
     authors: str
     year: int
     arxiv: str
-    place: str
-    caveat: str = ""
+    location: str
+    unverified: str = ""
     url: str = ""
 
     def __str__(self) -> str:
         where = f"arXiv {self.arxiv}" if self.arxiv else self.url
-        return f"{self.authors}, {self.title!r}, {self.year}, {where}, {self.place}"
+        return f"{self.authors}, {self.title!r}, {self.year}, {where}, {self.location}"
 
     @property
     def link(self) -> str:
@@ -74,7 +74,7 @@ class Objective(Protocol):
         """The values it was made with."""
 
     @property
-    def source(self) -> Source:
+    def source(self) -> Citation:
         """The paper."""
 
     @property
@@ -97,7 +97,7 @@ class Objective(Protocol):
     def uses_length(self) -> bool:
         """Whether token counts are needed."""
 
-    def loss(self, logps: PairLogps) -> Pairs:
+    def loss(self, logps: PairLogps) -> PerPair:
         """Return the loss of each pair; its mean over the update batch is what a trainer minimises.
 
         It is differentiable in the log-probs that are given, in their own type.

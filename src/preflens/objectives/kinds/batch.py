@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from preflens.objectives.kinds.base import Kind, Source
-from preflens.objectives.kinds.coefficients import FromLoss, checked, pair_coefficients
-from preflens.pair_logps import PairLogps, Pairs
+from preflens.objectives.kinds.base import Citation, Kind
+from preflens.objectives.kinds.coefficients import AutodiffObjective, checked, pair_coefficients
+from preflens.pair_logps import PairLogps, PerPair
 from preflens.types import PairCoefficients
 
 
-def at_rank_of(values: Pairs, others: Pairs) -> Pairs:
+def at_rank_of(values: PerPair, others: PerPair) -> PerPair:
     """Return for each value the one of the others that has the same rank.
 
     Args:
@@ -20,12 +20,12 @@ def at_rank_of(values: Pairs, others: Pairs) -> Pairs:
         The others in the order in which the values' ranks ask for them.
     """
     rank = values.detach().argsort(stable=True).argsort()
-    result: Pairs = others.sort(stable=True).values[rank]
+    result: PerPair = others.sort(stable=True).values[rank]
     return result
 
 
 @dataclass(frozen=True)
-class BatchObjective(FromLoss):
+class BatchObjective(AutodiffObjective):
     """A loss in which other pairs of the update batch enter.
 
     `loss` gives a number for each pair whose mean over the batch is the loss that is minimised. The coefficients are N
@@ -40,8 +40,8 @@ class BatchObjective(FromLoss):
     """
 
     name: str
-    of_batch: Callable[[PairLogps], Pairs]
-    source: Source
+    of_batch: Callable[[PairLogps], PerPair]
+    source: Citation
     parameters: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -49,7 +49,7 @@ class BatchObjective(FromLoss):
         """Always `batch`."""
         return "batch"
 
-    def loss(self, logps: PairLogps) -> Pairs:
+    def loss(self, logps: PairLogps) -> PerPair:
         """Return losses whose mean is the loss of the update batch. Differentiable in the log-probs.
 
         Args:

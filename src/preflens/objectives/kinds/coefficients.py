@@ -13,17 +13,17 @@ from torch import Tensor
 
 from preflens.errors import MissingInputError, NumericalError
 from preflens.objectives.kinds.base import INPUTS
-from preflens.pair_logps import PairLogps, Pairs, TokenCoefficients
+from preflens.pair_logps import PairLogps, PerPair, TokenCoefficients
 from preflens.types import PairCoefficients
 
-Loss = Callable[[PairLogps], Pairs]
+Loss = Callable[[PairLogps], PerPair]
 
 
-class FromLoss(ABC):
+class AutodiffObjective(ABC):
     """What an objective needs, found by calling its loss."""
 
     @abstractmethod
-    def loss(self, logps: PairLogps) -> Pairs:
+    def loss(self, logps: PairLogps) -> PerPair:
         """Return the loss of each pair."""
 
     @cached_property
@@ -42,7 +42,7 @@ class FromLoss(ABC):
         return "length" in self.inputs
 
 
-def checked(name: str, values: Pairs, logps: PairLogps) -> Pairs:
+def checked(name: str, values: PerPair, logps: PairLogps) -> PerPair:
     """Return the losses if they exist.
 
     Args:

@@ -3,15 +3,15 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from preflens.objectives.kinds.base import Kind, Source
-from preflens.objectives.kinds.coefficients import FromLoss, checked, pair_coefficients
-from preflens.objectives.kinds.rewards import Side, nothing
-from preflens.pair_logps import PairLogps, Pairs
+from preflens.objectives.kinds.base import Citation, Kind
+from preflens.objectives.kinds.coefficients import AutodiffObjective, checked, pair_coefficients
+from preflens.objectives.kinds.rewards import RewardFn, zero_reward
+from preflens.pair_logps import PairLogps, PerPair
 from preflens.types import PairCoefficients
 
 
 @dataclass(frozen=True)
-class MarginObjective(FromLoss):
+class MarginObjective(AutodiffObjective):
     """A margin-based loss: ℓ = −( m( h_w(a_w) − h_l(a_l) ) + Λ(a_w) ).
 
     a_w and a_l are the log-probs of the chosen and the rejected response; m, h_w and h_l are scalar functions, and Λ
@@ -32,19 +32,19 @@ class MarginObjective(FromLoss):
     """
 
     name: str
-    m: Callable[[Pairs], Pairs]
-    h_w: Side
-    h_l: Side
-    source: Source
+    m: Callable[[PerPair], PerPair]
+    h_w: RewardFn
+    h_l: RewardFn
+    source: Citation
     parameters: Mapping[str, float] = field(default_factory=dict)
-    regularizer: Side = nothing
+    regularizer: RewardFn = zero_reward
 
     @property
     def kind(self) -> Kind:
         """Always `margin`."""
         return "margin"
 
-    def loss(self, logps: PairLogps) -> Pairs:
+    def loss(self, logps: PairLogps) -> PerPair:
         """Return the loss of each pair; no mean over the batch. Differentiable in the log-probs.
 
         Args:

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from preflens.objectives.kinds.base import Kind, Source
-from preflens.objectives.kinds.coefficients import FromLoss, checked, pair_coefficients
-from preflens.pair_logps import PairLogps, Pairs, ResponseLogps
+from preflens.objectives.kinds.base import Citation, Kind
+from preflens.objectives.kinds.coefficients import AutodiffObjective, checked, pair_coefficients
+from preflens.pair_logps import PairLogps, PerPair, ResponseLogps
 from preflens.types import PairCoefficients
 
 
 @dataclass(frozen=True)
-class PairwiseObjective(FromLoss):
+class PairwiseObjective(AutodiffObjective):
     """A loss of the two log-probs of a pair that is no function of one margin, or is a sum of a term for each response.
 
     What the paper calls pointwise is here too. A weight that the paper detaches is detached in `of_pair`.
@@ -23,8 +23,8 @@ class PairwiseObjective(FromLoss):
     """
 
     name: str
-    of_pair: Callable[[ResponseLogps, ResponseLogps], Pairs]
-    source: Source
+    of_pair: Callable[[ResponseLogps, ResponseLogps], PerPair]
+    source: Citation
     parameters: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -32,7 +32,7 @@ class PairwiseObjective(FromLoss):
         """Always `pairwise`."""
         return "pairwise"
 
-    def loss(self, logps: PairLogps) -> Pairs:
+    def loss(self, logps: PairLogps) -> PerPair:
         """Return the loss of each pair; no mean over the batch. Differentiable in the log-probs.
 
         Args:

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from preflens.objectives.kinds.base import Kind, Source
-from preflens.objectives.kinds.coefficients import FromLoss, checked, token_coefficients
-from preflens.pair_logps import PairLogps, Pairs, ResponseLogps
+from preflens.objectives.kinds.base import Citation, Kind
+from preflens.objectives.kinds.coefficients import AutodiffObjective, checked, token_coefficients
+from preflens.pair_logps import PairLogps, PerPair, ResponseLogps
 from preflens.types import PairCoefficients
 
 
 @dataclass(frozen=True)
-class TokenObjective(FromLoss):
+class TokenObjective(AutodiffObjective):
     """A loss of token log-probs that does not reduce to the log-probs of whole responses.
 
     Its coefficients carry a number for each token. `logps.chosen` and `.rejected` have to be the sums of the token
@@ -24,8 +24,8 @@ class TokenObjective(FromLoss):
     """
 
     name: str
-    of_tokens: Callable[[ResponseLogps, ResponseLogps], Pairs]
-    source: Source
+    of_tokens: Callable[[ResponseLogps, ResponseLogps], PerPair]
+    source: Citation
     parameters: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -33,7 +33,7 @@ class TokenObjective(FromLoss):
         """Always `token`."""
         return "token"
 
-    def loss(self, logps: PairLogps) -> Pairs:
+    def loss(self, logps: PairLogps) -> PerPair:
         """Return the loss of each pair; no mean over the batch. Differentiable in the log-probs of the tokens.
 
         Args:

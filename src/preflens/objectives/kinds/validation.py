@@ -51,7 +51,7 @@ def finite(objective: str, **values: float) -> None:
 
 
 def between(
-    objective: str, low: float, high: float, *, low_too: bool = True, high_too: bool = False, **values: float
+    objective: str, low: float, high: float, *, include_low: bool = True, include_high: bool = False, **values: float
 ) -> None:
     """Refuse a parameter outside an interval.
 
@@ -59,15 +59,15 @@ def between(
         objective: name for the message.
         low: lower end.
         high: upper end.
-        low_too: whether the lower end itself is accepted.
-        high_too: whether the upper end itself is accepted.
+        include_low: whether the lower end itself is accepted.
+        include_high: whether the upper end itself is accepted.
         **values: parameters by name.
 
     Raises:
         ObjectiveError: a value is outside, or not a number.
     """
     for name, value in values.items():
-        inside = (low < value or (low_too and value == low)) and (value < high or (high_too and value == high))
+        inside = (low < value or (include_low and value == low)) and (value < high or (include_high and value == high))
         if not inside:
-            ends = f"{'[' if low_too else '('}{low:g}, {high:g}{']' if high_too else ')'}"
+            ends = f"{'[' if include_low else '('}{low:g}, {high:g}{']' if include_high else ')'}"
             raise ObjectiveError(f"Parameter `{name}` of objective `{objective}` should be in {ends}. Found {value:g}.")

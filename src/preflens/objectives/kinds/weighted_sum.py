@@ -7,16 +7,16 @@ from math import isfinite
 import torch
 
 from preflens.errors import ObjectiveError
-from preflens.objectives.kinds.base import Kind, Objective, Source
-from preflens.objectives.kinds.coefficients import FromLoss, pair_coefficients, token_coefficients
-from preflens.pair_logps import PairLogps, Pairs
+from preflens.objectives.kinds.base import Citation, Kind, Objective
+from preflens.objectives.kinds.coefficients import AutodiffObjective, pair_coefficients, token_coefficients
+from preflens.pair_logps import PairLogps, PerPair
 from preflens.types import PairCoefficients
 
 _ORDER: tuple[Kind, ...] = ("token", "batch", "pairwise")
 
 
 @dataclass(frozen=True)
-class WeightedSum(FromLoss):
+class WeightedSum(AutodiffObjective):
     """The loss Σ_k w_k ℓ_k; coefficients add up with the same weights.
 
     Attributes:
@@ -46,7 +46,7 @@ class WeightedSum(FromLoss):
         return {f"{o.name}.{k}": v for _, o in self.terms for k, v in o.parameters.items()}
 
     @property
-    def source(self) -> Source:
+    def source(self) -> Citation:
         """The paper of the first term."""
         return self.terms[0][1].source
 
@@ -56,7 +56,7 @@ class WeightedSum(FromLoss):
         kinds = {objective.kind for _, objective in self.terms}
         return next((kind for kind in _ORDER if kind in kinds), "pairwise" if len(self.terms) > 1 else "margin")
 
-    def loss(self, logps: PairLogps) -> Pairs:
+    def loss(self, logps: PairLogps) -> PerPair:
         """Return the weighted sum of the terms' losses. Differentiable in the log-probs.
 
         Args:

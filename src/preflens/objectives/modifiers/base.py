@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import torch
 
-from preflens.objectives.kinds.base import Objective, Source
-from preflens.pair_logps import PairLogps, Pairs
+from preflens.objectives.kinds.base import Citation, Objective
+from preflens.pair_logps import PairLogps, PerPair
 
 
 def unchanged(logps: PairLogps) -> PairLogps:
@@ -14,7 +14,7 @@ def unchanged(logps: PairLogps) -> PairLogps:
     return logps
 
 
-def no_weight(logps: PairLogps) -> Pairs:
+def no_weight(logps: PairLogps) -> PerPair:
     """Return one for every pair."""
     return torch.ones_like(logps.chosen)
 
@@ -39,9 +39,9 @@ class Modifier:
     """
 
     name: str
-    source: Source
+    source: Citation
     parameters: Mapping[str, float] = field(default_factory=dict)
     change: Callable[[PairLogps], PairLogps] = unchanged
-    weight: Callable[[PairLogps], Pairs] = no_weight
+    weight: Callable[[PairLogps], PerPair] = no_weight
     per_token: bool = False
     refusal: Callable[[Objective], str] = anything

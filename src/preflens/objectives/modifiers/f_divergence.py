@@ -6,12 +6,12 @@ from dataclasses import replace
 import torch
 import torch.nn.functional as F
 
-from preflens.objectives.kinds.base import Objective, Source
+from preflens.objectives.kinds.base import Citation, Objective
 from preflens.objectives.kinds.validation import finite
 from preflens.objectives.modifiers.base import Modifier
-from preflens.pair_logps import PairLogps, Pairs
+from preflens.pair_logps import PairLogps, PerPair
 
-SOURCE = Source(
+_CITATION = Citation(
     "Beyond Reverse KL: Generalizing Direct Preference Optimization with Diverse Divergence Constraints",
     "Wang et al.", 2023, "2309.16240", "Theorem 1 and Table 1, numbers not confirmed",
 )  # fmt: skip
@@ -72,14 +72,14 @@ def alpha_divergence(alpha: float = 0.5) -> Modifier:
     """
     finite("alpha_divergence", alpha=alpha)
 
-    def score(ratio: Pairs) -> Pairs:
+    def score(ratio: PerPair) -> PerPair:
         # TRL's width of the limit α → 1
         return ratio if abs(alpha - 1) < 1e-6 else torch.expm1((alpha - 1) * ratio) / (alpha - 1)
 
     return _divergence("alpha_divergence", score, alpha=alpha)
 
 
-def _divergence(name: str, score: Callable[[Pairs], Pairs], **parameters: float) -> Modifier:
+def _divergence(name: str, score: Callable[[PerPair], PerPair], **parameters: float) -> Modifier:
     def change(logps: PairLogps) -> PairLogps:
         chosen, rejected = score(logps.chosen_side.log_ratio), score(logps.rejected_side.log_ratio)
         zero = torch.zeros_like(chosen)  # a reference of zero makes the log-ratio the score
@@ -90,4 +90,4 @@ def _divergence(name: str, score: Callable[[Pairs], Pairs], **parameters: float)
             return ""
         return f"it is defined for losses of a difference of rewards only ({', '.join(_DIFFERENCES)})"
 
-    return Modifier(name, SOURCE, parameters, change=change, refusal=refusal)
+    return Modifier(name, _CITATION, parameters, change=change, refusal=refusal)

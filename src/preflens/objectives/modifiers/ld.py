@@ -6,12 +6,12 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from preflens.objectives.kinds.base import Objective, Source
+from preflens.objectives.kinds.base import Citation, Objective
 from preflens.objectives.kinds.validation import between
 from preflens.objectives.modifiers.base import Modifier
-from preflens.pair_logps import PairLogps, Pairs, ResponseLogps, Tokens
+from preflens.pair_logps import PairLogps, PerPair, PerToken, ResponseLogps
 
-SOURCE = Source(
+_CITATION = Citation(
     "Length Desensitization in Direct Preference Optimization", "Liu et al.", 2024, "2409.06411", "the LD-DPO loss",
 )  # fmt: skip
 
@@ -32,9 +32,9 @@ def ld(alpha: float = 0.5) -> Modifier:
         Liu et al., "Length Desensitization in Direct Preference Optimization", 2024,
         https://arxiv.org/abs/2409.06411, the LD-DPO loss.
     """
-    between("ld", 0.0, 1.0, high_too=True, alpha=alpha)
+    between("ld", 0.0, 1.0, include_high=True, alpha=alpha)
 
-    def weighted(response: ResponseLogps, values: Tokens | None, shared: Int[Tensor, " pair"]) -> Pairs:
+    def weighted(response: ResponseLogps, values: PerToken | None, shared: Int[Tensor, " pair"]) -> PerPair:
         logps = response.at_tokens(values, "log-probs")
         tail = torch.arange(logps.shape[1], device=logps.device) >= shared[:, None]
         return (logps * torch.where(tail, alpha, 1.0).to(logps)).sum(1)
@@ -53,4 +53,4 @@ def ld(alpha: float = 0.5) -> Modifier:
     def refusal(objective: Objective) -> str:
         return "it has token weights of its own" if objective.kind == "token" else ""
 
-    return Modifier("ld", SOURCE, {"alpha": alpha}, change=change, per_token=True, refusal=refusal)
+    return Modifier("ld", _CITATION, {"alpha": alpha}, change=change, per_token=True, refusal=refusal)

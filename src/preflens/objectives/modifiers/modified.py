@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from preflens.errors import ObjectiveError
-from preflens.objectives.kinds.base import Kind, Objective, Source
-from preflens.objectives.kinds.coefficients import FromLoss, checked, pair_coefficients, token_coefficients
+from preflens.objectives.kinds.base import Citation, Kind, Objective
+from preflens.objectives.kinds.coefficients import AutodiffObjective, checked, pair_coefficients, token_coefficients
 from preflens.objectives.modifiers.base import Modifier
-from preflens.pair_logps import PairLogps, Pairs
+from preflens.pair_logps import PairLogps, PerPair
 from preflens.types import PairCoefficients
 
 
@@ -36,7 +36,7 @@ def modified(objective: Objective, modifier: Modifier) -> "ModifiedObjective":
 
 
 @dataclass(frozen=True)
-class ModifiedObjective(FromLoss):
+class ModifiedObjective(AutodiffObjective):
     """An objective with a modifier: ℓ'(a) = weight(a) · ℓ(change(a)).
 
     Attributes:
@@ -59,7 +59,7 @@ class ModifiedObjective(FromLoss):
         return {**self.objective.parameters, **own}
 
     @property
-    def source(self) -> Source:
+    def source(self) -> Citation:
         """The paper of the modifier."""
         return self.modifier.source
 
@@ -68,7 +68,7 @@ class ModifiedObjective(FromLoss):
         """`token` where the modifier weighs tokens, otherwise the kind of the objective."""
         return "token" if self.modifier.per_token else self.objective.kind
 
-    def loss(self, logps: PairLogps) -> Pairs:
+    def loss(self, logps: PairLogps) -> PerPair:
         """Return the loss of each pair. Differentiable in the log-probs.
 
         Args:

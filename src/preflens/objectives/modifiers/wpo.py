@@ -1,10 +1,10 @@
 """WPO: pairs weighted by how likely the policy is to write them itself."""
 
-from preflens.objectives.kinds.base import Objective, Source
+from preflens.objectives.kinds.base import Citation, Objective
 from preflens.objectives.modifiers.base import Modifier
-from preflens.pair_logps import PairLogps, Pairs, ResponseLogps
+from preflens.pair_logps import PairLogps, PerPair, ResponseLogps
 
-SOURCE = Source(
+_CITATION = Citation(
     "WPO: Enhancing RLHF with Weighted Preference Optimization", "Zhou et al.", 2024, "2406.11827", "Eq. 2",
 )  # fmt: skip
 
@@ -24,17 +24,17 @@ def wpo() -> Modifier:
         https://arxiv.org/abs/2406.11827, Eq. 2 with the alignment of weights of its Section 3, as TRL has it.
     """
 
-    def weight(logps: PairLogps) -> Pairs:
+    def weight(logps: PairLogps) -> PerPair:
         return _alignment(logps.chosen_side) * _alignment(logps.rejected_side)
 
     def refusal(objective: Objective) -> str:
         sorts = objective.name in {"aot", "aot_unpaired"}
         return "it sorts the batch, so a weight would stand at another pair" if sorts else ""
 
-    return Modifier("wpo", SOURCE, weight=weight, refusal=refusal)
+    return Modifier("wpo", _CITATION, weight=weight, refusal=refusal)
 
 
-def _alignment(response: ResponseLogps) -> Pairs:
+def _alignment(response: ResponseLogps) -> PerPair:
     logps = response.at_tokens(response.token_logps, "log-probs").detach()
     level = response.at_tokens(response.log_sum_sq_probs, "sums of squared probabilities").detach()
     return ((logps - level).sum(1) / response.length.clamp(min=1)).exp()

@@ -23,7 +23,7 @@ def cosines(analysis: Analysis) -> Section:
     figure.update_yaxes(title="pairs")
     values_shown = {
         "plot": plot(figure, name="cosines", height=340),
-        "geometry": analysis.facts.geometry,
+        "geometry": analysis.metadata.geometry,
         "without": analysis.pairs["cosine"].null_count,
     }
     return Section("Cosines", "cosines.html", values_shown)

@@ -14,12 +14,12 @@ def data(analysis: Analysis) -> Section:
     Returns:
         A section with two lists.
     """
-    facts = analysis.facts
+    metadata = analysis.metadata
     values = {
-        "data": facts.data,
-        "model": facts.model,
-        "reference": reference_in_full(facts.model.reference),
-        "seconds": facts.seconds,
-        "update_batches": batches(facts.update_batches),
+        "data": metadata.data,
+        "model": metadata.model,
+        "reference": reference_in_full(metadata.model.reference),
+        "seconds": metadata.seconds,
+        "update_batches": batches(metadata.update_batches),
     }
     return Section("Data and model", "data.html", values)

@@ -24,7 +24,7 @@ def geometry(analysis: Analysis) -> Section:
     """
     drawn = analysis.pairs.take(thinned(analysis.pairs.num_rows))
     figure, widths, hidden = go.Figure(), [], {}
-    for number, objective in enumerate(analysis.facts.objectives):
+    for number, objective in enumerate(analysis.metadata.objectives):
         rows = analysis.objectives.filter(pc.field("objective") == objective.label)
         rows = rows.take(thinned(rows.num_rows))
         x = _log_ratio(drawn, rows)
@@ -42,7 +42,7 @@ def geometry(analysis: Analysis) -> Section:
             hovertemplate="%{text}<br>log(r/r*) %{x:.3f}, cosine %{y:.3f}<extra></extra>",
         )
     _draw_band(figure, max(widths))
-    _draw_choice(figure, [o.label for o in analysis.facts.objectives], widths)
+    _draw_choice(figure, [o.label for o in analysis.metadata.objectives], widths)
     values = {"plot": plot(figure, name="geometry", height=560), "drawn": drawn.num_rows,
               "total": analysis.pairs.num_rows, "hidden": {k: n for k, n in hidden.items() if n}}  # fmt: skip
     return Section("Geometry: which pairs are entangled", "geometry.html", values)

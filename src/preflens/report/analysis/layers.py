@@ -23,7 +23,7 @@ def layers(analysis: Analysis) -> Section | None:
     Returns:
         A section with bars, or nothing where there is one layer only.
     """
-    found = analysis.facts.layers
+    found = analysis.metadata.layers
     if len(found) < 2:
         return None
     names = _short_names([layer.name for layer in found])

@@ -14,6 +14,6 @@ def limits(analysis: Analysis) -> Section:
     Returns:
         A section of text.
     """
-    facts = analysis.facts
-    return Section("What this does not tell", "limits.html", {"selection": facts.model.selection,
-                   "own": facts.model.reference in OWN, "verified": bool(facts.verification)})  # fmt: skip
+    metadata = analysis.metadata
+    return Section("What this does not tell", "limits.html", {"selection": metadata.model.selection,
+                   "own": metadata.model.reference in OWN, "verified": bool(metadata.verification)})  # fmt: skip

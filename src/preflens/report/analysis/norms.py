@@ -26,4 +26,4 @@ def norms(analysis: Analysis) -> Section:
     figure.update_layout(barmode="overlay")
     figure.update_xaxes(title="log₁₀ of the gradient norm (nats per parameter unit)")
     figure.update_yaxes(title="pairs")
-    return Section("Norms", "norms.html", {"plot": plot(figure, name="norms"), "geometry": analysis.facts.geometry})
+    return Section("Norms", "norms.html", {"plot": plot(figure, name="norms"), "geometry": analysis.metadata.geometry})

@@ -18,7 +18,7 @@ def outcomes(analysis: Analysis) -> Section:
     Returns:
         A section with stacked bars and a table.
     """
-    objectives = analysis.facts.objectives
+    objectives = analysis.metadata.objectives
     labels = [hover_text(o.label) for o in objectives]
     figure = go.Figure()
     for outcome in Outcome:
@@ -26,19 +26,19 @@ def outcomes(analysis: Analysis) -> Section:
         figure.add_bar(
             y=labels,
             x=shares,
-            name=outcome.in_words,
+            name=outcome.label,
             orientation="h",
             marker={"color": OUTCOME_COLOURS[outcome]},
             text=[f"{s:.0f} %" if s >= 4 else "" for s in shares],
             insidetextanchor="middle",
-            hovertemplate=f"{outcome.in_words}: %{{x:.1f}} %<extra>%{{y}}</extra>",
+            hovertemplate=f"{outcome.label}: %{{x:.1f}} %<extra>%{{y}}</extra>",
         )
     figure.update_layout(barmode="stack", xaxis={"title": "share of pairs, %", "range": [0, 100]})
     figure.update_yaxes(autorange="reversed", automargin=True)
     rows = [{"label": o.label, "shares": [share(o.outcomes[k]) for k in Outcome]} for o in objectives]
     values = {
         "plot": plot(figure, name="outcomes", height=120 + 44 * len(objectives)),
-        "names": [k.in_words for k in Outcome],
+        "names": [k.label for k in Outcome],
         "rows": rows,
     }
     return Section("Each pair on its own", "outcomes.html", values)

@@ -41,7 +41,7 @@ def pairs(analysis: Analysis) -> Section:
         ]
         for title, which in groups.items()
     }
-    return Section("Pairs to look at", "pairs.html", {"groups": shown, "limit": analysis.facts.text_limit})
+    return Section("Pairs to look at", "pairs.html", {"groups": shown, "limit": analysis.metadata.text_limit})
 
 
 def _card(row: dict[str, object], entanglement: float) -> dict[str, object]:

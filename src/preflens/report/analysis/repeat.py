@@ -13,6 +13,11 @@ def repeat(analysis: Analysis) -> Section:
     Returns:
         The last section of the page.
     """
-    facts = analysis.facts
-    values = {"command": facts.command, "arguments": facts.arguments, "versions": facts.versions, "function": "analyze"}
+    metadata = analysis.metadata
+    values = {
+        "command": metadata.command,
+        "arguments": metadata.arguments,
+        "versions": metadata.versions,
+        "function": "analyze",
+    }
     return Section("Repeat this", "repeat.html", values)

@@ -14,5 +14,5 @@ def verdict(analysis: Analysis) -> Section:
     Returns:
         The first section of the page.
     """
-    values = {"verdicts": verdicts(analysis.facts)}
+    values = {"verdicts": verdicts(analysis.metadata)}
     return Section("Will the chosen answers become more likely?", "verdict.html", values)

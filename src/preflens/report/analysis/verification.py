@@ -16,7 +16,7 @@ def verification(analysis: Analysis) -> Section | None:
     Returns:
         A section, or nothing if no real step was taken.
     """
-    found = analysis.facts.verification
+    found = analysis.metadata.verification
     if not found:
         return None
     first = found[0]

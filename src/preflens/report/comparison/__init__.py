@@ -3,14 +3,14 @@
 from collections.abc import Callable, Mapping
 
 from preflens.records.comparison import Comparison
-from preflens.report.comparison.data import what_was_compared
+from preflens.report.comparison.data import data
 from preflens.report.comparison.first_step import first_step
-from preflens.report.comparison.harmful_pairs import pairs_that_sink
-from preflens.report.comparison.limits import open_questions
+from preflens.report.comparison.harmful_pairs import harmful_pairs
+from preflens.report.comparison.limits import limits
 from preflens.report.comparison.real_steps import real_steps
-from preflens.report.comparison.repeat import repeat_comparison
-from preflens.report.comparison.rollouts import rollout
-from preflens.report.comparison.verdict import answer
+from preflens.report.comparison.repeat import repeat
+from preflens.report.comparison.rollouts import rollouts
+from preflens.report.comparison.verdict import verdict
 from preflens.report.section import Section
 
 ComparisonPanel = Callable[[Comparison], Section | None]
@@ -18,7 +18,7 @@ ComparisonPanel = Callable[[Comparison], Section | None]
 COMPARISON_PANELS: Mapping[str, ComparisonPanel] = {
     f.__name__: f
     for f in (
-        answer, first_step, rollout, real_steps, pairs_that_sink, what_was_compared, open_questions, repeat_comparison
+        verdict, first_step, rollouts, real_steps, harmful_pairs, data, limits, repeat
     )
 }  # fmt: skip
 

@@ -5,7 +5,7 @@ from preflens.records.comparison import Comparison
 from preflens.report.section import Section
 
 
-def what_was_compared(comparison: Comparison) -> Section:
+def data(comparison: Comparison) -> Section:
     """List training pairs, held-out pairs and the model.
 
     Args:
@@ -14,11 +14,11 @@ def what_was_compared(comparison: Comparison) -> Section:
     Returns:
         A section with three lists.
     """
-    facts = comparison.facts
+    metadata = comparison.metadata
     values = {
-        "parts": {"Training pairs": facts.data, "Held-out pairs": facts.probe}, "before": facts.before_split,
-        "model": facts.model, "reference": reference_in_full(facts.model.reference), "seconds": facts.seconds,
-        "update_batches": batches(facts.update_batches),
-        "per_pair": facts.per_pair,
+        "parts": {"Training pairs": metadata.data, "Held-out pairs": metadata.probe}, "before": metadata.before_split,
+        "model": metadata.model, "reference": reference_in_full(metadata.model.reference), "seconds": metadata.seconds,
+        "update_batches": batches(metadata.update_batches),
+        "per_pair": metadata.per_pair,
     }  # fmt: skip
     return Section("Data and model", "what_was_compared.html", values)

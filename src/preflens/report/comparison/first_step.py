@@ -24,7 +24,7 @@ def first_step(comparison: Comparison) -> Section:
     Returns:
         A section with a plot and a table.
     """
-    found = groups(comparison.facts)
+    found = groups(comparison.metadata)
     figure = go.Figure()
     named = _apart(found)
     for way, colour in _COLOURS.items():
@@ -37,7 +37,7 @@ def first_step(comparison: Comparison) -> Section:
     figure.update_yaxes(title="held-out mean chosen change, nats per nat of margin")
     rows = [_row(o, g, first=i == 0) for g in found for i, o in enumerate(g.members)]
     values = {"plot": plot(figure, name="first-step", height=500), "rows": rows,
-              "learning_rate": comparison.facts.arguments["learning_rate"]}  # fmt: skip
+              "learning_rate": comparison.metadata.arguments["learning_rate"]}  # fmt: skip
     return Section("The first step", "first_step.html", values)
 
 

@@ -12,7 +12,7 @@ from preflens.report.section import Section
 _SHOWN = 5
 
 
-def pairs_that_sink(comparison: Comparison) -> Section:
+def harmful_pairs(comparison: Comparison) -> Section:
     """Show the training pairs at the lower end of the influence on the held-out mean chosen log-prob.
 
     Args:
@@ -21,7 +21,7 @@ def pairs_that_sink(comparison: Comparison) -> Section:
     Returns:
         A section with texts, for the first objective of the table whose margin clearly grows.
     """
-    objectives = comparison.facts.objectives
+    objectives = comparison.metadata.objectives
     first = next((o for o in objectives if o.margin_scale is not None), objectives[0])
     rows = comparison.rows.filter(pc.field("objective") == first.label)
     influence = rows["heldout_chosen_influence"].to_numpy()
@@ -30,7 +30,7 @@ def pairs_that_sink(comparison: Comparison) -> Section:
         "objective": first.label, "cards": [_card(comparison, first, rows.slice(i, 1).to_pylist()[0], i)
                                             for i in order[:_SHOWN]],
         "per_margin": first.margin_scale is not None, "sinking": len(order), "total": len(influence),
-        "share": _share(influence), "limit": comparison.facts.text_limit,
+        "share": _share(influence), "limit": comparison.metadata.text_limit,
     }  # fmt: skip
     return Section("Pairs that sink the held-out chosen answers", "pairs_that_sink.html", values)
 

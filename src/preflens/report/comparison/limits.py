@@ -5,7 +5,7 @@ from preflens.records.comparison import Comparison
 from preflens.report.section import Section
 
 
-def open_questions(comparison: Comparison) -> Section:
+def limits(comparison: Comparison) -> Section:
     """State what was assumed.
 
     Args:
@@ -14,12 +14,12 @@ def open_questions(comparison: Comparison) -> Section:
     Returns:
         A section of text.
     """
-    facts = comparison.facts
+    metadata = comparison.metadata
     values = {
-        "own": facts.model.reference in OWN,
-        "selection": facts.model.selection,
-        "verified": bool(facts.real_steps),
-        "followed": facts.followed,
-        "pairs": (facts.data.pairs, facts.probe.pairs),
+        "own": metadata.model.reference in OWN,
+        "selection": metadata.model.selection,
+        "verified": bool(metadata.real_steps),
+        "followed": metadata.followed,
+        "pairs": (metadata.data.pairs, metadata.probe.pairs),
     }
     return Section("What this does not tell", "open_questions.html", values)

@@ -19,7 +19,7 @@ def real_steps(comparison: Comparison) -> Section | None:
     Returns:
         A section, or nothing if no real step was taken.
     """
-    found = comparison.facts.real_steps
+    found = comparison.metadata.real_steps
     if not found:
         return None
     figure = go.Figure()

@@ -4,7 +4,7 @@ from preflens.records.comparison import Comparison
 from preflens.report.section import Section
 
 
-def repeat_comparison(comparison: Comparison) -> Section:
+def repeat(comparison: Comparison) -> Section:
     """Give the command and the versions.
 
     Args:
@@ -13,6 +13,11 @@ def repeat_comparison(comparison: Comparison) -> Section:
     Returns:
         The last section of the page.
     """
-    facts = comparison.facts
-    values = {"command": facts.command, "arguments": facts.arguments, "versions": facts.versions, "function": "compare"}
+    metadata = comparison.metadata
+    values = {
+        "command": metadata.command,
+        "arguments": metadata.arguments,
+        "versions": metadata.versions,
+        "function": "compare",
+    }
     return Section("Repeat this", "repeat.html", values)

@@ -20,7 +20,7 @@ _FAR = 100  # times the median distance from the start: an end that is farther a
 _SCALES = {EQUAL_MARGIN: "equal margin gain at the start", LEARNING_RATE: "the learning rate asked for"}
 
 
-def rollout(comparison: Comparison) -> Section:
+def rollouts(comparison: Comparison) -> Section:
     """Show where every objective ends, how it got there, and grids as curves through their ends.
 
     Args:
@@ -29,7 +29,7 @@ def rollout(comparison: Comparison) -> Section:
     Returns:
         A section with a plot, scales to choose from, and a table of the horizons.
     """
-    objectives = comparison.facts.objectives
+    objectives = comparison.metadata.objectives
     names = list(dict.fromkeys(o.name for o in objectives))
     figure, shown = go.Figure(), []
     for scale in _SCALES:
@@ -44,11 +44,11 @@ def rollout(comparison: Comparison) -> Section:
     (rejected, outside_x), (chosen, outside_y) = (_picture({n: e[side] for n, e in ends.items()}) for side in (1, 0))
     figure.update_xaxes(title="held-out mean rejected change since the start, nats", range=rejected)
     figure.update_yaxes(title="held-out mean chosen change since the start, nats", range=chosen)
-    horizons = [int(h) for h in str(comparison.facts.arguments["horizon"]).split(",")]
+    horizons = [int(h) for h in str(comparison.metadata.arguments["horizon"]).split(",")]
     rows = [_row(o, horizons) for o in objectives]
     values = {"plot": plot(figure, name="rollout", height=560), "rows": rows, "horizons": horizons,
-              "followed": comparison.facts.followed, "gain": comparison.facts.arguments["margin_gain"],
-              "pairs": (comparison.facts.data.pairs, comparison.facts.probe.pairs),
+              "followed": comparison.metadata.followed, "gain": comparison.metadata.arguments["margin_gain"],
+              "pairs": (comparison.metadata.data.pairs, comparison.metadata.probe.pairs),
               "outside": sorted(outside_x | outside_y),
               "stepping": batches(_followed(comparison))}  # fmt: skip
     return Section("Many steps: the rollout", "rollout.html", values)
@@ -56,7 +56,7 @@ def rollout(comparison: Comparison) -> Section:
 
 def _followed(comparison: Comparison) -> list[int]:
     """Pairs of the update batches that are followed: the first ones."""
-    sizes, training = comparison.facts.update_batches, comparison.facts.followed[0]
+    sizes, training = comparison.metadata.update_batches, comparison.metadata.followed[0]
     return [size for size, end in zip(sizes, accumulate(sizes), strict=True) if end <= training]
 
 

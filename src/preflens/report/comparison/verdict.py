@@ -1,11 +1,11 @@
 """The verdict of a comparison, in words."""
 
 from preflens.records.comparison import Comparison
-from preflens.records.comparison_wording import verdict
+from preflens.records.comparison_wording import comparison_verdict
 from preflens.report.section import Section
 
 
-def answer(comparison: Comparison) -> Section:
+def verdict(comparison: Comparison) -> Section:
     """Say which objectives raise, hold or sink the chosen answers.
 
     Args:
@@ -14,4 +14,6 @@ def answer(comparison: Comparison) -> Section:
     Returns:
         The first section of the page.
     """
-    return Section("Which objective suits these pairs?", "answer.html", {"verdict": verdict(comparison.facts)})
+    return Section(
+        "Which objective suits these pairs?", "answer.html", {"verdict": comparison_verdict(comparison.metadata)}
+    )

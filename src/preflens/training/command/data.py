@@ -16,7 +16,7 @@ from preflens.language_models.bad_rows import OnBadRow
 from preflens.language_models.model_names import first_line
 from preflens.language_models.pairs import PreferencePair
 from preflens.language_models.reading import PairSource, read_pairs
-from preflens.language_models.token_limits import Room
+from preflens.language_models.token_limits import TokenLimits
 from preflens.language_models.tokenizing import TokenizedPair, Tokenizing
 from preflens.training.command.configuration import Configuration
 from preflens.training.command.messages import say_what_became
@@ -47,7 +47,7 @@ _FEATURES = datasets.Features(
 _CHUNK = 1000  # pairs whose token ids are Python objects at a time
 
 
-def run_data(configuration: Configuration, tokenizer: PreTrainedTokenizerBase, room: Room) -> RunData:
+def run_data(configuration: Configuration, tokenizer: PreTrainedTokenizerBase, room: TokenLimits) -> RunData:
     """Read the data of a run.
 
     Pairs named by `data` come out tokenised, because Arrow tables, which TRL tokenises from, cannot hold messages with
@@ -143,7 +143,7 @@ def as_chat(pair: PreferencePair) -> PreferencePair:
 def tokenized_dataset(
     configuration: Configuration,
     tokenizer: PreTrainedTokenizerBase,
-    room: Room,
+    room: TokenLimits,
     pairs: Sequence[PreferencePair],
     *,
     what: str,
@@ -179,7 +179,7 @@ def tokenized_dataset(
     return datasets.concatenate_datasets(chunks)
 
 
-def check_prepared(data: Any, room: Room, *, what: str, max_length: int | None) -> None:  # noqa: ANN401  # data sets of many kinds
+def check_prepared(data: Any, room: TokenLimits, *, what: str, max_length: int | None) -> None:  # noqa: ANN401  # data sets of many kinds
     """Refuse pairs that TRL has read and tokenised, and that no step can be taken on.
 
     Args:

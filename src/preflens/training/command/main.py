@@ -13,7 +13,7 @@ from preflens.errors import InputError, PreflensError
 from preflens.language_models.loading import load_tokenizer
 from preflens.language_models.model_names import LOADING_ERRORS, first_line
 from preflens.language_models.reading import PairSource
-from preflens.language_models.token_limits import Room
+from preflens.language_models.token_limits import TokenLimits
 from preflens.train_config.options import TrainOptions
 from preflens.training.command.before_after import BeforeAfter
 from preflens.training.command.configuration import Configuration, read_configuration
@@ -21,10 +21,10 @@ from preflens.training.command.data import check_prepared, run_data
 from preflens.training.command.messages import (
     FIRST,
     OUTPUT,
+    print_output_files,
     say_how_many,
     say_mistake,
     say_reference,
-    say_what_lies_where,
     say_what_this_machine_changes,
 )
 from preflens.training.command.samples import Sample, greedy_samples
@@ -36,7 +36,7 @@ from preflens.training.probe.held_out import tokenized_row
 from preflens.training.trainer import PreferenceTrainer
 
 
-def main(flags: Sequence[str]) -> int:
+def run_process(flags: Sequence[str]) -> int:
     """Train; a user's mistake is one line on standard error and exit code 2.
 
     Args:
@@ -50,14 +50,14 @@ def main(flags: Sequence[str]) -> int:
     try:
         configuration = read_configuration(flags)
         check_configuration(configuration)
-        train(configuration)
+        run_training(configuration)
     except PreflensError as error:
         say_mistake(error)
         return 2
     return 0
 
 
-def train(configuration: Configuration) -> None:
+def run_training(configuration: Configuration) -> None:
     """Train, save, and say what lies where.
 
     Args:
@@ -76,7 +76,7 @@ def train(configuration: Configuration) -> None:
         samples = BeforeAfter(before, after, options.sample_tokens)
         samples.save(out / "preflens" / "samples.json")
         samples.show(OUTPUT)
-    say_what_lies_where(out)
+    print_output_files(out)
     if run.push_to_hub:
         trainer.push_to_hub(dataset_name=configuration.script.dataset_name or options.data)
     if hasattr(trainer, "end"):  # transformers 5.18 and later: closes trackers and processes
@@ -110,7 +110,7 @@ def make_trainer(configuration: Configuration) -> PreferenceTrainer:
     revision = configuration.model.model_revision
     template = None if options.chat_template is None else Path(options.chat_template)
     tokenizer = load_tokenizer(name, revision=revision, chat_template=template)
-    room = Room.of(name, revision=revision)
+    room = TokenLimits.of(name, revision=revision)
     data = run_data(configuration, tokenizer, room)
     say_how_many(data.train, data.held_out)
     try:
@@ -162,4 +162,4 @@ def _answers(trainer: Any, options: TrainOptions) -> list[Sample]:  # noqa: ANN4
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run_process(sys.argv[1:]))

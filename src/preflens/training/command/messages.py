@@ -61,7 +61,7 @@ def say_reference(trainer: Any) -> None:  # noqa: ANN401  # trl is not annotated
     ERRORS.print(f"Reference: {reference_in_full(copy)}.", style="dim", highlight=False, soft_wrap=True)
 
 
-def say_what_lies_where(out: Path) -> None:
+def print_output_files(out: Path) -> None:
     """Say where a finished run left its files.
 
     Args:

@@ -10,26 +10,26 @@ import torch
 from torch import Tensor
 
 from preflens.errors import InputError, UnsupportedModelError
-from preflens.gram.training_step.deferred import Books
+from preflens.gram.training_step.deferred import DeferredGradients
 from preflens.language_models.batch import PairBatch
 from preflens.mitigations import CoefficientMap, LearnedMasks, Mitigation, MovingAverages, Splitting, TokenMask
 from preflens.mitigations.parse import parse_mitigation
 from preflens.objectives.kinds.base import Objective
 from preflens.objectives.schedule import Schedule
 from preflens.pair_logps import PairLogps
-from preflens.training.mitigation.effect import Promise
-from preflens.training.mitigation.held_out_constraints import GuardedPairs, check_guard, guarded_pairs
-from preflens.training.mitigation.one_pass import MitigatedSteps
+from preflens.training.mitigation.effect import EffectLogger
+from preflens.training.mitigation.held_out_constraints import ConstraintPairs, check_guard, guarded_pairs
+from preflens.training.mitigation.one_pass import OnePassReweighting
 from preflens.training.mitigation.splitting import SplitSteps
-from preflens.training.mitigation.state import Memory, Remembering, load_memory
+from preflens.training.mitigation.state import Memory, StateSaver, load_memory
 from preflens.training.mitigation.token_masks import MaskedSteps
-from preflens.training.mitigation.two_pass import SecondPass, geometry_of, why_no_books
+from preflens.training.mitigation.two_pass import TwoPassReweighting, geometry_of, why_no_books
 from preflens.training.probe.held_out import ProbePairs
 
 LOGGER = logging.getLogger("preflens")
 
 
-class Mitigating:
+class MitigationController:
     """What a trainer asks of a mitigation.
 
     Args:
@@ -39,16 +39,16 @@ class Mitigating:
         guarded: held-out pairs that a cone keeps from harm.
     """
 
-    def __init__(self, trainer: Any, mitigation: Mitigation, *, window: bool, guarded: GuardedPairs | None) -> None:  # noqa: ANN401  # it imports us
+    def __init__(self, trainer: Any, mitigation: Mitigation, *, window: bool, guarded: ConstraintPairs | None) -> None:  # noqa: ANN401  # it imports us
         self._trainer, self._mitigation, self._guarded = trainer, mitigation, guarded
         maps = mitigation if isinstance(mitigation, CoefficientMap) else None
-        self._books = None if maps is None else MitigatedSteps(maps, window=window, guarded=guarded)
+        self._books = None if maps is None else OnePassReweighting(maps, window=window, guarded=guarded)
         self._masks = MaskedSteps(mitigation) if isinstance(mitigation, TokenMask) else None
         self._split = SplitSteps(trainer, mitigation) if isinstance(mitigation, Splitting) else None
-        self._second: SecondPass | None = None
+        self._second: TwoPassReweighting | None = None
         self._audited = False
-        self._promise = Promise(trainer)
-        for callback in filter(None, (self._promise, self._split, Remembering(lambda: self.memory))):
+        self._promise = EffectLogger(trainer)
+        for callback in filter(None, (self._promise, self._split, StateSaver(lambda: self.memory))):
             trainer.add_callback(callback)
         if self._books is not None and trainer.accelerator.num_processes > 1:
             self._take_second_pass("several processes train together")
@@ -61,7 +61,7 @@ class Mitigating:
         *,
         window: bool | None,
         guard: ProbePairs | None,
-    ) -> "Mitigating | None":
+    ) -> "MitigationController | None":
         """Make one where there is something to do.
 
         Args:
@@ -110,7 +110,7 @@ class Mitigating:
                     holder.state = found
 
     @property
-    def running(self) -> Books | None:
+    def running(self) -> DeferredGradients | None:
         """The books of the micro-batch under way."""
         return None if self._books is None else self._books.running
 
@@ -223,7 +223,7 @@ class Mitigating:
         )  # fmt: skip
         assert isinstance(self._mitigation, CoefficientMap)
         assert self._books is not None
-        self._second = SecondPass(self._mitigation)
+        self._second = TwoPassReweighting(self._mitigation)
         self._second.state = self._books.state
 
     def _log(self, metrics: Mapping[str, float]) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor
 from transformers import TrainerCallback
 
 
-class Promise(TrainerCallback):
+class EffectLogger(TrainerCallback):
     """Looks at the last micro-batch again after a step that is logged, and logs the shares that moved as intended.
 
     Args:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from preflens.errors import InputError, UnsupportedModelError
 from preflens.gram.capture.restoring import same_random_state
-from preflens.gram.training_step.deferred import Books, bookkeeping
+from preflens.gram.training_step.deferred import DeferredGradients, defer_weighting
 from preflens.language_models.batch import PairBatch, collate
 from preflens.language_models.loading import padding_token_id
 from preflens.language_models.model import evaluating
@@ -17,7 +17,7 @@ from preflens.training.probe.held_out import ProbePairs, held_out_pairs
 from preflens.types import HeadInput
 
 
-class GuardedPairs:
+class ConstraintPairs:
     """Takes the gradients of fixed pairs at the weights of a step.
 
     Args:
@@ -34,7 +34,7 @@ class GuardedPairs:
     ) -> None:
         self._batch, self._forward, self._autocast = batch, forward, autocast
 
-    def books(self, model: nn.Module) -> Books:
+    def books(self, model: nn.Module) -> DeferredGradients:
         """Run one forward and one activation-only backward pass; nothing is written to any `param.grad`.
 
         Args:
@@ -46,7 +46,7 @@ class GuardedPairs:
         Raises:
             UnsupportedModelError: the model has no plain output head.
         """
-        with bookkeeping(model, pairs=False) as books, evaluating(model), same_random_state(), torch.enable_grad():
+        with defer_weighting(model, pairs=False) as books, evaluating(model), same_random_state(), torch.enable_grad():
             with self._autocast():
                 outcome = self._forward(self._batch)
             if not isinstance(outcome, HeadInput):
@@ -73,7 +73,7 @@ def check_guard(mitigation: str | None, guard: object) -> None:
         raise InputError("`mitigation_probe` is for the mitigation `cone`, which keeps other pairs from harm too.")
 
 
-def guarded_pairs(trainer: Any, wanted: ProbePairs) -> GuardedPairs:  # noqa: ANN401  # it imports us
+def guarded_pairs(trainer: Any, wanted: ProbePairs) -> ConstraintPairs:  # noqa: ANN401  # it imports us
     """Find the pairs that no step is to harm.
 
     Args:
@@ -91,4 +91,4 @@ def guarded_pairs(trainer: Any, wanted: ProbePairs) -> GuardedPairs:  # noqa: AN
     if not pairs:
         raise InputError("`mitigation_probe` found no pairs: give an `eval_dataset`, or the pairs themselves.")
     batch = collate(pairs, pad_token_id=padding_token_id(tokenizer), device=trainer.accelerator.device)
-    return GuardedPairs(batch, trainer.own_pass, trainer.compute_loss_context_manager)
+    return ConstraintPairs(batch, trainer.own_pass, trainer.compute_loss_context_manager)

@@ -12,8 +12,9 @@ from jaxtyping import Float64
 from torch import Tensor, nn
 
 from preflens.errors import UnsupportedObjectiveError
-from preflens.gram.training_step.deferred import Books, bookkeeping
+from preflens.gram.training_step.deferred import DeferredGradients, defer_weighting
 from preflens.gram.training_step.weighting import (
+    accumulated_gram,
     add_to,
     check_norm,
     chosen_first,
@@ -21,14 +22,13 @@ from preflens.gram.training_step.weighting import (
     keys_of,
     parameter_gram,
     squared_norm,
-    window_gram,
 )
 from preflens.mitigations import CoefficientMap, Mitigated, MovingAverages
-from preflens.training.mitigation.held_out_constraints import GuardedPairs
+from preflens.training.mitigation.held_out_constraints import ConstraintPairs
 from preflens.types import BatchGram, PairCoefficients, PairGram
 
 
-class MitigatedSteps:
+class OnePassReweighting:
     """Makes the gradients of a run's steps.
 
     Args:
@@ -42,13 +42,13 @@ class MitigatedSteps:
         running: the books of the micro-batch that is under way, or None.
     """
 
-    def __init__(self, mitigation: CoefficientMap, *, window: bool, guarded: GuardedPairs | None = None) -> None:
+    def __init__(self, mitigation: CoefficientMap, *, window: bool, guarded: ConstraintPairs | None = None) -> None:
         self._mitigation, self._window = mitigation, window and mitigation.scope == "batch"
         self._guarded = guarded
-        self._waiting: list[Books] = []
+        self._waiting: list[DeferredGradients] = []
         self._checked = 0
         self.state: MovingAverages | None = None
-        self.running: Books | None = None
+        self.running: DeferredGradients | None = None
 
     def run(
         self, model: nn.Module, step: Callable[[], Tensor], *, accumulated: int, last: bool, dtype: torch.dtype
@@ -68,7 +68,7 @@ class MitigatedSteps:
         Raises:
             UnsupportedObjectiveError: the loss has other gradients for some tokens of a response than for others.
         """
-        with bookkeeping(model, pairs=self._mitigation.scope == "pair") as books:
+        with defer_weighting(model, pairs=self._mitigation.scope == "pair") as books:
             self.running = books
             try:
                 loss = step()
@@ -89,10 +89,10 @@ class MitigatedSteps:
         with torch.no_grad():
             return loss, self._close(waiting, pairs * (1 if self._window else accumulated), pairs, dtype=dtype)
 
-    def _close(self, books: list[Books], share: int, pairs: int, *, dtype: torch.dtype) -> dict[str, float]:
+    def _close(self, books: list[DeferredGradients], share: int, pairs: int, *, dtype: torch.dtype) -> dict[str, float]:
         """Decide on the coefficients, and form the gradient; the loss is a mean over `share` pairs."""
         own = self._mitigation.scope == "pair"
-        gram: PairGram | BatchGram = books[0].pair_gram() if own else window_gram(books)
+        gram: PairGram | BatchGram = books[0].pair_gram() if own else accumulated_gram(books)
         sent = torch.cat([each.coefficients for each in books if each.coefficients is not None])
         order = chosen_first(books).to(sent.device)
         chosen, rejected = (side[:pairs] for side in (-share * sent[order]).cpu().chunk(2))  # no guarded ones
@@ -104,10 +104,10 @@ class MitigatedSteps:
             self._write_checking_one(books, weights, dtype)
         else:
             self._write_checking_all(books, weights, order, gram, dtype)
-        return report(found, before, gram)
+        return mitigation_report(found, before, gram)
 
     def _write_checking_one(
-        self, books: list[Books], weights: Float64[Tensor, " response"], dtype: torch.dtype
+        self, books: list[DeferredGradients], weights: Float64[Tensor, " response"], dtype: torch.dtype
     ) -> None:
         """Within pairs the Gram does not say the norm: one parameter a step, in turn, is multiplied out."""
         checked = self._checked % len(keys_of(books))
@@ -119,7 +119,7 @@ class MitigatedSteps:
 
     def _write_checking_all(
         self,
-        books: list[Books],
+        books: list[DeferredGradients],
         weights: Float64[Tensor, " response"],
         order: Tensor,
         gram: PairGram | BatchGram,
@@ -133,7 +133,7 @@ class MitigatedSteps:
         check_norm(squared, gram.matrix, weights[order].cpu(), dtype)
 
 
-def report(found: Mitigated, before: PairCoefficients, gram: PairGram | BatchGram) -> dict[str, float]:
+def mitigation_report(found: Mitigated, before: PairCoefficients, gram: PairGram | BatchGram) -> dict[str, float]:
     """Say what a mitigation did to an update batch.
 
     Args:
@@ -145,8 +145,8 @@ def report(found: Mitigated, before: PairCoefficients, gram: PairGram | BatchGra
         By the names of metrics: share of pairs left alone, mean change of log(d_w/d_l) over the others, mean cosine,
         and what the mitigation itself reports.
     """
-    after, here = found.coefficients, ~found.left_alone
-    numbers = {"left_alone": float(found.left_alone.double().mean()), **found.report}
+    after, here = found.coefficients, ~found.untreated
+    numbers = {"untreated": float(found.untreated.double().mean()), **found.report}
     if bool(here.any()):
         chosen, rejected = (side[: len(here)] for side in (after.chosen, after.rejected))  # guarded pairs stand behind
         turn = (chosen / rejected).abs().log() - (before.chosen / before.rejected).abs().log()

@@ -19,7 +19,7 @@ Memory = MovingAverages | LearnedMasks | Tensor  # the tensor: the state of a ra
 _SIDES = ("chosen", "rejected")
 
 
-class Remembering(TrainerCallback):
+class StateSaver(TrainerCallback):
     """Saves the memory with every checkpoint.
 
     Args:

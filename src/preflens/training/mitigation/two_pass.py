@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 
 from preflens.errors import AuditError, UnsupportedModelError, UnsupportedObjectiveError
-from preflens.gram import batch_gram, exact_batch_gram, pair_gram
+from preflens.gram import batch_gram, brute_force_batch_gram, pair_gram
 from preflens.language_models.batch import PairBatch
 from preflens.language_models.logps import response_logps
 from preflens.mitigations import CoefficientMap, MovingAverages
 from preflens.pair_logps import PairLogps
-from preflens.training.mitigation.one_pass import report
+from preflens.training.mitigation.one_pass import mitigation_report
 from preflens.types import BatchGram, PairCoefficients
 
 
-class SecondPass:
+class TwoPassReweighting:
     """Replaces losses by others that have the changed coefficients.
 
     Args:
@@ -59,7 +59,7 @@ class SecondPass:
         d_w, d_l = (sign * pairs * s.detach().double().cpu() for sign, s in zip((-1, 1), sent, strict=True))
         before, geometry = PairCoefficients(d_w, d_l), gram()
         found = self._mitigation.apply(before, geometry, self.state)
-        self.state, self.metrics = found.state, report(found, before, geometry)
+        self.state, self.metrics = found.state, mitigation_report(found, before, geometry)
         after = found.coefficients.chosen.to(loss), found.coefficients.rejected.to(loss)
         stand_in = (after[1] * sides[1] - after[0] * sides[0]).sum() / pairs
         return loss.detach() + (stand_in - stand_in.detach())
@@ -98,4 +98,4 @@ def geometry_of(trainer: Any, batch: PairBatch) -> BatchGram:  # noqa: ANN401  #
     try:
         return batch_gram(model, partial(trainer.own_pass, batch), dropout=True)
     except (UnsupportedModelError, AuditError):
-        return exact_batch_gram(model, lambda: response_logps(model, batch))
+        return brute_force_batch_gram(model, lambda: response_logps(model, batch))

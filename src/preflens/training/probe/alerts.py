@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 
 from preflens.training.probe.calibration import Calibration
-from preflens.training.probe.result import SIDES, Look
+from preflens.training.probe.result import SIDES, ProbeResult
 
 
 @dataclass(frozen=True)
@@ -39,25 +39,25 @@ class Alerts:
     _falls: int = field(default=0, init=False)
     _raised: set[str] = field(default_factory=set, init=False)
 
-    def look(self, look: Look, calibration: Calibration, *, start: float | None) -> list[Alert]:
+    def result(self, result: ProbeResult, calibration: Calibration, *, start: float | None) -> list[Alert]:
         """Look for trouble.
 
         Args:
-            look: complete; of the held-out pairs where there are any.
+            result: complete; of the held-out pairs where there are any.
             calibration: with this look in it.
             start: mean log-prob of the held-out chosen responses when training began, nats; None without such pairs.
 
         Returns:
             What is new.
         """
-        found = [self._both_fall(look), self._below(look, start), self._off(calibration)]
+        found = [self._both_fall(result), self._below(result, start), self._off(calibration)]
         return [alert for alert in found if alert is not None]
 
-    def _both_fall(self, look: Look) -> Alert | None:
-        assert look.fact is not None
-        if not all(look.tells(side) for side in SIDES):
+    def _both_fall(self, result: ProbeResult) -> Alert | None:
+        assert result.measured is not None
+        if not all(result.tells(side) for side in SIDES):
             return None  # neither the next fall nor the end of falling
-        falls = float(look.fact.chosen.mean()) < 0 and float(look.fact.rejected.mean()) < 0
+        falls = float(result.measured.chosen.mean()) < 0 and float(result.measured.rejected.mean()) < 0
         self._falls = self._falls + 1 if falls else 0
         return self._once(
             self.both_falling is not None and self._falls >= self.both_falling,
@@ -66,13 +66,13 @@ class Alerts:
             "falling faster. See docs/my-chosen-logps-fall.md.",
         )
 
-    def _below(self, look: Look, start: float | None) -> Alert | None:
-        assert look.fact is not None
+    def _below(self, result: ProbeResult, start: float | None) -> Alert | None:
+        assert result.measured is not None
         if self.chosen_below is None or start is None:
             return None
-        lost = start - float((look.chosen_logp + look.fact.chosen).mean())
+        lost = start - float((result.chosen_logp + result.measured.chosen).mean())
         return self._once(
-            lost - look.mean_floor("chosen") > self.chosen_below,
+            lost - result.mean_floor("chosen") > self.chosen_below,
             "held-out chosen answers became less likely",
             f"The mean log-prob of held-out chosen answers is {lost:.3g} nats below where it began.",
         )

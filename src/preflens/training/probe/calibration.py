@@ -37,17 +37,17 @@ class Calibration:
         self._rows: deque[tuple[str, dict[str, float], float, float | None]] = deque(maxlen=2 * window)
         self._last: dict[str, float] = {}
 
-    def add(self, side: str, forecasts: dict[str, float], fact: float) -> None:
+    def add(self, side: str, forecasts: dict[str, float], measured: float) -> None:
         """Note a probed step.
 
         Args:
             side: `chosen` or `rejected`.
             forecasts: by name, nats.
-            fact: nats.
+            measured: nats.
         """
-        if isfinite(fact) and all(map(isfinite, forecasts.values())):
-            self._rows.append((side, forecasts, fact, self._last.get(side)))
-            self._last[side] = fact
+        if isfinite(measured) and all(map(isfinite, forecasts.values())):
+            self._rows.append((side, forecasts, measured, self._last.get(side)))
+            self._last[side] = measured
 
     def of(self, name: str) -> Agreement | None:
         """Compare one forecast with the facts.
@@ -59,34 +59,34 @@ class Calibration:
             The agreement, or None where there are too few points, or all facts are alike.
         """
         known = [
-            (side, last if name == "persistence" else forecasts.get(name), fact)
-            for side, forecasts, fact, last in self._rows
+            (side, last if name == "persistence" else forecasts.get(name), measured)
+            for side, forecasts, measured, last in self._rows
         ]
         known = [row for row in known if row[1] is not None]
         sides = np.array([side for side, _, _ in known])
         if any((sides == side).sum() < self.FEWEST for side in set(sides)) or not known:
             return None
-        forecast, fact = np.array([row[1:] for row in known], dtype=float).T
-        return agreement(forecast, fact, sides)
+        forecast, measured = np.array([row[1:] for row in known], dtype=float).T
+        return agreement(forecast, measured, sides)
 
 
-def agreement(forecast: np.ndarray, fact: np.ndarray, sides: np.ndarray | None = None) -> Agreement | None:
+def agreement(forecast: np.ndarray, measured: np.ndarray, sides: np.ndarray | None = None) -> Agreement | None:
     """Compare forecasts with facts.
 
     Args:
         forecast: one number a step, nats.
-        fact: the same.
+        measured: the same.
         sides: which side each number is about; what tells the sides apart is then no variance to be explained.
 
     Returns:
         The agreement, or None where all facts are alike or nothing was forecast.
     """
-    centre = np.full_like(fact, fact.mean())
+    centre = np.full_like(measured, measured.mean())
     for side in set() if sides is None else set(sides):
-        centre[sides == side] = fact[sides == side].mean()
-    spread, square = float(((fact - centre) ** 2).sum()), float((forecast**2).sum())
+        centre[sides == side] = measured[sides == side].mean()
+    spread, square = float(((measured - centre) ** 2).sum()), float((forecast**2).sum())
     if spread == 0 or square == 0:
         return None
-    missed = float(((fact - forecast) ** 2).sum())
-    signs = float((np.sign(forecast) == np.sign(fact)).mean())
-    return Agreement(float((forecast * fact).sum()) / square, 1 - missed / spread, signs)
+    missed = float(((measured - forecast) ** 2).sum())
+    signs = float((np.sign(forecast) == np.sign(measured)).mean())
+    return Agreement(float((forecast * measured).sum()) / square, 1 - missed / spread, signs)

@@ -9,12 +9,12 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 
 from preflens.errors import InputError, UnsupportedModelError
 from preflens.training.probe.alerts import Alert, Alerts, tell
-from preflens.training.probe.distributed import Processes, merged_looks, packed
-from preflens.training.probe.failsafe import Trouble
+from preflens.training.probe.distributed import ProcessGroup, merged_looks, packed
+from preflens.training.probe.failsafe import ProbeFailure
 from preflens.training.probe.held_out import DEFAULT_COUNT, ProbePairs, held_out_pairs
 from preflens.training.probe.recorder import Recorder
-from preflens.training.probe.scheduling import Pace
-from preflens.training.probe.step_probe import Session
+from preflens.training.probe.scheduling import ProbeSchedule
+from preflens.training.probe.step_probe import StepProbe
 from preflens.training.probe.trainer_adapter import (
     calling_trainer,
     make_session,
@@ -71,9 +71,9 @@ class PreflensCallback(TrainerCallback):
         self._every, self._wanted, self._max_overhead, self._memory = every, probe_pairs, max_overhead, memory
         self._window, self._alerts, self._stop, self._strict = window, alerts, stop_on_alert, strict
         self._trainer: Any = None  # a DPOTrainer; trl is not annotated
-        self._session: Session | None = None
-        self._processes = Processes()
-        self._trouble, self._probing, self._trained_a_step = Trouble(), False, False
+        self._session: StepProbe | None = None
+        self._processes = ProcessGroup()
+        self._trouble, self._probing, self._trained_a_step = ProbeFailure(), False, False
         self._trained: WeakSet[Trainer] = WeakSet()
 
     def attach(self, trainer: Trainer) -> "PreflensCallback":
@@ -98,21 +98,21 @@ class PreflensCallback(TrainerCallback):
     ) -> None:
         """Set up the run."""
         self._forget()
-        self._trouble, self._processes = Trouble(), Processes()
+        self._trouble, self._processes = ProbeFailure(), ProcessGroup()
         self._trouble.attempt(lambda: self._begin(state))
         if self._off_everywhere(quietly=self._strict) and self._strict:
             raise self._trouble.error or UnsupportedModelError(str(self._trouble))
 
     def _begin(self, state: TrainerState) -> None:
         trainer: Any = calling_trainer(self)  # a DPOTrainer; trl is not annotated
-        self._trainer, self._processes = trainer, Processes(trainer.accelerator)
+        self._trainer, self._processes = trainer, ProcessGroup(trainer.accelerator)
         fresh = trainer not in self._trained
         self._trained.add(trainer)
         refuse_what_cannot_be_watched(trainer)
         fixed = held_out_pairs(
             self._wanted, trainer.eval_dataset, tokenizer_of(trainer), max_length=trainer.args.max_length
         )
-        self._pace = Pace(every=self._every, max_overhead=self._max_overhead, probe_pairs=len(fixed))
+        self._pace = ProbeSchedule(every=self._every, max_overhead=self._max_overhead, probe_pairs=len(fixed))
         self._pace.begin(state.global_step)
         with self._pace.timed():
             mine = self._processes.mine(fixed)
@@ -223,7 +223,7 @@ class PreflensCallback(TrainerCallback):
 
     def _let_go(self) -> None:
         if self._session is not None:
-            Trouble().attempt(self._session.forget)
+            ProbeFailure().attempt(self._session.forget)
 
     def _forget(self) -> None:
         self._let_go()

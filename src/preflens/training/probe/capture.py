@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from preflens.errors import UnsupportedModelError
-from preflens.gram.training_step.passive import Bystander, looking_on
+from preflens.gram.training_step.passive import PassiveObserver, observe_passively
 from preflens.language_models.batch import PairBatch
 from preflens.language_models.output_head import PlainHead, token_rows
-from preflens.training.probe.failsafe import Trouble
+from preflens.training.probe.failsafe import ProbeFailure
 from preflens.training.probe.micro_batch import MicroBatch
 from preflens.types import HeadInput
 
@@ -24,21 +24,21 @@ _TEXT_INPUTS = {
 P = ParamSpec("P")
 
 
-def _unnoticed(hook: Callable[Concatenate["Watch", P], None]) -> Callable[Concatenate["Watch", P], None]:
+def _unnoticed(hook: Callable[Concatenate["BatchCapture", P], None]) -> Callable[Concatenate["BatchCapture", P], None]:
     """A hook whose exceptions the pass that it hangs on does not notice: they are the watch's trouble."""
 
-    def call(watch: "Watch", /, *args: P.args, **kwargs: P.kwargs) -> None:
+    def call(watch: "BatchCapture", /, *args: P.args, **kwargs: P.kwargs) -> None:
         if watch.trouble:
             return
         try:
             hook(watch, *args, **kwargs)
-        except Exception as error:  # as in `Trouble.attempt`
+        except Exception as error:  # as in `ProbeFailure.attempt`
             watch.give_up(error)
 
     return call
 
 
-class Watch:
+class BatchCapture:
     """Notes the micro-batches of one step; nothing that the step computes is changed by a bit.
 
     Args:
@@ -55,9 +55,9 @@ class Watch:
         self.micro_batches: list[MicroBatch] = []
         self._model, self._memory = model, memory
         self._head = head if head is not None and not _drops_anything(model) else None
-        self.trouble = Trouble()
+        self.trouble = ProbeFailure()
         self._hidden: Tensor | None = None
-        self._bystander: Bystander | None = None
+        self._bystander: PassiveObserver | None = None
         self._hooks, self._pass = ExitStack(), ExitStack()
         with ExitStack() as stack:
             self._install(stack)
@@ -81,7 +81,7 @@ class Watch:
         self._say_what_went_wrong()
         used = sum(m.kept.bytes for m in self.micro_batches if m.kept is not None)
         if self._head is not None and used < self._memory:
-            self._bystander = self._pass.enter_context(looking_on(self._model, memory=self._memory - used))
+            self._bystander = self._pass.enter_context(observe_passively(self._model, memory=self._memory - used))
 
     def close(self) -> None:
         """Stop watching.
@@ -153,7 +153,7 @@ class Watch:
             output.log_probs.register_hook(partial(self._arrive, seen, bystander))
 
     @_unnoticed
-    def _arrive(self, seen: MicroBatch, bystander: Bystander | None, sent: Tensor) -> None:
+    def _arrive(self, seen: MicroBatch, bystander: PassiveObserver | None, sent: Tensor) -> None:
         seen.token_coefficients = sent.detach().clone()
         if bystander is not None:
             bystander.arrive(seen.response_coefficients())

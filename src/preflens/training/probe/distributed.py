@@ -7,12 +7,12 @@ from typing import TypeVar
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 
-from preflens.training.probe.result import Look, merged
+from preflens.training.probe.result import ProbeResult, merged
 
 T = TypeVar("T")
 
 
-class Processes:
+class ProcessGroup:
     """The processes of a run.
 
     Whoever calls a method of which all must call it has to reach the call whatever went wrong before, or the others
@@ -92,19 +92,19 @@ class Processes:
         return values[0]
 
 
-def packed(looks: Mapping[str, Look]) -> bytes:
+def packed(results: Mapping[str, ProbeResult]) -> bytes:
     """Make looks ready to travel.
 
     Args:
-        looks: of this process, by name.
+        results: of this process, by name.
 
     Returns:
         The same in bytes.
     """
-    return pickle.dumps(dict(looks))
+    return pickle.dumps(dict(results))
 
 
-def merged_looks(everything: Sequence[bytes]) -> dict[str, Look]:
+def merged_looks(everything: Sequence[bytes]) -> dict[str, ProbeResult]:
     """Put the looks of all processes together.
 
     Args:
@@ -113,6 +113,6 @@ def merged_looks(everything: Sequence[bytes]) -> dict[str, Look]:
     Returns:
         By name.
     """
-    found: list[dict[str, Look]] = [pickle.loads(each) for each in everything]  # our own processes made it
+    found: list[dict[str, ProbeResult]] = [pickle.loads(each) for each in everything]  # our own processes made it
     names = dict.fromkeys(name for each in found for name in each)
     return {name: merged([each[name] for each in found if name in each]) for name in names}

@@ -8,17 +8,17 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor, nn
 
-from preflens.analysis.measurement.forward_passes import Passes, PassLimit, Scorer, make_passes
+from preflens.analysis.measurement.forward_passes import MicroBatches, PassLimit, PolicyScorer, make_passes
 from preflens.analysis.measurement.memory_budget import limit_for, memory_budget
 from preflens.gram import pair_gram
-from preflens.gram.capture.forward import Outcome
+from preflens.gram.capture.forward import ForwardOutput
 from preflens.gram.factors.scored_rows import softmax_rows
-from preflens.gram.products.along_updates import Rows
-from preflens.gram.readers.first_order_changes import changes_along
-from preflens.gram.readers.stored_gradients import KeptGradients, keep_gradients
+from preflens.gram.products.along_updates import RowSlice
+from preflens.gram.readers.first_order_changes import changes_along_updates
+from preflens.gram.readers.stored_gradients import PerResponseGradients, per_response_gradients
 from preflens.language_models.model import evaluating
 from preflens.language_models.tokenizing import TokenizedPair
-from preflens.training.probe.optimizer_preview import NextStep
+from preflens.training.probe.optimizer_preview import OptimizerPreview
 from preflens.training.probe.precision import (
     can_be_finer,
     full_precision,
@@ -26,10 +26,10 @@ from preflens.training.probe.precision import (
     rounding_per_token,
     shaken,
 )
-from preflens.training.probe.result import Look, change_of, joined
+from preflens.training.probe.result import ProbeResult, change_of, joined
 from preflens.types import HeadInput, LogpChange, PairGram
 
-Part = tuple[Sequence[TokenizedPair], KeptGradients | None]
+KeptPairs = tuple[Sequence[TokenizedPair], PerResponseGradients | None]
 # How much inner products of two passes over the same pairs may differ, as a share of the product of norms.
 _SAME, _SAME_HALF = 1e-3, 0.1
 _COMPARED = 2  # pairs
@@ -37,7 +37,7 @@ _SHAKEN = 4  # pairs by which rounding is estimated: within a quarter or so
 
 
 @dataclass
-class Looker:
+class PairEvaluator:
     """Looks at pairs with a model in training; weights, gradients, modes and random state stay as they are.
 
     Attributes:
@@ -47,13 +47,15 @@ class Looker:
         limit: how much goes into a pass; found at the first look.
     """
 
-    scorer: Scorer
+    scorer: PolicyScorer
     autocast: Callable[[], AbstractContextManager[None]]
     memory: float | None = None
     limit: PassLimit | None = field(default=None, init=False)
     _can_be_finer: bool | None = field(default=None, init=False)
 
-    def before(self, given: Sequence[Part], step: NextStep) -> tuple[Look, list[KeptGradients]]:
+    def before(
+        self, given: Sequence[KeptPairs], step: OptimizerPreview
+    ) -> tuple[ProbeResult, list[PerResponseGradients]]:
         """Look at pairs before the optimizer's step.
 
         Args:
@@ -64,7 +66,7 @@ class Looker:
             The look, and the gradients where they are still needed because the step cannot be foretold.
         """
         found: list[_Forecast] = []
-        waiting: list[KeptGradients] = []
+        waiting: list[PerResponseGradients] = []
         with self._looking():
             for pairs, kept in given:
                 waiting += (
@@ -77,44 +79,44 @@ class Looker:
         changes, logps = joined([f.changes for f in found]), joined([f.logps for f in found])
         chosen, rejected = logps.chunk(2)
         pairs_looked_at = tuple(pair for pairs, _ in given for pair in pairs)
-        look = Look(
+        result = ProbeResult(
             pairs_looked_at, chosen, rejected, _joined_grams([f.gram for f in found]), coefficients=None,
             plain=change_of(changes[0]), optimizer=change_of(changes[1]) if step.foretold else None,
         )  # fmt: skip
-        return look, [] if step.foretold else waiting
+        return result, [] if step.foretold else waiting
 
-    def sharpened(self, look: Look) -> Look:
+    def sharpened(self, result: ProbeResult) -> ProbeResult:
         """Measure log-probs before the optimizer's step as finely as they will be measured after it.
 
         Args:
-            look: from before the step, with log-probs as the model computes them in training.
+            result: from before the step, with log-probs as the model computes them in training.
 
         Returns:
             The same, or with log-probs of a pass of its own where weights are finer than training is.
         """
         if not self._finer():
-            return look
-        chosen, rejected = self.measured(look.pairs).chunk(2)
-        return replace(look, chosen_logp=chosen, rejected_logp=rejected)
+            return result
+        chosen, rejected = self.measured(result.pairs).chunk(2)
+        return replace(result, chosen_logp=chosen, rejected_logp=rejected)
 
-    def after(self, look: Look, attribution: LogpChange | None) -> Look:
+    def after(self, result: ProbeResult, attribution: LogpChange | None) -> ProbeResult:
         """Look at pairs after the optimizer's step.
 
         Args:
-            look: from before it.
+            result: from before it.
             attribution: to the update that was made.
 
         Returns:
             The complete look.
         """
-        chosen, rejected = self.measured(look.pairs).chunk(2)
-        return look.after(chosen, rejected, attribution)
+        chosen, rejected = self.measured(result.pairs).chunk(2)
+        return result.after(chosen, rejected, attribution)
 
-    def rounding(self, look: Look) -> float | None:
+    def rounding(self, result: ProbeResult) -> float | None:
         """Estimate what rounding does to the facts of a look, on its first pairs.
 
         Args:
-            look: complete.
+            result: complete.
 
         Returns:
             Standard deviation of the error of a fact of one token, nats; None for a model without embeddings to shake.
@@ -122,14 +124,14 @@ class Looker:
         embeddings = input_embeddings(self.scorer.model)
         if embeddings is None:
             return None
-        assert look.fact is not None
-        some = look.pairs[:_SHAKEN]
-        now = look.chosen_logp + look.fact.chosen, look.rejected_logp + look.fact.rejected
+        assert result.measured is not None
+        some = result.pairs[:_SHAKEN]
+        now = result.chosen_logp + result.measured.chosen, result.rejected_logp + result.measured.rejected
         with shaken(embeddings):
             again = self.measured(some)
         return rounding_per_token(torch.cat([logp[: len(some)] for logp in now]), again, some)
 
-    def confirms(self, pairs: Sequence[TokenizedPair], kept: KeptGradients) -> bool:
+    def confirms(self, pairs: Sequence[TokenizedPair], kept: PerResponseGradients) -> bool:
         """Tell whether a pass of its own over the first pairs finds what was read off a training step's backward pass.
 
         They differ where the loss has terms beside the log-probs that it says it has.
@@ -143,7 +145,7 @@ class Looker:
         """
         some = pairs[:_COMPARED]
         with self._looking():
-            forwards = self._passes(some).gram_forwards()
+            forwards = self._passes(some).forwards_to_head()
             own = _joined_grams([pair_gram(self.scorer.model, forward) for forward in forwards])
             half = torch.is_autocast_enabled(self.scorer.model.device.type) or self.scorer.model.dtype != torch.float32
         found, allowed = kept.pair_gram().inner_product[: len(some)], (_SAME_HALF if half else _SAME)
@@ -160,7 +162,7 @@ class Looker:
             Log-probs, nats; all chosen responses first.
         """
         with self._looking(), torch.no_grad():
-            return joined([_logps(forward()) for forward in self._passes(pairs).gram_forwards()])
+            return joined([_logps(forward()) for forward in self._passes(pairs).forwards_to_head()])
 
     def measured(self, pairs: Sequence[TokenizedPair]) -> Float64[Tensor, " response"]:
         """Score pairs as finely as the weights allow.
@@ -172,7 +174,7 @@ class Looker:
             Log-probs, nats; all chosen responses first.
         """
         with self._looking(finely=self._finer()), torch.no_grad():
-            return joined([_logps(forward()) for forward in self._passes(pairs).gram_forwards()])
+            return joined([_logps(forward()) for forward in self._passes(pairs).forwards_to_head()])
 
     def _finer(self) -> bool:
         if self._can_be_finer is None:
@@ -185,15 +187,19 @@ class Looker:
         with evaluating(model), full_precision(model) if finely else self.autocast():
             yield
 
-    def _passes(self, pairs: Sequence[TokenizedPair]) -> Passes:
+    def _passes(self, pairs: Sequence[TokenizedPair]) -> MicroBatches:
         if self.limit is None:
             longest = max(pairs, key=lambda pair: pair.longest)
             self.limit = limit_for(self.scorer, longest, memory=self.budget())
         return make_passes(self.scorer, pairs, self.limit)
 
-    def _own_passes(self, pairs: Sequence[TokenizedPair], *, pin: bool) -> list[KeptGradients]:
+    def _own_passes(self, pairs: Sequence[TokenizedPair], *, pin: bool) -> list[PerResponseGradients]:
         passes = self._passes(pairs) if pairs else None
-        return [] if passes is None else [keep_gradients(self.scorer.model, f, pin=pin) for f in passes.gram_forwards()]
+        return (
+            []
+            if passes is None
+            else [per_response_gradients(self.scorer.model, f, pin=pin) for f in passes.forwards_to_head()]
+        )
 
     def beside_training(self, *, trained: bool) -> float:
         """Return how many bytes may be kept while a training step runs.
@@ -234,21 +240,21 @@ def _joined_grams(grams: Sequence[PairGram]) -> PairGram:
     )
 
 
-def _forecasts(kept: Sequence[KeptGradients], step: NextStep) -> list[_Forecast]:
-    def updates(parameter: nn.Parameter, rows: Rows) -> list[Tensor]:
+def _forecasts(kept: Sequence[PerResponseGradients], step: OptimizerPreview) -> list[_Forecast]:
+    def updates(parameter: nn.Parameter, rows: RowSlice) -> list[Tensor]:
         return [step.plain(parameter, rows), *([step.update(parameter, rows)] if step.foretold else [])]
 
     with _full_precision(kept):
-        changes = changes_along(kept, updates, directions=2 if step.foretold else 1)
+        changes = changes_along_updates(kept, updates, directions=2 if step.foretold else 1)
         return [_Forecast(k.logps, k.pair_gram(), change) for k, change in zip(kept, changes, strict=True)]
 
 
-def _full_precision(kept: Sequence[KeptGradients]) -> AbstractContextManager[object]:
+def _full_precision(kept: Sequence[PerResponseGradients]) -> AbstractContextManager[object]:
     """Autocast is for the model, not for what is computed from its gradients."""
     return torch.autocast(kept[0].logps.device.type, enabled=False) if kept else nullcontext()
 
 
-def _logps(outcome: Outcome) -> Float64[Tensor, " response"]:
+def _logps(outcome: ForwardOutput) -> Float64[Tensor, " response"]:
     """Scored like the log-probs before the step: without autocast, whatever the model computes in."""
     if not isinstance(outcome, HeadInput):
         return outcome.detach().double()

@@ -19,7 +19,7 @@ LOGGER = logging.getLogger("preflens")
 T = TypeVar("T")
 
 
-class Trouble:
+class ProbeFailure:
     """The first exception of the probe; after it, no part of the probe runs any more.
 
     Attributes:

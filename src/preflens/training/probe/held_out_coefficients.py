@@ -14,7 +14,7 @@ from preflens.language_models.tokenizing import TokenizedPair
 from preflens.objectives.kinds.base import Objective
 from preflens.objectives.trl import trl_objective
 from preflens.pair_logps import PairLogps
-from preflens.training.probe.evaluator import Looker
+from preflens.training.probe.evaluator import PairEvaluator
 from preflens.training.probe.held_out_reference import HeldOutReference
 from preflens.types import PairCoefficients
 
@@ -29,15 +29,15 @@ class HeldOutLoss:
 
     Args:
         trainer: a DPOTrainer, about to train.
-        looker: scores pairs.
+        evaluator: scores pairs.
         pairs: the held-out pairs of this process.
         fresh: whether the policy has not been trained since the trainer was made.
     """
 
-    def __init__(self, trainer: Any, looker: Looker, pairs: Sequence[TokenizedPair], *, fresh: bool) -> None:  # noqa: ANN401  # trl's
+    def __init__(self, trainer: Any, evaluator: PairEvaluator, pairs: Sequence[TokenizedPair], *, fresh: bool) -> None:  # noqa: ANN401  # trl's
         self._trainer = trainer
         asked = bool(pairs) and self._asks_for_reference()
-        self._reference = HeldOutReference(trainer, looker, pairs, fresh=fresh) if asked else None
+        self._reference = HeldOutReference(trainer, evaluator, pairs, fresh=fresh) if asked else None
 
     def __call__(
         self, pairs: Sequence[TokenizedPair], chosen: Float64[Tensor, " pair"], rejected: Float64[Tensor, " pair"]

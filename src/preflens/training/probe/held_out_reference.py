@@ -13,10 +13,10 @@ from preflens.gram.capture.restoring import same_random_state
 from preflens.language_models.batch import collate
 from preflens.language_models.model import LanguageModel, evaluating, flags_kept
 from preflens.language_models.tokenizing import TokenizedPair
-from preflens.training.probe.evaluator import Looker
+from preflens.training.probe.evaluator import PairEvaluator
 from preflens.training.probe.optimizer_preview import bit_sum
 
-Sides = tuple[Float64[Tensor, " pair"], Float64[Tensor, " pair"]]
+ReferenceLogps = tuple[Float64[Tensor, " pair"], Float64[Tensor, " pair"]]
 
 
 class HeldOutReference:
@@ -27,13 +27,13 @@ class HeldOutReference:
 
     Args:
         trainer: a DPOTrainer, about to train.
-        looker: scores pairs under the policy.
+        evaluator: scores pairs under the policy.
         pairs: all that will be asked for.
         fresh: whether the policy has not been trained since the trainer was made.
     """
 
-    def __init__(self, trainer: Any, looker: Looker, pairs: Sequence[TokenizedPair], *, fresh: bool) -> None:  # noqa: ANN401  # trl's
-        self._trainer, self._pad_token_id = trainer, looker.scorer.pad_token_id
+    def __init__(self, trainer: Any, evaluator: PairEvaluator, pairs: Sequence[TokenizedPair], *, fresh: bool) -> None:  # noqa: ANN401  # trl's
+        self._trainer, self._pad_token_id = trainer, evaluator.scorer.pad_token_id
         self._found: dict[int, tuple[float, float]] = {}  # by the pair's identity: they are fixed
         self._bits: list[int] = []
         adapter = hasattr(trainer.accelerator.unwrap_model(trainer.model), "peft_config")
@@ -42,10 +42,10 @@ class HeldOutReference:
         if not self._is_the_first_policy:
             self._score(pairs)
         elif trainer.state.global_step == 0 and fresh:
-            chosen, rejected = looker.logps(pairs).chunk(2)
+            chosen, rejected = evaluator.logps(pairs).chunk(2)
             self._note(pairs, chosen, rejected)
 
-    def __call__(self, pairs: Sequence[TokenizedPair]) -> Sides | None:
+    def __call__(self, pairs: Sequence[TokenizedPair]) -> ReferenceLogps | None:
         """Return log-probs under the reference model.
 
         Args:

@@ -8,30 +8,30 @@ import torch
 
 from preflens.records.outcome import Outcome
 from preflens.training.probe.calibration import Agreement, Calibration
-from preflens.training.probe.result import SIDES, Look
+from preflens.training.probe.result import SIDES, ProbeResult
 from preflens.types import LogpChange, PairGram
 
 PREFIX = "preflens/"
 GRAM_NAMES = ("cosine", "ratio_chosen", "ratio_rejected")
 
 
-def look_metrics(look: Look, *, prefix: str) -> dict[str, float]:
+def look_metrics(result: ProbeResult, *, prefix: str) -> dict[str, float]:
     """Name the numbers of a look.
 
     Args:
-        look: complete.
+        result: complete.
         prefix: before every name: nothing for the batch, `probe_` for held-out pairs.
 
     Returns:
         Means over pairs; changes in nats.
     """
-    found = gram_metrics(look.gram)
-    found |= {"logp_chosen": _mean(look.chosen_logp), "logp_rejected": _mean(look.rejected_logp)}
-    found |= _shares(look.outcomes())
+    found = gram_metrics(result.gram)
+    found |= {"logp_chosen": _mean(result.chosen_logp), "logp_rejected": _mean(result.rejected_logp)}
+    found |= _shares(result.outcomes())
     for name in ("plain", "optimizer", "fact", "attribution", "curvature"):
-        found |= change_metrics(name, getattr(look, name))
-    if look.floor is not None:
-        found |= {f"fact_floor_{side}": look.mean_floor(side) for side in SIDES}
+        found |= change_metrics(name, getattr(result, name))
+    if result.floor is not None:
+        found |= {f"measured_floor_{side}": result.mean_floor(side) for side in SIDES}
     return {prefix + name: value for name, value in found.items()}
 
 
@@ -81,7 +81,7 @@ def calibration_metrics(calibration: Calibration) -> dict[str, float]:
     }
 
 
-def finite(metrics: Mapping[str, float]) -> dict[str, float]:
+def finite_values(metrics: Mapping[str, float]) -> dict[str, float]:
     """Put the prefix before every name and leave out what is no number, as the cosine of a zero gradient.
 
     Args:

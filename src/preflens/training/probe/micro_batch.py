@@ -7,7 +7,7 @@ from hashlib import blake2b
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
-from preflens.gram.readers.stored_gradients import KeptGradients
+from preflens.gram.readers.stored_gradients import PerResponseGradients
 from preflens.language_models.pairs import PreferencePair
 from preflens.language_models.tokenizing import TokenizedPair
 from preflens.training.response_coefficients import response_coefficients
@@ -30,7 +30,7 @@ class MicroBatch:
     attention_mask: Bool[Tensor, "response token"]
     completion_mask: Bool[Tensor, "response token"]
     token_coefficients: Float[Tensor, "response predicted_token"] | None = None
-    kept: KeptGradients | None = None
+    kept: PerResponseGradients | None = None
 
     @property
     def complete(self) -> bool:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from preflens.errors import UnsupportedModelError
-from preflens.gram.products.along_updates import Rows
+from preflens.gram.products.along_updates import RowSlice
 
 # Optimizers that treat every number by itself and never write to a gradient: some rows of a parameter are enough for
 # them, and its gradient need not be copied.
@@ -26,7 +26,7 @@ _VECTOR = 64
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
-class NextStep:
+class OptimizerPreview:
     """The update that the next `optimizer.step()` will make, some rows of one parameter at a time.
 
     Args:
@@ -52,7 +52,7 @@ class NextStep:
         self._space: dict[tuple[str, torch.dtype, torch.device], Tensor] = {}
         self.foretold = not isinstance(inner, torch.optim.LBFGS) and self._can_be_copied()
 
-    def plain(self, parameter: nn.Parameter, rows: Rows = ...) -> Tensor:
+    def plain(self, parameter: nn.Parameter, rows: RowSlice = ...) -> Tensor:
         """Return −η ∇L: what plain gradient descent would do at the same learning rate.
 
         Args:
@@ -69,7 +69,7 @@ class NextStep:
         update: Tensor = parameter.grad.detach()[rows] * (sign * group["lr"])
         return update
 
-    def update(self, parameter: nn.Parameter, rows: Rows = ...) -> Tensor:
+    def update(self, parameter: nn.Parameter, rows: RowSlice = ...) -> Tensor:
         """Return what the optimizer will do.
 
         Args:
@@ -89,13 +89,13 @@ class NextStep:
             self._last = parameter, self._moved(group, parameter, ...)
         return self._last[1][rows]
 
-    def _some_rows_will_do(self, parameter: nn.Parameter, rows: Rows) -> bool:
+    def _some_rows_will_do(self, parameter: nn.Parameter, rows: RowSlice) -> bool:
         """Whether rows step by themselves as they do with all others, to the last bit."""
         # What vector units leave over is rounded otherwise, so they must leave nothing.
         whole = isinstance(rows, EllipsisType)
         return type(self._optimizer) in _BY_ENTRY and (whole or parameter[0].numel() % _VECTOR == 0)
 
-    def _moved(self, group: dict[str, Any], parameter: nn.Parameter, rows: Rows) -> Tensor:
+    def _moved(self, group: dict[str, Any], parameter: nn.Parameter, rows: RowSlice) -> Tensor:
         """Step on a copy of some rows, and remember where that led."""
         assert parameter.grad is not None
         old, gradient = parameter.detach()[rows], parameter.grad.detach()[rows]
@@ -106,7 +106,9 @@ class NextStep:
         self._expected.setdefault(parameter, {})[place] = bit_sum(moved)
         return moved.detach().sub_(old)
 
-    def _twin(self, group: dict[str, Any], parameter: nn.Parameter, moved: Tensor, rows: Rows) -> torch.optim.Optimizer:
+    def _twin(
+        self, group: dict[str, Any], parameter: nn.Parameter, moved: Tensor, rows: RowSlice
+    ) -> torch.optim.Optimizer:
         """A copy of the optimizer for a copy of some rows; `step` on the instance is a scheduler's wrapper."""
         twin = object.__new__(type(self._optimizer))
         twin.__dict__ |= {k: v for k, v in vars(self._optimizer).items() if k not in {"step", "state", "param_groups"}}
@@ -122,7 +124,7 @@ class NextStep:
         twin.state = defaultdict(dict, {moved: state} if state else {})
         return twin
 
-    def _copied(self, name: str, values: Tensor, rows: Rows) -> Tensor:
+    def _copied(self, name: str, values: Tensor, rows: RowSlice) -> Tensor:
         """Copy some rows to where the last ones of this name were: new memory costs more than the copying."""
         if isinstance(rows, EllipsisType):
             return values.clone(memory_format=torch.contiguous_format)
@@ -142,7 +144,7 @@ class NextStep:
             return False
         return True
 
-    def was_made(self) -> bool:
+    def matches_update(self) -> bool:
         """Tell, after the optimizer's step, whether every update that `update` foretold is the one that was made.
 
         Compares sums of the new values' bits.

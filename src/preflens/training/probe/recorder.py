@@ -8,9 +8,9 @@ from typing import Any
 
 from preflens.training.probe.alerts import Alert, Alerts
 from preflens.training.probe.calibration import Calibration
-from preflens.training.probe.metrics import calibration_metrics, finite, look_metrics
-from preflens.training.probe.result import SIDES, Look
-from preflens.training.probe.table import Rows, rows_of
+from preflens.training.probe.metrics import calibration_metrics, finite_values, look_metrics
+from preflens.training.probe.result import SIDES, ProbeResult
+from preflens.training.probe.table import ProbeTable, rows_of
 
 LOGGER = logging.getLogger("preflens")
 
@@ -29,53 +29,53 @@ class Recorder:
         self._trainer, self._numbers = trainer, numbers
         self._calibrations = {name: Calibration(window=window) for name in ("batch", "probe")}
         self._alerts = None if alerts is None else replace(alerts)
-        self._rows = Rows(Path(trainer.args.output_dir) / "preflens" / "probe.parquet")
+        self._rows = ProbeTable(Path(trainer.args.output_dir) / "preflens" / "probe.parquet")
         earlier = self._rows.set_aside_after(trainer.state.global_step)
         if earlier is not None:
             LOGGER.warning("Rows that the probe wrote in an earlier run here are kept in `%s`.", earlier)
         self._start = self._rows.first_held_out_logps()
 
-    def record(self, step: int, looks: Mapping[str, Look], *, overhead: float) -> list[Alert]:
+    def record(self, step: int, results: Mapping[str, ProbeResult], *, overhead: float) -> list[Alert]:
         """Record a probed step.
 
         Args:
             step: the optimizer's step.
-            looks: complete ones: `batch`, and `probe` where there are held-out pairs.
+            results: complete ones: `batch`, and `probe` where there are held-out pairs.
             overhead: share of the other time of training that probing took so far.
 
         Returns:
             Alerts that are new.
         """
-        if not looks:
+        if not results:
             return []
         metrics = {"overhead": overhead}
-        for name, look in looks.items():
-            metrics |= look_metrics(look, prefix="" if name == "batch" else "probe_")
-            _add(self._calibrations[name], look)
-        watched = "probe" if "probe" in looks else "batch"
+        for name, result in results.items():
+            metrics |= look_metrics(result, prefix="" if name == "batch" else "probe_")
+            _add(self._calibrations[name], result)
+        watched = "probe" if "probe" in results else "batch"
         metrics |= calibration_metrics(self._calibrations[watched])
-        for name, value in finite(metrics).items():
+        for name, value in finite_values(metrics).items():
             self._trainer._metrics["train"][name].append(value)
         numbers = {"batch": self._numbers, "probe": {}}
-        rows = [rows_of(look, step=step, name=name, numbers=numbers[name]) for name, look in looks.items()]
+        rows = [rows_of(result, step=step, name=name, numbers=numbers[name]) for name, result in results.items()]
         self._rows.write(step, [row for part in rows for row in part])
-        if self._alerts is None or watched not in looks:
+        if self._alerts is None or watched not in results:
             return []
         start = None
         if watched == "probe":
-            ids = [pair.pair.id for pair in looks["probe"].pairs]
-            for name, logp in zip(ids, looks["probe"].chosen_logp.tolist(), strict=True):
+            ids = [pair.pair.id for pair in results["probe"].pairs]
+            for name, logp in zip(ids, results["probe"].chosen_logp.tolist(), strict=True):
                 self._start.setdefault(name, logp)
             start = sum(self._start[name] for name in ids) / len(ids)  # of the pairs that are looked at now
-        return self._alerts.look(looks[watched], self._calibrations[watched], start=start)
+        return self._alerts.result(results[watched], self._calibrations[watched], start=start)
 
 
-def _add(calibration: Calibration, look: Look) -> None:
-    assert look.fact is not None
+def _add(calibration: Calibration, result: ProbeResult) -> None:
+    assert result.measured is not None
     for side in SIDES:
-        if not look.tells(side):
+        if not result.tells(side):
             continue
-        forecasts = {"plain": float(getattr(look.plain, side).mean())}
-        if look.optimizer is not None:
-            forecasts["optimizer"] = float(getattr(look.optimizer, side).mean())
-        calibration.add(side, forecasts, float(getattr(look.fact, side).mean()))
+        forecasts = {"plain": float(getattr(result.plain, side).mean())}
+        if result.optimizer is not None:
+            forecasts["optimizer"] = float(getattr(result.optimizer, side).mean())
+        calibration.add(side, forecasts, float(getattr(result.measured, side).mean()))

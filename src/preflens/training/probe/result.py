@@ -21,7 +21,7 @@ _SURE = 3.0
 
 
 @dataclass(frozen=True)
-class Look:
+class ProbeResult:
     """Forecast and fact of one optimizer step for a set of pairs. All changes in nats, summed over a response's tokens.
 
     Attributes:
@@ -34,7 +34,7 @@ class Look:
         plain: forecast of plain gradient descent with the step's gradient and learning rate, other pairs included.
         optimizer: forecast of the update that the optimizer was about to make; None where it could not be foretold.
         attribution: ⟨g_i, Δθ⟩ of the update that was made; None before it, and where it was not followed.
-        fact: the change that was measured; None before the step.
+        measured: the change that was measured; None before the step.
         floor: three standard deviations of what rounding does to each fact; None where that is not known.
     """
 
@@ -46,10 +46,10 @@ class Look:
     plain: LogpChange
     optimizer: LogpChange | None
     attribution: LogpChange | None = None
-    fact: LogpChange | None = None
+    measured: LogpChange | None = None
     floor: LogpChange | None = None
 
-    def after(self, chosen_logp: Tensor, rejected_logp: Tensor, attribution: LogpChange | None) -> "Look":
+    def after(self, chosen_logp: Tensor, rejected_logp: Tensor, attribution: LogpChange | None) -> "ProbeResult":
         """Add what the step did.
 
         Args:
@@ -60,10 +60,10 @@ class Look:
         Returns:
             The complete look.
         """
-        fact = LogpChange(chosen_logp - self.chosen_logp, rejected_logp - self.rejected_logp)
-        return replace(self, attribution=attribution, fact=fact)
+        measured = LogpChange(chosen_logp - self.chosen_logp, rejected_logp - self.rejected_logp)
+        return replace(self, attribution=attribution, measured=measured)
 
-    def above(self, rounding: float | None) -> "Look":
+    def above(self, rounding: float | None) -> "ProbeResult":
         """Add how coarse the facts are.
 
         Args:
@@ -86,10 +86,10 @@ class Look:
 
     def tells(self, side: Side) -> bool:
         """Whether the mean fact of a side is more than rounding."""
-        assert self.fact is not None
-        return abs(float(getattr(self.fact, side).mean())) > self.mean_floor(side)
+        assert self.measured is not None
+        return abs(float(getattr(self.measured, side).mean())) > self.mean_floor(side)
 
-    def part(self, here: slice) -> "Look":
+    def part(self, here: slice) -> "ProbeResult":
         """Take some of the pairs.
 
         Args:
@@ -99,14 +99,14 @@ class Look:
             The look at them.
         """
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Look(**{name: _part(value, here) for name, value in values.items()})
+        return ProbeResult(**{name: _part(value, here) for name, value in values.items()})
 
     @property
     def curvature(self) -> LogpChange | None:
         """What the first order misses: the fact less the attribution."""
-        if self.fact is None or self.attribution is None:
+        if self.measured is None or self.attribution is None:
             return None
-        one, other = self.fact, self.attribution
+        one, other = self.measured, self.attribution
         return LogpChange(one.chosen - other.chosen, one.rejected - other.rejected)
 
     def outcomes(self) -> tuple[Outcome, ...] | None:
@@ -117,16 +117,18 @@ class Look:
         return classify(own, cancellation_tolerance(self.gram, self.coefficients, learning_rate=1.0))
 
 
-def merged(looks: Sequence[Look]) -> Look:
+def merged(results: Sequence[ProbeResult]) -> ProbeResult:
     """Put looks of several processes at one step together.
 
     Args:
-        looks: at least one.
+        results: at least one.
 
     Returns:
         One look at all pairs.
     """
-    return Look(**{f.name: _together([getattr(look, f.name) for look in looks]) for f in fields(Look)})
+    return ProbeResult(**{
+        f.name: _together([getattr(result, f.name) for result in results]) for f in fields(ProbeResult)
+    })
 
 
 def change_of(values: Float64[Tensor, " response"]) -> LogpChange:

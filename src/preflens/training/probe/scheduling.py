@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Pace:
+class ProbeSchedule:
     """Decides which steps are probed, from what probing has cost so far.
 
     Args:

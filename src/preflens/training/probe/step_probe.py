@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from preflens.errors import UnsupportedModelError
-from preflens.gram.readers.first_order_changes import changes_along
-from preflens.gram.readers.stored_gradients import KeptGradients
+from preflens.gram.readers.first_order_changes import changes_along_updates
+from preflens.gram.readers.stored_gradients import PerResponseGradients
 from preflens.language_models.tokenizing import TokenizedPair
-from preflens.training.probe.capture import Watch
-from preflens.training.probe.evaluator import Looker
+from preflens.training.probe.capture import BatchCapture
+from preflens.training.probe.evaluator import PairEvaluator
 from preflens.training.probe.micro_batch import MicroBatch
-from preflens.training.probe.optimizer_preview import NextStep
+from preflens.training.probe.optimizer_preview import OptimizerPreview
 from preflens.training.probe.rehearsal import can_be_tapped
-from preflens.training.probe.result import Look, change_of, joined
+from preflens.training.probe.result import ProbeResult, change_of, joined
 from preflens.types import LogpChange, PairCoefficients
 
 LOGGER = logging.getLogger("preflens")
@@ -28,12 +28,12 @@ HeldOutCoefficients = Callable[[Sequence[TokenizedPair], Tensor, Tensor], PairCo
 
 
 @dataclass
-class Session:
+class StepProbe:
     """Watches one run, a step at a time.
 
     Attributes:
         model: without wrappers for several devices.
-        looker: looks at pairs.
+        evaluator: looks at pairs.
         held_out: the part of the fixed pairs that this process looks at.
         coefficients: of held-out pairs.
         mitigated: whether the step is another one than the loss asks for, so that what the loss sends back to a
@@ -41,18 +41,18 @@ class Session:
     """
 
     model: nn.Module
-    looker: Looker
+    evaluator: PairEvaluator
     held_out: tuple[TokenizedPair, ...]
     coefficients: HeldOutCoefficients
     mitigated: bool = False
-    _watch: Watch | None = field(default=None, init=False)
+    _watch: BatchCapture | None = field(default=None, init=False)
     _tappable: bool | None = field(default=None, init=False)
     _trusted: bool | None = field(default=None, init=False)
     _looked: int = field(default=0, init=False)
     _rounding: float | None = field(default=None, init=False)
-    _step: NextStep | None = field(default=None, init=False)
-    _looks: dict[str, Look] = field(default_factory=dict, init=False)
-    _kept: list[KeptGradients] = field(default_factory=list, init=False)
+    _step: OptimizerPreview | None = field(default=None, init=False)
+    _looks: dict[str, ProbeResult] = field(default_factory=dict, init=False)
+    _kept: list[PerResponseGradients] = field(default_factory=list, init=False)
     _old: dict[nn.Parameter, Tensor] = field(default_factory=dict, init=False)
 
     def watch(self, *, trained: bool) -> None:
@@ -62,12 +62,12 @@ class Session:
             trained: whether the run has made steps before it.
         """
         self.forget()
-        head = None if self._trusted is False or self.mitigated else self.looker.scorer.head
+        head = None if self._trusted is False or self.mitigated else self.evaluator.scorer.head
         if head is not None and self._tappable is None:
-            self._tappable = can_be_tapped(self.model, self.looker.autocast)
+            self._tappable = can_be_tapped(self.model, self.evaluator.autocast)
         if not self._tappable:
             head = None
-        self._watch = Watch(self.model, head, memory=self.looker.beside_training(trained=trained))
+        self._watch = BatchCapture(self.model, head, memory=self.evaluator.beside_training(trained=trained))
 
     def next_micro_batch(self) -> None:
         """Hear that a micro-batch is over and another one of the same step begins."""
@@ -91,8 +91,8 @@ class Session:
         """
         assert self._watch is not None
         self._watch.close()
-        self.looker.scorer.stepping.check()
-        step = self._step = NextStep(optimizer)
+        self.evaluator.scorer.stepping.check()
+        step = self._step = OptimizerPreview(optimizer)
         seen = [m for m in self._watch.micro_batches if m.complete]
         parts = [(m.pairs(), self._if_trusted(m)) for m in seen]
         pairs = [pair for part, _ in parts for pair in part]
@@ -105,46 +105,48 @@ class Session:
         fixed = self.held_out[:held_out]
         if not pairs and not fixed:
             return
-        whole, self._kept = self.looker.before([*parts, (fixed, None)], step)
+        whole, self._kept = self.evaluator.before([*parts, (fixed, None)], step)
         here = {"batch": slice(0, len(pairs)), "probe": slice(len(pairs), None)}
         self._looks = {name: whole.part(part) for name, part in here.items() if whole.pairs[part]}
         self._know("batch", coefficients)
         if fixed and not self.mitigated:
-            look = self._looks["probe"]
-            self._know("probe", self.coefficients(fixed, look.chosen_logp, look.rejected_logp))
+            result = self._looks["probe"]
+            self._know("probe", self.coefficients(fixed, result.chosen_logp, result.rejected_logp))
         # Not earlier: what the loss sends depends on log-probs as the run itself computes them.
-        self._looks = {name: self.looker.sharpened(look) for name, look in self._looks.items()}
+        self._looks = {name: self.evaluator.sharpened(result) for name, result in self._looks.items()}
         if not step.foretold:
             self._old = {p: p.detach().clone() for p in self.model.parameters() if p.requires_grad}
 
-    def after(self) -> dict[str, Look]:
+    def after(self) -> dict[str, ProbeResult]:
         """Look again after the optimizer's step.
 
         Returns:
             Complete looks: `batch` and, where there are held-out pairs, `probe`.
         """
         assert self._step is not None
-        made = self._step.foretold and self._step.was_made()
+        made = self._step.foretold and self._step.matches_update()
         changes: LogpChange | None = None
         if self._kept:
-            found = changes_along(self._kept, lambda p, rows: [p.detach()[rows] - self._old[p][rows]], directions=1)
+            found = changes_along_updates(
+                self._kept, lambda p, rows: [p.detach()[rows] - self._old[p][rows]], directions=1
+            )
             changes = change_of(joined(found)[0])
         complete, start = {}, 0
-        for name, look in self._looks.items():
-            end = start + len(look.pairs)
+        for name, result in self._looks.items():
+            end = start + len(result.pairs)
             followed = None if changes is None else changes.part(slice(start, end))
-            complete[name] = self.looker.after(look, look.optimizer if made else followed)
+            complete[name] = self.evaluator.after(result, result.optimizer if made else followed)
             start = end
         if complete and self._looked % _ROUNDING_EVERY == 0:
-            self._rounding = self.looker.rounding(max(complete.values(), key=lambda look: len(look.pairs)))
+            self._rounding = self.evaluator.rounding(max(complete.values(), key=lambda result: len(result.pairs)))
         self._looked += bool(complete)
         self.forget()
-        return {name: look.above(self._rounding) for name, look in complete.items()}
+        return {name: result.above(self._rounding) for name, result in complete.items()}
 
-    def _if_trusted(self, micro_batch: MicroBatch) -> KeptGradients | None:
+    def _if_trusted(self, micro_batch: MicroBatch) -> PerResponseGradients | None:
         """What was read off the backward pass; the first time it is compared with a pass of our own."""
         if micro_batch.kept is not None and self._trusted is None:
-            self._trusted = self.looker.confirms(micro_batch.pairs(), micro_batch.kept)
+            self._trusted = self.evaluator.confirms(micro_batch.pairs(), micro_batch.kept)
             if not self._trusted:
                 LOGGER.warning(
                     "The gradients that came by in training are not those of the log-probs alone: the loss has other "

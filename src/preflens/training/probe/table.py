@@ -10,13 +10,13 @@ import pyarrow.parquet as pq
 from torch import Tensor
 
 from preflens.records.storage import output_folder, write_atomically
-from preflens.training.probe.result import Look
+from preflens.training.probe.result import ProbeResult
 from preflens.types import LogpChange
 
 _NUMBERS = (
     "chosen_logp", "rejected_logp", "chosen_sq_norm", "rejected_sq_norm", "inner_product", "chosen_coefficient",
     "rejected_coefficient", "plain_chosen", "plain_rejected", "optimizer_chosen", "optimizer_rejected",
-    "attribution_chosen", "attribution_rejected", "fact_chosen", "fact_rejected",
+    "attribution_chosen", "attribution_rejected", "measured_chosen", "measured_rejected",
     "floor_chosen", "floor_rejected",
 )  # fmt: skip
 SCHEMA = pa.schema(
@@ -26,7 +26,7 @@ SCHEMA = pa.schema(
 )
 
 
-class Rows:
+class ProbeTable:
     """The rows of a run: a folder of Parquet files that reads as one table.
 
     Args:
@@ -84,11 +84,11 @@ class Rows:
         return pads.dataset(files, schema=SCHEMA).to_table() if files else SCHEMA.empty_table()
 
 
-def rows_of(look: Look, *, step: int, name: str, numbers: Mapping[str, int]) -> list[dict[str, object]]:
+def rows_of(result: ProbeResult, *, step: int, name: str, numbers: Mapping[str, int]) -> list[dict[str, object]]:
     """Lay a look out, one row a pair.
 
     Args:
-        look: complete.
+        result: complete.
         step: the optimizer's step.
         name: of the set: `batch` or `probe`.
         numbers: row numbers in the training data, by id; other pairs have numbers of their own.
@@ -96,24 +96,24 @@ def rows_of(look: Look, *, step: int, name: str, numbers: Mapping[str, int]) -> 
     Returns:
         Rows with the columns of `SCHEMA`.
     """
-    outcomes = look.outcomes()
+    outcomes = result.outcomes()
     columns = {
-        "chosen_logp": look.chosen_logp,
-        "rejected_logp": look.rejected_logp,
-        "chosen_sq_norm": look.gram.chosen_sq_norm,
-        "rejected_sq_norm": look.gram.rejected_sq_norm,
-        "inner_product": look.gram.inner_product,
-        "chosen_coefficient": None if look.coefficients is None else look.coefficients.chosen,
-        "rejected_coefficient": None if look.coefficients is None else look.coefficients.rejected,
+        "chosen_logp": result.chosen_logp,
+        "rejected_logp": result.rejected_logp,
+        "chosen_sq_norm": result.gram.chosen_sq_norm,
+        "rejected_sq_norm": result.gram.rejected_sq_norm,
+        "inner_product": result.gram.inner_product,
+        "chosen_coefficient": None if result.coefficients is None else result.coefficients.chosen,
+        "rejected_coefficient": None if result.coefficients is None else result.coefficients.rejected,
     }
     for change in ("plain", "optimizer", "attribution", "fact", "floor"):
-        columns |= _sides(change, getattr(look, change))
-    values = {column: [None] * len(look.pairs) if v is None else v.tolist() for column, v in columns.items()}
+        columns |= _sides(change, getattr(result, change))
+    values = {column: [None] * len(result.pairs) if v is None else v.tolist() for column, v in columns.items()}
     return [
         {"step": step, "set": name, "id": pair.pair.id, "row": numbers.get(pair.pair.id, pair.pair.row)}
         | {column: listed[k] for column, listed in values.items()}
         | {"outcome": None if outcomes is None else str(outcomes[k])}
-        for k, pair in enumerate(look.pairs)
+        for k, pair in enumerate(result.pairs)
     ]
 
 

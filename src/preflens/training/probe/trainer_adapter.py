@@ -6,14 +6,14 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback
 
-from preflens.analysis.measurement.forward_passes import Scorer
+from preflens.analysis.measurement.forward_passes import PolicyScorer
 from preflens.errors import InputError, UnsupportedModelError
 from preflens.language_models.tokenizing import TokenizedPair
-from preflens.training.probe.evaluator import Looker
+from preflens.training.probe.evaluator import PairEvaluator
 from preflens.training.probe.held_out import tokenized_row
 from preflens.training.probe.held_out_coefficients import HeldOutLoss
 from preflens.training.probe.other_trainers import same_loss
-from preflens.training.probe.step_probe import Session
+from preflens.training.probe.step_probe import StepProbe
 from preflens.training.source_rows import source_rows
 
 # Rows of training data that are numbered, so that a pair of a batch can be found again.
@@ -28,7 +28,7 @@ def make_session(
     *,
     memory: float | None,
     fresh: bool,
-) -> Session:
+) -> StepProbe:
     """Look into a trainer for what the probe needs.
 
     Args:
@@ -44,12 +44,12 @@ def make_session(
         UnsupportedModelError: the trainer is not one that can be watched, or its parameters are spread over devices.
     """
     model = trainer.accelerator.unwrap_model(trainer.model)
-    scorer = Scorer.of(model, tokenizer_of(trainer), held_out[:1] or _first_row(trainer))
-    looker = Looker(scorer, trainer.accelerator.autocast, memory)
-    loss = HeldOutLoss(trainer, looker, held_out, fresh=fresh)
-    looker.limit = None  # found while gradients and optimizer state took no memory yet
+    scorer = PolicyScorer.of(model, tokenizer_of(trainer), held_out[:1] or _first_row(trainer))
+    evaluator = PairEvaluator(scorer, trainer.accelerator.autocast, memory)
+    loss = HeldOutLoss(trainer, evaluator, held_out, fresh=fresh)
+    evaluator.limit = None  # found while gradients and optimizer state took no memory yet
     mitigated = getattr(trainer, "_mitigating", None) is not None
-    return Session(model, looker, held_out, loss, mitigated)
+    return StepProbe(model, evaluator, held_out, loss, mitigated)
 
 
 def tokenizer_of(trainer: Any) -> PreTrainedTokenizerBase:  # noqa: ANN401  # as above

@@ -30,7 +30,7 @@ def test_other_objectives_rates_and_passes_use_what_is_there(interrupted):
     out, counter = interrupted
     found = run(out, objectives=["simpo"], learning_rate=0.1, micro_batch=1, verify=1)
     assert counter.measured == 1
-    assert found.facts.objectives[0].label == "simpo"
+    assert found.metadata.objectives[0].label == "simpo"
 
 
 def damage(out, content):

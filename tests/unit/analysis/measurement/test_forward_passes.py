@@ -5,7 +5,7 @@ import gc
 import pytest
 import torch
 
-from preflens.analysis.measurement.forward_passes import PassLimit, Scorer, make_passes
+from preflens.analysis.measurement.forward_passes import PassLimit, PolicyScorer, make_passes
 from preflens.analysis.measurement.memory_budget import limit_for, memory_budget
 from preflens.language_models.output_head import plain_head
 from tests.cases.language_models import tiny_model
@@ -20,7 +20,7 @@ def lengths(limit):
 
 def scorer(model=None):
     model = model or tiny_model()
-    return Scorer(model, plain_head(model), 0)
+    return PolicyScorer(model, plain_head(model), 0)
 
 
 @pytest.mark.parametrize("limit", [PassLimit(), PassLimit(pairs=4), PassLimit(tokens=60), PassLimit(tokens=1)])
@@ -75,7 +75,7 @@ def test_a_budget_is_half_of_what_is_free():
 
 def test_passes_have_a_function_each_for_values_and_for_the_gram():
     passes = make_passes(scorer(), PAIRS, PassLimit(pairs=4))
-    assert len(passes.forwards()) == len(passes.gram_forwards()) == 2
+    assert len(passes.forwards()) == len(passes.forwards_to_head()) == 2
     with torch.no_grad():
         assert [len(forward()) for forward in passes.forwards()] == [8, 4]
-        assert [forward().responses for forward in passes.gram_forwards()] == [8, 4]
+        assert [forward().responses for forward in passes.forwards_to_head()] == [8, 4]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from preflens.analysis.measurement.forward_passes import PassLimit, Scorer, make_passes
+from preflens.analysis.measurement.forward_passes import PassLimit, PolicyScorer, make_passes
 from preflens.analysis.measurement.geometry import BatchGeometry, batch_geometry
 from preflens.analysis.measurement.verification import verify
 from preflens.language_models.parameters import observing
@@ -19,7 +19,7 @@ def test_the_slope_is_of_the_fact_on_the_forecast(factor):
     model = tiny_model()
     with observing(model, "all"):
         pairs = tokenized(TEXT_ROWS)
-        passes = make_passes(Scorer.of(model, tiny_tokenizer(), pairs), pairs, PassLimit(pairs=6))
+        passes = make_passes(PolicyScorer.of(model, tiny_tokenizer(), pairs), pairs, PassLimit(pairs=6))
         true = batch_geometry(passes, "self")
         wrong = BatchGeometry(true.logps, BatchGram(factor * true.gram.matrix, true.gram.logps), true.by_layer)
         found = verify("dpo", dpo(), [passes], [wrong])

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from preflens.gram.factors.factors import Flat, Outer
+from preflens.gram.factors.factors import Materialized, OuterProductSum
 from preflens.gram.factors.layout import Layout
 from preflens.gram.products.within_pairs import InputGramCache, flat_pairs, ghost_is_cheaper, outer_pairs
 
@@ -18,11 +18,11 @@ def test_row_grams_of_shared_rows_give_the_products_of_the_gradients(shared, bia
     inputs[PAIRS:, :shared] = inputs[:PAIRS, :shared]
     if silent:
         grads[:, :shared] = 0
-    factor = Outer(inputs, grads, with_bias=bias)
+    factor = OuterProductSum(inputs, grads, with_bias=bias)
     sides = (inputs[:PAIRS], inputs[PAIRS:]), (grads[:PAIRS], grads[PAIRS:])
     assert ghost_is_cheaper(*sides, shared=shared, cached=False)
     layout = Layout(2 * PAIRS, (0, ROWS), (0, ROWS - 1 if silent else ROWS), shared, ROWS)
     if silent:
         grads[PAIRS:, -1] = 0  # rows that are cut off carry no gradient
     found = outer_pairs(factor, layout, InputGramCache())
-    torch.testing.assert_close(found, flat_pairs(Flat(factor.dense()), Layout(2 * PAIRS)), rtol=1e-12, atol=0)
+    torch.testing.assert_close(found, flat_pairs(Materialized(factor.dense()), Layout(2 * PAIRS)), rtol=1e-12, atol=0)

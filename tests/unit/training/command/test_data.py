@@ -5,7 +5,7 @@ from datasets import Dataset
 
 from preflens.errors import InputError
 from preflens.language_models.reading import pairs_in_memory
-from preflens.language_models.token_limits import Room
+from preflens.language_models.token_limits import TokenLimits
 from preflens.language_models.tokenizing import tokenize_pairs
 from preflens.training.command.configuration import read_configuration
 from preflens.training.command.data import as_chat, check_prepared, run_data
@@ -13,7 +13,7 @@ from tests.cases.language_models import tiny_tokenizer
 from tests.cases.pairs import TEXT_ROWS, chat_rows
 from tests.end_to_end.conftest import write_rows
 
-ROOM = Room(320, 96)
+ROOM = TokenLimits(320, 96)
 TOKENS = ("prompt_ids", "chosen_ids", "rejected_ids")
 
 
@@ -81,7 +81,7 @@ def test_pairs_that_are_watched_are_read_like_those_that_are_trained_on(data, tm
     assert data("--probe_pairs", tmp_path / "none.jsonl", "--probe_every", 0).probe == 0
     short = [{"prompt": "a", "chosen": "b", "rejected": "c"}]
     with pytest.raises(InputError, match="other.jsonl`, line 1 has 10 tokens"):
-        data("--probe_pairs", other, "--on_bad_row", "drop", rows=short, room=Room(None, 8))
+        data("--probe_pairs", other, "--on_bad_row", "drop", rows=short, room=TokenLimits(None, 8))
 
 
 def test_rows_that_are_left_out_or_special_are_counted(data, caplog):
@@ -117,23 +117,23 @@ def test_an_empty_split_says_how_many_rows_were_dropped_and_why(what, data, tmp_
 
 def test_rows_that_the_model_has_no_room_for_are_named(data):
     with pytest.raises(InputError, match="pairs.jsonl`, line 1: .* the model knows only 100 tokens"):
-        data(room=Room(100, None))
+        data(room=TokenLimits(100, None))
     with pytest.raises(InputError, match="pairs.jsonl`, line 1 has 10 tokens.*`max_length=8`"):
-        data(room=Room(None, 8))
-    assert len(data("--max_length", "8", room=Room(None, 8)).train) == 5
+        data(room=TokenLimits(None, 8))
+    assert len(data("--max_length", "8", room=TokenLimits(None, 8)).train) == 5
 
 
 def test_what_trl_has_tokenised_is_checked_as_well():
     rows = Dataset.from_list([{name: [7, 8] for name in TOKENS}])
     check = {"what": "training pairs", "max_length": 9}
-    check_prepared(rows, Room(9, 4), **check)
-    check_prepared(None, Room(9, 4), **check)
+    check_prepared(rows, TokenLimits(9, 4), **check)
+    check_prepared(None, TokenLimits(9, 4), **check)
     with pytest.raises(InputError, match="Tokenised row 0 of the training pairs: .* knows only 8 tokens"):
-        check_prepared(rows, Room(8, 4), **check)
+        check_prepared(rows, TokenLimits(8, 4), **check)
     with pytest.raises(InputError, match="Tokenised row 0 of the training pairs has 4 tokens"):
-        check_prepared({"all": rows}, Room(9, 3), **check)
+        check_prepared({"all": rows}, TokenLimits(9, 3), **check)
     with pytest.raises(InputError, match="No usable pair is left of the training pairs: all prompts fill.*is 9 tokens"):
-        check_prepared(rows.select([]), Room(9, 4), **check)
+        check_prepared(rows.select([]), TokenLimits(9, 4), **check)
 
 
 def test_a_data_set_that_trl_cannot_load_is_refused(tmp_path):

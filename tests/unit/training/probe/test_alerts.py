@@ -4,61 +4,61 @@ import torch
 
 from preflens.training.probe.alerts import Alerts
 from preflens.training.probe.calibration import Calibration
-from preflens.training.probe.result import Look
+from preflens.training.probe.result import ProbeResult
 from preflens.types import LogpChange, PairGram
 
 
-def look(chosen, rejected, *, logp=-10.0, floor=None):
+def result(chosen, rejected, *, logp=-10.0, floor=None):
     def one(value):
         return torch.tensor([value], dtype=torch.float64)
 
     change = LogpChange(one(chosen), one(rejected))
     gram = PairGram(one(1.0), one(1.0), one(0.5))
     floors = None if floor is None else LogpChange(one(floor), one(floor))
-    return Look((), one(logp), one(-12.0), gram, None, change, change, change, change, floors)
+    return ProbeResult((), one(logp), one(-12.0), gram, None, change, change, change, change, floors)
 
 
-def titles(alerts, looks, *, start=None, calibration=None):
-    found = [alerts.look(each, calibration or Calibration(), start=start) for each in looks]
+def titles(alerts, results, *, start=None, calibration=None):
+    found = [alerts.result(each, calibration or Calibration(), start=start) for each in results]
     return [[alert.title for alert in some] for some in found]
 
 
 def test_both_falling_is_told_once_after_so_many_steps_and_again_after_a_recovery():
-    falls, rises = look(-0.1, -0.2), look(0.1, -0.2)
+    falls, rises = result(-0.1, -0.2), result(0.1, -0.2)
     told = titles(Alerts(both_falling=2), [falls, falls, falls, rises, falls, falls])
     assert [bool(t) for t in told] == [False, True, False, False, False, True]
 
 
 def test_facts_within_rounding_are_no_falls_and_no_end_of_falls():
-    falls, noise = look(-0.1, -0.2), look(-0.1, -0.2, floor=0.15)
-    assert titles(Alerts(both_falling=1), [noise, look(0.1, 0.2, floor=0.15)]) == [[], []]
-    told = titles(Alerts(both_falling=2), [falls, noise, look(0.1, 0.1, floor=0.15), falls])
+    falls, noise = result(-0.1, -0.2), result(-0.1, -0.2, floor=0.15)
+    assert titles(Alerts(both_falling=1), [noise, result(0.1, 0.2, floor=0.15)]) == [[], []]
+    told = titles(Alerts(both_falling=2), [falls, noise, result(0.1, 0.1, floor=0.15), falls])
     assert [bool(t) for t in told] == [False, False, False, True]
 
 
 def test_held_out_answers_have_to_be_less_likely_by_more_than_rounding():
     alerts = Alerts(both_falling=None, chosen_below=2.0)
-    assert titles(alerts, [look(-0.5, 0.1, logp=-12.0, floor=0.6)], start=-10.0) == [[]]
-    assert titles(alerts, [look(-0.5, 0.1, logp=-12.0, floor=0.4)], start=-10.0) != [[]]
+    assert titles(alerts, [result(-0.5, 0.1, logp=-12.0, floor=0.6)], start=-10.0) == [[]]
+    assert titles(alerts, [result(-0.5, 0.1, logp=-12.0, floor=0.4)], start=-10.0) != [[]]
 
 
 def test_a_rising_margin_with_a_rising_chosen_is_no_trouble():
-    assert titles(Alerts(both_falling=1), [look(0.1, -0.5)]) == [[]]
+    assert titles(Alerts(both_falling=1), [result(0.1, -0.5)]) == [[]]
 
 
 def test_chosen_below_its_start_is_told_in_nats():
     alerts = Alerts(both_falling=None, chosen_below=2.0)
-    assert titles(alerts, [look(-0.5, 0.1, logp=-11.0), look(-0.5, 0.1, logp=-12.0)], start=-10.0) == [
+    assert titles(alerts, [result(-0.5, 0.1, logp=-11.0), result(-0.5, 0.1, logp=-12.0)], start=-10.0) == [
         [],
         ["held-out chosen answers became less likely"],
     ]
-    assert titles(Alerts(both_falling=None, chosen_below=2.0), [look(-5.0, 0.1, logp=-99.0)]) == [[]]
+    assert titles(Alerts(both_falling=None, chosen_below=2.0), [result(-5.0, 0.1, logp=-99.0)]) == [[]]
 
 
 def test_a_forecast_that_is_off_is_told():
     calibration = Calibration()
-    for fact in (0.1, -0.2, 0.3, -0.4, 0.1, -0.2, 0.3, -0.4):
-        calibration.add("chosen", {"optimizer": -fact}, fact)
-    told = titles(Alerts(both_falling=None, forecast_r2=0.5), [look(0.1, -0.1)], calibration=calibration)
+    for measured in (0.1, -0.2, 0.3, -0.4, 0.1, -0.2, 0.3, -0.4):
+        calibration.add("chosen", {"optimizer": -measured}, measured)
+    told = titles(Alerts(both_falling=None, forecast_r2=0.5), [result(0.1, -0.1)], calibration=calibration)
     assert told == [["the forecast is off"]]
-    assert titles(Alerts(both_falling=None, forecast_r2=None), [look(0.1, -0.1)], calibration=calibration) == [[]]
+    assert titles(Alerts(both_falling=None, forecast_r2=None), [result(0.1, -0.1)], calibration=calibration) == [[]]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from preflens.errors import UnsupportedModelError
-from preflens.training.probe.optimizer_preview import NextStep
+from preflens.training.probe.optimizer_preview import OptimizerPreview
 
 OPTIMIZERS = {
     "AdamW": lambda p: torch.optim.AdamW(p, lr=1e-2),
@@ -41,13 +41,13 @@ def trained(make, steps):
 def test_the_foretold_update_is_made(name, steps):
     parameters, optimizer = trained(OPTIMIZERS[name], steps)
     before = [(p.detach().clone(), p.grad.clone()) for p in parameters]
-    step = NextStep(optimizer)
+    step = OptimizerPreview(optimizer)
     foretold = [step.update(p) for p in parameters]
     for p, (value, gradient) in zip(parameters, before, strict=True):
         assert torch.equal(p.detach(), value)
         assert torch.equal(p.grad, gradient)
     optimizer.step()
-    assert step.was_made()
+    assert step.matches_update()
     for p, (value, _), update in zip(parameters, before, foretold, strict=True):
         assert torch.equal(p.detach() - value, update)
 
@@ -62,13 +62,13 @@ def test_some_rows_at_a_time_are_the_whole_update(name, steps):
         parameter.grad = torch.randn(parameter.shape, generator=draw)
         if step < steps:
             optimizer.step()
-    step, before = NextStep(optimizer), parameter.detach().clone()
+    step, before = OptimizerPreview(optimizer), parameter.detach().clone()
     parts = [slice(0, 333), slice(333, 334), slice(334, 1001)]
     foretold = torch.cat([step.update(parameter, rows).clone() for rows in parts])
     plain = torch.cat([step.plain(parameter, rows) for rows in parts])
     assert torch.equal(plain, step.plain(parameter))
     optimizer.step()
-    assert step.was_made()
+    assert step.matches_update()
     assert torch.equal(parameter.detach() - before, foretold)
 
 
@@ -82,10 +82,10 @@ def test_parameters_with_other_strides_are_foretold_too(kind, fused):
         parameter.grad = torch.randn(64, 40, generator=draw).T
         if taken:
             optimizer.step()
-    step, before = NextStep(optimizer), parameter.detach().clone()
+    step, before = OptimizerPreview(optimizer), parameter.detach().clone()
     foretold = torch.cat([step.update(parameter, rows).clone() for rows in (slice(0, 30), slice(30, 40))])
     optimizer.step()
-    assert step.was_made()
+    assert step.matches_update()
     torch.testing.assert_close(parameter.detach() - before, foretold, rtol=0, atol=0)
 
 
@@ -101,28 +101,28 @@ def test_rows_of_any_width_are_foretold_to_the_last_bit_in_every_precision(kind,
         parameter.grad = torch.randn(2000, width, generator=draw).to(dtype)
         if taken:
             optimizer.step()
-    step, before = NextStep(optimizer), parameter.detach().clone()
+    step, before = OptimizerPreview(optimizer), parameter.detach().clone()
     foretold = torch.cat([step.update(parameter, slice(k, k + 100)).clone() for k in range(0, 2000, 100)])
     optimizer.step()
-    assert step.was_made()
+    assert step.matches_update()
     assert torch.equal(parameter.detach() - before, foretold)
 
 
 def test_another_update_is_noticed():
     parameters, optimizer = trained(OPTIMIZERS["AdamW"], 1)
-    step = NextStep(optimizer)
+    step = OptimizerPreview(optimizer)
     for p in parameters:
         step.update(p)
     optimizer.step()
     with torch.no_grad():
         parameters[1][0] += 1e-6
-    assert not step.was_made()
+    assert not step.matches_update()
 
 
 def test_looking_does_not_change_what_the_optimizer_does():
     watched, alone = (trained(OPTIMIZERS["AdamW"], 2) for _ in range(2))
     for p in watched[0]:
-        NextStep(watched[1]).update(p)
+        OptimizerPreview(watched[1]).update(p)
     for parameters, optimizer in (watched, alone):
         optimizer.step()
         for p in parameters:
@@ -133,7 +133,7 @@ def test_looking_does_not_change_what_the_optimizer_does():
 
 def test_the_plain_step_is_the_gradient_times_the_learning_rate_of_its_group():
     parameters, optimizer = trained(OPTIMIZERS["AdamW"], 1)
-    step = NextStep(optimizer)
+    step = OptimizerPreview(optimizer)
     torch.testing.assert_close(step.plain(parameters[0]), -1e-2 * parameters[0].grad)
     torch.testing.assert_close(step.plain(parameters[1]), -3e-2 * parameters[1].grad)
 
@@ -141,7 +141,7 @@ def test_the_plain_step_is_the_gradient_times_the_learning_rate_of_its_group():
 def test_parameters_without_a_gradient_or_of_nobody_do_not_move():
     parameters, optimizer = trained(OPTIMIZERS["SGD"], 0)
     parameters[0].grad = None
-    step = NextStep(optimizer)
+    step = OptimizerPreview(optimizer)
     for p in (parameters[0], torch.nn.Parameter(torch.ones(2))):
         assert not step.update(p).any()
         assert not step.plain(p).any()
@@ -149,10 +149,10 @@ def test_parameters_without_a_gradient_or_of_nobody_do_not_move():
 
 def test_optimizers_that_look_at_the_loss_again_cannot_be_foretold():
     parameters = [torch.nn.Parameter(torch.ones(2))]
-    assert not NextStep(torch.optim.LBFGS(parameters)).foretold
-    assert NextStep(torch.optim.SGD(parameters, lr=1.0)).foretold
+    assert not OptimizerPreview(torch.optim.LBFGS(parameters)).foretold
+    assert OptimizerPreview(torch.optim.SGD(parameters, lr=1.0)).foretold
 
 
 def test_what_is_no_optimizer_is_refused_by_name():
     with pytest.raises(UnsupportedModelError, match="Found `object`"):
-        NextStep(object())
+        OptimizerPreview(object())
