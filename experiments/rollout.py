@@ -52,8 +52,8 @@ def line_of(name: str, gain: float, real: RealSteps) -> dict[str, object]:
         "data": name, "margin gain": gain, "objective": real.objective,
         "small steps": [[s.r2_chosen, s.r2_rejected, s.r2_margin] for s in real.small],
         "learning rate": check.learning_rate, "steps": check.steps, "error": check.error,
-        "chosen": check.chosen_measured, "rejected": check.rejected_measured, "within ten percent": check.within_ten_percent,
-        "diverged": check.diverged,
+        "chosen": check.chosen_measured, "rejected": check.rejected_measured,
+        "within ten percent": check.within_ten_percent, "diverged": check.diverged,
     }  # fmt: skip
 
 

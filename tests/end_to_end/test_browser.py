@@ -7,7 +7,6 @@ import subprocess
 
 import pytest
 
-from preflens.report.comparison_page import comparison_html
 from preflens.report.render import report_html
 from tests.cases.analyses import ANALYSES
 from tests.cases.comparisons import COMPARISONS
@@ -38,7 +37,7 @@ CATCH = "<script>window.errors = []; window.addEventListener('error', e => windo
 
 
 PAGES = {name: (lambda make=make: report_html(make()), 4) for name, make in ANALYSES.items()} | {
-    f"comparison, {name}": (lambda make=make: comparison_html(make()), 2) for name, make in COMPARISONS.items()
+    f"comparison, {name}": (lambda make=make: report_html(make()), 2) for name, make in COMPARISONS.items()
 }
 
 
