@@ -10,7 +10,7 @@ COLOURS = {"optimizer": "#009e73", "persistence": "#999999", "plain": "#d55e00"}
 
 
 def main() -> None:
-    """Agreement with the facts against the learning rate, one panel a data set."""
+    """Draw the agreement with the measured changes against the learning rate, one panel per data set."""
     lines = (ROOT / "experiments" / "results" / "forecast.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     names = list(dict.fromkeys(row["data"] for row in rows))
@@ -29,7 +29,7 @@ def main() -> None:
         axes[1, column].axhspan(0.9, 1.1, color="#009e73", alpha=0.12)
         axes[1, column].set(xlabel="learning rate of AdamW", ylim=(0.5, 1.5))
     axes[0, 0].set_ylabel("R² over steps (cut at −1)")
-    axes[1, 0].set_ylabel("slope of fact on forecast")
+    axes[1, 0].set_ylabel("slope of measured on forecast")
     axes[0, 0].legend(frameon=False, fontsize=8, loc="lower left")
     figure.savefig(ROOT / "docs" / "images" / "forecast.png", dpi=130)
 
