@@ -30,4 +30,8 @@ def sentences(text):
     lines = [line for line in without_code(text).splitlines() if not re.match(r"\s*(\||#|!\[)", line)]
     blocks = re.split(r"\n\s*\n|\n(?=\s*(?:[-*>]|\d+\.) )", "\n".join(lines))
     plain = [re.sub(r"\]\(.*?\)|`[^`]*`|\*|^\s*[->]\s", lambda m: "code" if m[0][0] == "`" else "", b) for b in blocks]
-    return [s for block in plain for s in re.split(r"(?<=[.?!:;”)])\s+(?=[\[(A-Z“d⟨‖])|(?<=[.?!])\s+", " ".join(block.split()))]
+    return [
+        s
+        for block in plain
+        for s in re.split(r"(?<=[.?!:;”)])\s+(?=[\[(A-Z“d⟨‖])|(?<=[.?!])\s+", " ".join(block.split()))
+    ]
