@@ -18,12 +18,12 @@ def main() -> None:
     for column, name in enumerate(names):
         for kind, colour in COLOURS.items():
             key = f"{kind}, chosen and rejected"
-            found = [r for r in rows if r["data"] == name and key in r["agreement"]]
-            rates = [r["learning rate"] for r in found]
-            heights = [max(-1, r["agreement"][key]["r2"]) for r in found]
+            points = [r for r in rows if r["data"] == name and key in r["agreement"]]
+            rates = [r["learning rate"] for r in points]
+            heights = [max(-1, r["agreement"][key]["r2"]) for r in points]
             axes[0, column].plot(rates, heights, "o", color=colour, label=kind)
             if kind == "optimizer":
-                axes[1, column].plot(rates, [r["agreement"][key]["slope"] for r in found], "o", color=colour)
+                axes[1, column].plot(rates, [r["agreement"][key]["slope"] for r in points], "o", color=colour)
         axes[0, column].set(xscale="log", title=name, ylim=(-1.05, 1.05))
         axes[0, column].axhline(0.95, color="#333", linewidth=0.8, linestyle="--")
         axes[1, column].axhspan(0.9, 1.1, color="#009e73", alpha=0.12)
