@@ -39,8 +39,8 @@ def layers(analysis: Analysis) -> Section | None:
         y=names, x=[_cosine(layer) for layer in sums], orientation="h", marker={"color": "#666"}, showlegend=False,
         hovertemplate="%{y}: %{x:.3f}<extra></extra>", row=1, col=2,
     )  # fmt: skip
-    figure.update_xaxes(title="share of total, %", row=1, col=1)
-    figure.update_xaxes(title="cosine in the layer", range=[-1.02, 1.02], row=1, col=2)
+    figure.update_xaxes(title="share, %", row=1, col=1)
+    figure.update_xaxes(title="cosine", range=[-1.02, 1.02], tickvals=[-1, 0, 1], row=1, col=2)
     figure.update_yaxes(autorange="reversed", automargin=True)
     height = 160 + 46 * len(sums)
     return Section("Layers", {"plot": plot(figure, name="layers", height=height)})
