@@ -39,7 +39,7 @@ CATCH = "<script>window.errors = []; window.addEventListener('error', e => windo
 
 
 PAGES = {name: (lambda make=make: report_html(make()), 4) for name, make in ANALYSES.items()} | {
-    f"comparison, {name}": (lambda make=make: report_html(make()), 2) for name, make in COMPARISONS.items()
+    f"comparison, {name}": (lambda make=make: report_html(make()), 1) for name, make in COMPARISONS.items()
 }
 LONG_PATH = replace(DATA, source="/data/" + 60 * "long_name" + ".jsonl")
 PAGES["a long path"] = (lambda: report_html(analysis(data=LONG_PATH)), 4)

@@ -22,7 +22,7 @@ def first_step(comparison: Comparison) -> Section:
         comparison: the record to show.
 
     Returns:
-        A section with a plot and a table.
+        A section with a table, and with a plot if any margin clearly grows.
     """
     directions = groups(comparison.metadata)
     figure = go.Figure()
@@ -36,7 +36,8 @@ def first_step(comparison: Comparison) -> Section:
     figure.update_xaxes(title="held-out mean rejected change,<br>nats per nat of margin")
     figure.update_yaxes(title="held-out mean chosen change,<br>nats per nat of margin")
     rows = [_row(o, g, first=i == 0) for g in directions for i, o in enumerate(g.members)]
-    values = {"plot": plot(figure, name="first_step", height=500), "rows": rows,
+    drawn = any(g.chosen.value is not None for g in directions)
+    values = {"plot": plot(figure, name="first_step", height=500) if drawn else None, "rows": rows,
               "learning_rate": comparison.metadata.arguments["learning_rate"]}  # fmt: skip
     return Section("The first step", values)
 

@@ -27,26 +27,28 @@ def rollouts(comparison: Comparison) -> Section:
         comparison: the record to show.
 
     Returns:
-        A section with a plot, a choice of scales, and a table of the horizons.
+        A section with a table of the horizons, and with a plot, at a choice of scales, of the rollouts there are.
     """
     objectives = comparison.metadata.objectives
     names = list(dict.fromkeys(o.name for o in objectives))
+    shown = EQUAL_MARGIN if any(map(rescaled, objectives)) else LEARNING_RATE
     figure, curves = go.Figure(), []
     for scale in _SCALES:
         before = len(figure.data)
         for number, name in enumerate(names):
-            _draw(figure, [o for o in objectives if o.name == name], scale, number, visible=scale == EQUAL_MARGIN)
+            _draw(figure, [o for o in objectives if o.name == name], scale, number, visible=scale == shown)
         curves.append(len(figure.data) - before)
-    _buttons(figure, curves)
+    _buttons(figure, curves, active=list(_SCALES).index(shown))
     figure.add_hline(y=0, line={"color": "#b0b0b0"})
     figure.add_vline(x=0, line={"color": "#b0b0b0"})
-    ends = {o.label: _last(t) for o in objectives for t in o.trajectories if t.scale == EQUAL_MARGIN}
+    ends = {o.label: _last(t) for o in objectives for t in o.trajectories if t.scale == shown}
     (rejected, outside_x), (chosen, outside_y) = (_axis_range({n: e[side] for n, e in ends.items()}) for side in (1, 0))
     figure.update_xaxes(title="held-out mean rejected change<br>since the start, nats", range=rejected)
     figure.update_yaxes(title="held-out mean chosen change<br>since the start, nats", range=chosen)
     horizons = [int(h) for h in str(comparison.metadata.arguments["horizon"]).split(",")]
     rows = [_row(o, horizons) for o in objectives]
-    values = {"plot": plot(figure, name="rollouts", height=560 + 12 * len(names)), "rows": rows, "horizons": horizons,
+    values = {"plot": plot(figure, name="rollouts", height=560 + 12 * len(names)) if ends else None, "rows": rows,
+              "horizons": horizons,
               "followed": comparison.metadata.followed, "gain": comparison.metadata.arguments["margin_gain"],
               "pairs": (comparison.metadata.data.pairs, comparison.metadata.probe.pairs),
               "outside": sorted(outside_x | outside_y),
@@ -107,7 +109,7 @@ def _axis_range(ends: Mapping[str, float]) -> tuple[list[float] | None, set[str]
     return [min(inside) - room, max(inside) + room], {label for label, end in ends.items() if abs(end) > far}
 
 
-def _buttons(figure: go.Figure, curves: Sequence[int]) -> None:
+def _buttons(figure: go.Figure, curves: Sequence[int], *, active: int) -> None:
     """Add a choice of scales. Each has its own curves."""
     flags = [[k == scale for k, count in enumerate(curves) for _ in range(count)] for scale in range(len(curves))]
     buttons = [
@@ -119,7 +121,9 @@ def _buttons(figure: go.Figure, curves: Sequence[int]) -> None:
         for label, visible in zip(_SCALES.values(), flags, strict=True)
     ]
     figure.update_layout(
-        updatemenus=[{"buttons": buttons, "x": 1.0, "xanchor": "right", "y": 1.02, "yanchor": "bottom"}],
+        updatemenus=[
+            {"buttons": buttons, "active": active, "x": 1.0, "xanchor": "right", "y": 1.02, "yanchor": "bottom"}
+        ],
         legend={"y": -0.2, "yanchor": "top"},  # below: beside the plot it would take half of a narrow page
     )
 

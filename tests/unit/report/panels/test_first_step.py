@@ -1,5 +1,6 @@
 """The panel of the first step of every objective."""
 
+from preflens.records.analysis_metadata import Estimate
 from preflens.report.panels.first_step import first_step
 from preflens.report.render import report_html
 from tests.cases.records import comparison, objective
@@ -20,3 +21,13 @@ def test_objectives_with_the_same_direction_are_one_point_and_one_group_of_rows(
     assert [row[0] for row in rows] == ["objective", "dpo", "= ipo"]
     assert rows[1][1:] == ["75 %", "−0.5", "−1.5", "−0.5 [−0.75, −0.25]", "−1.5", "−0.2", "−0.6", "+0.4 [+0.3, +0.5]"]
     assert rows[2][4:6] == ["·", "·"]
+
+
+def test_without_a_number_per_nat_of_margin_a_sentence_stands_in_place_of_the_plot():
+    nothing = Estimate(None)
+    record = comparison(
+        objectives=(objective(chosen_per_margin=nothing, rejected_per_margin=nothing, margin_scale=None),)
+    )
+    assert first_step(record).values["plot"] is None
+    assert "there is nothing to plot" in section_of(report_html(record), "first_step")
+    assert "there is nothing to plot" not in section_of(report_html(comparison()), "first_step")

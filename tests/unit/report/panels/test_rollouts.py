@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
+from preflens.records.comparison_metadata import LEARNING_RATE
 from preflens.report.panels.rollouts import rollouts
 from preflens.report.render import report_html
 from tests.cases.records import comparison, objective
-from tests.support.pages import section_of, table_of, traces_of
+from tests.support.pages import section_of, table_of, text_of, traces_of
 
 
 def test_a_curve_is_the_held_out_chosen_against_the_held_out_rejected_mean():
@@ -41,3 +42,24 @@ def test_ends_far_beyond_the_others_are_named_and_left_outside_of_the_plotted_ra
 
 def test_the_followed_training_pairs_are_those_of_the_first_update_batches():
     assert rollouts(comparison()).values["stepping"] == "1 update batch of 2 pairs"
+
+
+def test_without_a_rollout_at_equal_margin_the_one_at_the_learning_rate_is_shown_first():
+    (path,) = objective().trajectories
+    record = comparison(objectives=(objective(trajectories=(replace(path, scale=LEARNING_RATE),)),))
+    plot = rollouts(record).values["plot"]
+    assert [curve["visible"] for curve in traces_of(plot, "rollouts")] == [True]
+    assert '"active":1' in plot
+    assert '"active":0' in rollouts(comparison()).values["plot"]
+
+
+def test_without_any_rollout_a_sentence_stands_in_place_of_the_plot():
+    record = comparison(objectives=(objective(trajectories=()),))
+    assert rollouts(record).values["plot"] is None
+    assert "No rollout" in section_of(report_html(record), "rollouts")
+
+
+def test_the_gain_is_one_nat_or_several_nats():
+    for gain, words in ((1.0, "would gain 1 nat by"), (2.0, "would gain 2 nats by")):
+        arguments = comparison().metadata.arguments | {"margin_gain": gain}
+        assert words in text_of(section_of(report_html(comparison(arguments=arguments)), "rollouts"))
