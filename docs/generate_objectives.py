@@ -9,7 +9,8 @@ from preflens.objectives.trl import TrlSettings
 
 INTRODUCTION = """# The catalogue of objectives
 
-*Written by `docs/generate_objectives.py` from the docstrings. `preflens objectives NAME` adds a BibTeX entry.*
+*Written by `docs/generate_objectives.py` from the docstrings. `preflens objectives NAME` adds a BibTeX entry. Terms
+are in the [glossary](glossary.md).*
 
 a_w and a_l are the log-probs of the chosen and the rejected response, r_w and r_l those under the reference model, |y|
 token counts, σ the logistic function. A plain step with learning rate η moves the parameters by η (d_w g_w − d_l g_l),
