@@ -1,4 +1,4 @@
-"""How exact the products are: by type and size, against float64 brute force with the same weights."""
+"""Errors of the products by type and size, against float64 brute force with the same weights."""
 
 import copy
 from contextlib import nullcontext
@@ -7,7 +7,7 @@ import torch
 from transformers import PreTrainedModel
 
 from benchmarks.shared.baselines import one_backward_each
-from benchmarks.shared.clock import about, run_script, say
+from benchmarks.shared.clock import about, print_json, run_script
 from benchmarks.shared.models import CASES, random_pairs
 from preflens import brute_force_pair_gram, pair_gram
 from preflens.language_models.batch import PairBatch
@@ -16,14 +16,14 @@ from preflens.types import PairGram
 
 
 def worst(found: PairGram, true: PairGram) -> float:
-    """Largest error relative to the product of norms."""
+    """Return the largest error relative to the product of norms."""
     chosen, rejected = true.chosen_sq_norm, true.rejected_sq_norm
     scales = {"chosen_sq_norm": chosen, "rejected_sq_norm": rejected, "inner_product": (chosen * rejected).sqrt()}
     return max(float(((getattr(found, e) - getattr(true, e)).abs() / s).max()) for e, s in scales.items())
 
 
 def engine(model: PreTrainedModel, batch: PairBatch, *, autocast: bool = False) -> PairGram:
-    """What the engine finds."""
+    """Compute the Gram with the engine."""
     head = plain_head(model)
     assert head is not None
 
@@ -35,13 +35,13 @@ def engine(model: PreTrainedModel, batch: PairBatch, *, autocast: bool = False) 
 
 
 def flattened(model: PreTrainedModel, batch: PairBatch) -> PairGram:
-    """What norms and products of flattened gradients give in the model's own type."""
+    """Compute the Gram from flattened gradients in the type of the model."""
     rows = torch.tensor(one_backward_each(model, batch), dtype=torch.float64).T
     return PairGram(rows[0].square(), rows[1].square(), rows[2].clamp(-rows[0] * rows[1], rows[0] * rows[1]))
 
 
 def main() -> None:
-    """Print one line a model and way."""
+    """Print one line per model and method."""
     for name in ("GPT-2-like 1M", "GPT-2-like 10M", "GPT-2-like 124M", "Llama-like 45M, untied"):
         torch.manual_seed(0)
         case = CASES[name]
@@ -64,7 +64,7 @@ def main() -> None:
         true = brute_force_pair_gram(rounded, lambda head=head, batch=batch: head_input(head, batch))
         errors["engine, bfloat16"] = worst(engine(half, batch), true)
         for way, error in errors.items():
-            say({"model": name, "way": way, "error": f"{error:.1e}"} | about())
+            print_json({"model": name, "way": way, "error": f"{error:.1e}"} | about())
 
 
 if __name__ == "__main__":

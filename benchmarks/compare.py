@@ -1,8 +1,8 @@
-"""What comparing all objectives costs beside comparing one: JSON lines.
+"""Cost of comparing all objectives relative to comparing one, as JSON lines.
 
-The pass over the pairs does not depend on the objectives. Timed is what comes after it, own pair and update batch (the
-first steps and their tables and summaries) and the rollout, for one objective, for all, and for all with a grid of
-beta; as a share of the pass.
+The pass over the pairs does not depend on the objectives. What comes after it is timed, as a share of the pass: the
+first steps with their tables and summaries, and the rollout. This is done for one objective, for all, and for all with
+a grid of beta.
 """
 
 import json
@@ -36,42 +36,42 @@ GRID = ("dpo.beta=0.01,0.03,0.1,0.3,1,3", "simpo.beta=1,2,2.5,5,10")
 
 
 def random_pairs(vocabulary: int, count: int) -> list[TokenizedPair]:
-    """Pairs of random tokens, half prompt and half response."""
+    """Return pairs of random tokens, half prompt and half response."""
     rows = torch.randint(1, vocabulary, (count, 3, TOKENS // 2)).tolist()
     return [TokenizedPair(PreferencePair(str(i), "", "", ""), *map(tuple, row)) for i, row in enumerate(rows)]
 
 
 def first(choice: Choice, training: Training, products: torch.Tensor, pairs: list[TokenizedPair]) -> None:
-    """Own pair and update batch of every objective, with table and summary."""
+    """Compute the first step of every objective, for own pairs and update batches, with table and summary."""
     batches = [list(part) for part in torch.arange(PAIRS).split(BATCH)]
     steps = first_steps(choice.objectives, training, products, choice.mitigations)
-    own, outcomes = own_steps(list(choice.objectives), steps, training, learning_rate=RATE)
-    compare_table(steps, own, outcomes, pairs, batches, learning_rate=RATE)
+    changes_alone, outcomes = own_steps(list(choice.objectives), steps, training, learning_rate=RATE)
+    compare_table(steps, changes_alone, outcomes, pairs, batches, learning_rate=RATE)
     changes = first_changes(list(choice.objectives), steps, training, learning_rate=RATE)
     summarize(choice.objectives, steps, changes, outcomes, gridded=choice.gridded,
               trajectories=dict.fromkeys(choice.objectives, ()))  # fmt: skip
 
 
 def rolled(choice: Choice, ground: RolloutSetup) -> None:
-    """A hundred steps of every objective, at two scales."""
+    """Roll out a hundred steps of every objective, at two scales."""
     steps = recorded_steps((1, 10, 100))
     with one_thread():
-        own = dict.fromkeys(choice.objectives, 2 * RATE)
-        trajectories(choice.objectives, ground.followed, learning_rate=RATE, own_rates=own, steps=steps)
+        rates = dict.fromkeys(choice.objectives, 2 * RATE)
+        trajectories(choice.objectives, ground.followed, learning_rate=RATE, own_rates=rates, steps=steps)
 
 
 def seconds(run: Callable[[], object], *, rounds: int = ROUNDS) -> float:
-    """Median wall-clock time after one round that does not count."""
-    taken = []
+    """Return the median wall-clock time after a warm-up round."""
+    times = []
     for _ in range(rounds + 1):
         start = time.perf_counter()
         run()
-        taken.append(time.perf_counter() - start)
-    return median(taken[1:])
+        times.append(time.perf_counter() - start)
+    return median(times[1:])
 
 
 def measure(name: str, width: int, layers: int, vocabulary: int) -> None:
-    """Print one line for each choice of objectives."""
+    """Print one line per choice of objectives."""
     torch.manual_seed(0)
     config = GPT2Config(vocab_size=vocabulary, n_embd=width, n_layer=layers, n_head=width // 64, n_positions=256,
                         bos_token_id=0, eos_token_id=0)  # fmt: skip
@@ -81,9 +81,9 @@ def measure(name: str, width: int, layers: int, vocabulary: int) -> None:
     with observing(model, "all"):
         scorer = PolicyScorer(model, plain_head(model), 0)
         ask = ModelQueries(scorer, PassLimit(pairs=8), "self", 4e9, Checkpoint(None, ""), False)
-        found = ask.geometry(batches)
+        grams = ask.geometry(batches)
         unit = seconds(lambda: ask.geometry(batches), rounds=1)
-        training, products = stack_batches(found), ask.products(batches, held_out)
+        training, products = stack_batches(grams), ask.products(batches, held_out)
         ground = ask.ground(batches, held_out, pairs=BATCH, seed=0)
         more = {"Gram pass, seconds": unit, "held-out means, share of the pass":
                 seconds(lambda: ask.products(batches, held_out), rounds=1) / unit}  # fmt: skip
@@ -95,19 +95,19 @@ def measure(name: str, width: int, layers: int, vocabulary: int) -> None:
     baseline = None
     for what, choice in choices.items():
         with one_thread():  # as in `compare`
-            own = seconds(lambda choice=choice: first(choice, training, products, pairs))
-        baseline = own if baseline is None else baseline
-        say({
+            first_seconds = seconds(lambda choice=choice: first(choice, training, products, pairs))
+        baseline = first_seconds if baseline is None else baseline
+        print_row({
             "model": f"GPT-2-like {name}", "pairs": PAIRS, "update batch": BATCH, "tokens": TOKENS,
-            "objectives": len(choice.objectives), "which": what, "first steps, seconds": own,
-            "more than one objective, share of the pass": (own - baseline) / (unit + baseline),
+            "objectives": len(choice.objectives), "which": what, "first steps, seconds": first_seconds,
+            "more than one objective, share of the pass": (first_seconds - baseline) / (unit + baseline),
             "rollout of one objective, milliseconds":
                 1000 * seconds(lambda choice=choice: rolled(choice, ground), rounds=1) / len(choice.objectives),
             **more, "torch": torch.__version__, "threads": torch.get_num_threads(),
         })  # fmt: skip
 
 
-def say(row: Mapping[str, object]) -> None:
+def print_row(row: Mapping[str, object]) -> None:
     """Print one line of JSON."""
     print(json.dumps({k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()}), flush=True)
 

@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedModel
 
 from benchmarks.shared.baselines import accumulating, lean, one_backward_each, opacus_method, plain, vmap_grad
-from benchmarks.shared.clock import about, medians, peak_elsewhere, peak_of, run_script, say
+from benchmarks.shared.clock import about, medians, peak_elsewhere, peak_of, print_json, run_script
 from benchmarks.shared.models import CASES, Case, random_pairs
 from preflens import batch_gram, directional_derivatives, pair_gram
 from preflens.language_models.batch import PairBatch
@@ -28,7 +28,7 @@ GROUPS = {"engine": (ENGINE, ROUNDS), "brute force": (BRUTE, 5), "others": (OTHE
 
 
 def methods_of(model: PreTrainedModel, batch: PairBatch) -> dict[str, Callable[[], object]]:
-    """Every way to do it, by name."""
+    """Return all methods by name."""
     head = plain_head(model)
     assert head is not None
     forward = lambda: head_input(head, batch)  # noqa: E731  # shared by the entries below
@@ -47,7 +47,7 @@ def methods_of(model: PreTrainedModel, batch: PairBatch) -> dict[str, Callable[[
 
 
 def measure(case: Case, *, pairs: int, only: tuple[str, ...], rounds: int) -> None:
-    """Print a line for each method, the unit first."""
+    """Print one line per method, the unit first."""
     torch.manual_seed(0)
     model, batch = case.make(), random_pairs(case.vocabulary, pairs)
     methods = {name: run for name, run in methods_of(model, batch).items() if name in only}
@@ -65,7 +65,7 @@ def measure(case: Case, *, pairs: int, only: tuple[str, ...], rounds: int) -> No
             row["ratio to pairs"] = taken / seconds["pairs"]
         if (only is ENGINE and method in MEMORY_OF) or method == "one backward each":
             row["peak megabytes"] = peak_elsewhere("--memory", case.name, method)
-        say(row | about())
+        print_json(row | about())
 
 
 def main() -> None:

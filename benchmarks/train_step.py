@@ -1,4 +1,4 @@
-"""Cost of a training step: TRL's own, TRL's with the probe, and ours, as ratios to TRL's."""
+"""Cost of a training step: TRL's own, TRL's with the probe, and ours, as ratios to the first."""
 
 from functools import partial
 

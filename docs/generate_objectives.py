@@ -9,7 +9,8 @@ from preflens.objectives.trl import TrlSettings
 
 INTRODUCTION = """# The catalogue of objectives
 
-*Written by `docs/generate_objectives.py` from the docstrings. `preflens objectives NAME` adds a BibTeX entry.*
+*Written by `docs/generate_objectives.py` from the docstrings. `preflens objectives NAME` adds a BibTeX entry. Terms
+are in the [glossary](glossary.md).*
 
 a_w and a_l are the log-probs of the chosen and the rejected response, r_w and r_l those under the reference model, |y|
 token counts, σ the logistic function. A plain step with learning rate η moves the parameters by η (d_w g_w − d_l g_l),
@@ -21,7 +22,7 @@ d_l ‖g_l‖² > d_w ⟨g_w,g_l⟩ (Yuan et al., arXiv 2410.13828). With positi
 
 **Kinds.** `margin`: a function of one margin and of the chosen log-prob. `pairwise`: any function of the pair's two
 log-probs. `batch`: other pairs of the update batch enter; coefficients are N times the derivative of the mean loss of
-its N pairs. `token`: tokens of a response have coefficients of their own, so log-probs of whole responses do not do.
+its N pairs. `token`: each token of a response has its own coefficient, so log-probs of whole responses are not enough.
 A **?** marks what is reconstructed or not confirmed; the note says what."""
 
 

@@ -1,4 +1,4 @@
-"""Forecast against fact on held-out pairs, over steps of TRL's DPO with AdamW, at learning rates from TRL's default up.
+"""Forecast and measurement on held-out pairs, for steps of TRL's DPO with AdamW, from its default learning rate up.
 
 A small pretrained model, three data sets, three seeds; every step is probed. Rows are mean changes of chosen and of
 rejected log-probs of fixed held-out pairs.
@@ -24,12 +24,12 @@ from preflens.training.probe.calibration import agreement
 from preflens.training.probe.table import ProbeTable
 
 DATA_SETS = ("polite_edits", "tweets_long", "pandalm_human")
-DEFAULT, TEN_TIMES, MORE = 1e-6, 1e-5, (1e-4, 1e-3)  # TRL's default; what lies beyond is run with the first seed only
+DEFAULT, TEN_TIMES, MORE = 1e-6, 1e-5, (1e-4, 1e-3)  # TRL's default; rates beyond are run with the first seed only
 STEPS, HELD_OUT, BATCH = 100, 8, 4
 
 
 def plain_rows(path: Path, limit: int) -> list[dict[str, str]]:
-    """Pairs as texts."""
+    """Return pairs as texts."""
     pairs = read_pairs(path).pairs
     texts = [p for p in pairs if isinstance(p.chosen, str)] or pairs
     return [
@@ -42,7 +42,7 @@ def _text(value: object) -> str:
 
 
 def run(name: str, learning_rate: float, seed: int, *, steps: int, root: Path) -> list[dict[str, float]]:
-    """Train once, and return a row a step: forecasts and facts of both sides."""
+    """Train once, and return one row per step: forecasts and measured changes of chosen and rejected."""
     train, test = (
         plain_rows(root / "data" / "preference" / f"{name}.{part}.jsonl.gz", n)
         for part, n in (("train", 2000), ("test", HELD_OUT))
@@ -71,7 +71,7 @@ def run(name: str, learning_rate: float, seed: int, *, steps: int, root: Path) -
 
 
 def summary(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Agreement of each forecast with the facts, the two sides together and apart."""
+    """Compare each forecast with the measured changes, for the two sides together and apart."""
     found = {}
     for kind in ("plain", "optimizer", "persistence"):
         for sides in (("chosen",), ("rejected",), ("chosen", "rejected")):
@@ -88,7 +88,7 @@ def summary(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
 
 
 def main() -> None:
-    """Run everything that is not there yet, one line of JSON a run."""
+    """Run everything that has no result yet, with one line of JSON per run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "forecast.jsonl")
     parser.add_argument("--steps", type=int, default=STEPS)

@@ -1,10 +1,11 @@
 """Mitigations against plain DPO, DPOP and DPO with a likelihood term, compared where their held-out margins are equal.
 
-From one supervised checkpoint a seed: a tiny model on generated reviews with a long suffix, and a small pretrained
-model on two data sets of tweets and edits. Every few steps the mean log-probs of fixed held-out pairs are noted; a
-method is judged at the step at which its held-out margin has grown by a fixed number of nats.
+All methods start from the same supervised checkpoint per seed: a tiny model on generated reviews with a long suffix,
+and a small pretrained model on two data sets of tweets and edits. Every few steps the mean log-probs of fixed held-out
+pairs are measured. A method is judged at the step at which its held-out margin has grown by a fixed number of nats.
 
-`run` appends a line of JSON a run to `results/mitigations.jsonl` and skips what is there; `table` prints the tables.
+`run` appends one line of JSON per run to `results/mitigations.jsonl` and skips existing runs. `table` prints the
+tables.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -62,16 +63,16 @@ METHODS: dict[str, tuple[str, str | None]] = {
 
 @dataclass(frozen=True)
 class Setting:
-    """What a data set is trained with.
+    """Training settings of a data set.
 
     Attributes:
         margin: nats of held-out margin at which methods are compared.
-        steps: at most.
+        steps: maximal number of steps.
         batch: pairs of an update.
         rates: learning rate by optimizer and by what is trained.
         longest: tokens of a row.
         sft_steps: updates on chosen responses before.
-        every: steps between looks at the held-out pairs.
+        every: steps between two measurements of the held-out pairs.
         dpop: factor on the learning rate of DPOP's plain steps: it multiplies the chosen coefficient by 1 + λ = 51
             wherever chosen is below the reference, and diverges at the rate of the others.
     """
@@ -100,7 +101,7 @@ HELD_OUT, SAMPLES = 32, 8
 
 
 class Curve(TrainerCallback):
-    """Notes mean held-out log-probs, and the share of pairs that moved as intended since the start."""
+    """Records mean held-out log-probs, and the share of pairs that changed as intended since the start."""
 
     def __init__(self, margin: float, every: int) -> None:
         self._margin, self._every = margin, every
@@ -108,40 +109,40 @@ class Curve(TrainerCallback):
         self.seconds = 0.0
 
     def attach(self, trainer: PreferenceTrainer) -> None:
-        """Look at its held-out pairs."""
+        """Record the held-out pairs of a trainer."""
         self._trainer = trainer
         self._batch = trainer.data_collator([trainer.eval_dataset[k] for k in range(len(trainer.eval_dataset))])
         trainer.add_callback(self)
 
     def on_train_begin(self, *_: object, **__: object) -> None:
-        """Note where it starts."""
-        self._start = self._look()
-        self._note(0)
+        """Record the log-probs at the start."""
+        self._start = self._measure()
+        self._record(0)
 
     def on_step_begin(self, *_: object, **__: object) -> None:
         """Start the clock."""
         self._clock = time.process_time()
 
     def on_step_end(self, _: object, state: object, control: object, **__: object) -> None:
-        """Stop the clock; look, and stop training where the margin is reached."""
+        """Stop the clock, record, and stop training where the margin is reached."""
         self.seconds += time.process_time() - self._clock
         if state.global_step % self._every == 0:
-            self._note(state.global_step)
+            self._record(state.global_step)
             control.should_training_stop = self.rows[-1]["chosen"] - self.rows[-1]["rejected"] >= self._margin
 
-    def _look(self) -> torch.Tensor:
+    def _measure(self) -> torch.Tensor:
         with torch.no_grad():
             return self._trainer.logps_of(self._batch).double()
 
-    def _note(self, step: int) -> None:
-        chosen, rejected = (self._look() - self._start).chunk(2)
+    def _record(self, step: int) -> None:
+        chosen, rejected = (self._measure() - self._start).chunk(2)
         intended = ((chosen > 0) & (rejected < 0)).double().mean()
         means = {"chosen": float(chosen.mean()), "rejected": float(rejected.mean()), "intended": float(intended)}
         self.rows.append({"step": step, "seconds": self.seconds, **means})
 
 
 def at_margin(rows: list[dict[str, float]], margin: float) -> dict[str, float] | None:
-    """Interpolate a curve to the step at which the margin has grown by so much; None if it never has."""
+    """Interpolate a curve to the step at which the margin has grown by `margin`; None if it never has."""
     for before, after in pairwise(rows):
         low, high = (row["chosen"] - row["rejected"] for row in (before, after))
         if high >= margin > low:
@@ -152,7 +153,7 @@ def at_margin(rows: list[dict[str, float]], margin: float) -> dict[str, float] |
 
 @lru_cache(maxsize=4)
 def checkpoint(data: str, seed: int, root: Path | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list, list]:
-    """A supervised model, its tokenizer, and rows to train on and to hold out."""
+    """Return a supervised model, its tokenizer, training rows and held-out rows."""
     setting, draw = SETTINGS[data], random.Random(seed)
     if data == "generated":
         tokenizer = make_tokenizer()
@@ -179,7 +180,7 @@ def checkpoint(data: str, seed: int, root: Path | None) -> tuple[PreTrainedModel
 
 
 def run(data: str, method: str, seed: int, *, optimizer: str, trained: str, root: Path | None) -> dict[str, object]:
-    """Train once, to the margin or to the last step."""
+    """Train once, until the margin or the last step."""
     setting = SETTINGS[data]
     start, tokenizer, train, test = checkpoint(data, seed, root)
     model = copy.deepcopy(start)
@@ -230,24 +231,24 @@ def run(data: str, method: str, seed: int, *, optimizer: str, trained: str, root
 
 
 def interval(values: Iterable[float]) -> str:
-    """Mean and 95 % interval of Student's t over seeds."""
-    found = np.array(list(values), dtype=float)
-    if len(found) == 0:
+    """Format the mean and the 95 % interval of Student's t over seeds."""
+    sample = np.array(list(values), dtype=float)
+    if len(sample) == 0:
         return ""
-    if len(found) < 2:
-        return f"{found.mean():+.2f}"
-    half = stats.t.ppf(0.975, len(found) - 1) * found.std(ddof=1) / np.sqrt(len(found))
-    return f"{found.mean():+.2f} ± {half:.2f}"
+    if len(sample) < 2:
+        return f"{sample.mean():+.2f}"
+    half = stats.t.ppf(0.975, len(sample) - 1) * sample.std(ddof=1) / np.sqrt(len(sample))
+    return f"{sample.mean():+.2f} ± {half:.2f}"
 
 
-def over_dpo(mine: list[dict], rows: list[dict]) -> list[float]:
-    """By how much chosen ends higher than under DPO from the same checkpoint, for seeds where both got there."""
+def over_dpo(of_method: list[dict], rows: list[dict]) -> list[float]:
+    """Return how much higher chosen ends than under DPO from the same checkpoint, for seeds where both reached it."""
     plain = {x["seed"]: x["at margin"]["chosen"] for x in rows if x["method"] == "dpo" and x["at margin"]}
-    return [x["at margin"]["chosen"] - plain[x["seed"]] for x in mine if x["at margin"] and x["seed"] in plain]
+    return [x["at margin"]["chosen"] - plain[x["seed"]] for x in of_method if x["at margin"] and x["seed"] in plain]
 
 
 def table(lines: list[dict]) -> str:
-    """One table for each data set, optimizer and kind of training."""
+    """Return one table per data set, optimizer and kind of training."""
     texts = []
     groups = dict.fromkeys((x["data"], x["optimizer"], x["trained"]) for x in lines)
     for group in groups:
@@ -259,21 +260,23 @@ def table(lines: list[dict]) -> str:
         texts.append("| method | reached | chosen | over dpo | rejected | intended | steps | CPU s | repetition |")
         texts.append("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
         for method in METHODS:
-            mine = [x for x in rows if x["method"] == method]
-            there = [x["at margin"] for x in mine if x["at margin"]]
-            if mine and there:
-                cells = [interval(x[k] for x in there) for k in ("chosen", "rejected", "intended")]
-                cells.insert(1, interval(over_dpo(mine, rows)) if method != "dpo" else "")
-                means = [f"{np.mean([x[k] for x in there]):.1f}" for k in ("step", "seconds")]
-                repetition = f"{np.mean([x['repetition'] for x in mine if x['repetition'] is not None]):.2f}"
-                texts.append(f"| {' | '.join([method, f'{len(there)}/{len(mine)}', *cells, *means, repetition])} |")
-            elif mine:
-                texts.append(f"| {method} | 0/{len(mine)} | | | | | | | |")
+            of_method = [x for x in rows if x["method"] == method]
+            reached = [x["at margin"] for x in of_method if x["at margin"]]
+            if of_method and reached:
+                cells = [interval(x[k] for x in reached) for k in ("chosen", "rejected", "intended")]
+                cells.insert(1, interval(over_dpo(of_method, rows)) if method != "dpo" else "")
+                means = [f"{np.mean([x[k] for x in reached]):.1f}" for k in ("step", "seconds")]
+                repetition = f"{np.mean([x['repetition'] for x in of_method if x['repetition'] is not None]):.2f}"
+                texts.append(
+                    f"| {' | '.join([method, f'{len(reached)}/{len(of_method)}', *cells, *means, repetition])} |"
+                )
+            elif of_method:
+                texts.append(f"| {method} | 0/{len(of_method)} | | | | | | | |")
     return "\n".join(texts)
 
 
 def main() -> None:
-    """Run what is not there yet, or print the tables."""
+    """Run what has no result yet, or print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["run", "table"])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "mitigations.jsonl")
@@ -282,25 +285,26 @@ def main() -> None:
     parser.add_argument("--optimizers", nargs="+", default=["sgd", "adamw"])
     parser.add_argument("--trained", nargs="+", default=["full", "lora"])
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
-    given = parser.parse_args()
-    lines = [json.loads(x) for x in given.out.read_text(encoding="utf-8").splitlines()] if given.out.exists() else []
-    if given.what == "table":
+    arguments = parser.parse_args()
+    lines = (
+        [json.loads(x) for x in arguments.out.read_text(encoding="utf-8").splitlines()]
+        if arguments.out.exists()
+        else []
+    )
+    if arguments.what == "table":
         print(table(lines))
         return
     root = Path(os.environ["PREFLENS_REAL_DATA"]) if "PREFLENS_REAL_DATA" in os.environ else None
-    if root is None and given.data != ["generated"]:
-        sys.exit("PREFLENS_REAL_DATA should name the folder with `data` and `models`, or say `--data generated`.")
+    if root is None and arguments.data != ["generated"]:
+        sys.exit("PREFLENS_REAL_DATA should name the folder with `data` and `models`, or pass `--data generated`.")
     disable_progress_bars()
     done = {tuple(x[k] for k in ("data", "optimizer", "trained", "seed", "method")) for x in lines}
-    wanted = [
-        (d, o, t, s, m)
-        for d in given.data for t in given.trained for o in given.optimizers for s in given.seeds for m in given.methods
-    ]  # fmt: skip
-    for data, optimizer, trained, seed, method in wanted:
+    runs = product(arguments.data, arguments.trained, arguments.optimizers, arguments.seeds, arguments.methods)
+    for data, trained, optimizer, seed, method in runs:
         if (data, optimizer, trained, seed, method) in done:
             continue
         line = run(data, method, seed, optimizer=optimizer, trained=trained, root=root) | about()
-        with given.out.open("a", encoding="utf-8") as file:
+        with arguments.out.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         print(data, optimizer, trained, seed, method, line["at margin"] or line["last"], flush=True)
 

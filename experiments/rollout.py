@@ -1,7 +1,7 @@
 """First steps and rollouts of objectives against a hundred real steps, over held-out pairs of three data sets.
 
-A small pretrained model takes plain steps on real pairs, and is put back: one small step from fresh weights, and steps
-of two sizes over the horizon, each beside what the geometry at the start had said.
+A small pretrained model takes plain steps on real pairs, and its weights are restored: one small step from the same
+weights, and steps of two sizes over the horizon. Each is compared with the prediction from the geometry at the start.
 """
 
 import argparse
@@ -17,8 +17,8 @@ from benchmarks.shared.clock import about
 from preflens import compare, load_model, load_tokenizer, read_pairs
 from preflens.records.comparison_metadata import RealSteps
 
-# At these learning rates chosen gains one nat on rejected, on average over the training pairs that are followed, in a
-# hundred steps at the pace of the first. Times one is a careful run, times ten one that goes far.
+# At these learning rates the mean margin of the followed training pairs would grow by one nat in a hundred steps, at
+# the pace of the first. Times one is a careful run, times ten one that goes far.
 RATES = {
     ("polite_edits", "dpo"): 1.08e-5,
     ("polite_edits", "slic"): 8.77e-7,
@@ -46,26 +46,26 @@ def run(name: str, objective: str, gain: float, root: Path) -> RealSteps:
 
 
 def line_of(name: str, gain: float, real: RealSteps) -> dict[str, object]:
-    """What is kept of an objective."""
+    """Return the result of one objective as a line."""
     (check,) = (c for c in real.rollouts if c.scale == "learning rate")
     return {
         "data": name, "margin gain": gain, "objective": real.objective,
         "small steps": [[s.r2_chosen, s.r2_rejected, s.r2_margin] for s in real.small],
         "learning rate": check.learning_rate, "steps": check.steps, "error": check.error,
-        "chosen": check.chosen_measured, "rejected": check.rejected_measured, "within ten percent": check.within_ten_percent,
-        "diverged": check.diverged,
+        "chosen": check.chosen_measured, "rejected": check.rejected_measured,
+        "within ten percent": check.within_ten_percent, "diverged": check.diverged,
     }  # fmt: skip
 
 
 def main() -> None:
-    """Run what is not there yet, one line of JSON an objective, data set and size."""
+    """Run what has no result yet, with one line of JSON per objective, data set and size."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "rollout.jsonl")
     arguments = parser.parse_args()
     if "PREFLENS_REAL_DATA" not in os.environ:
         sys.exit("PREFLENS_REAL_DATA should name the folder with `data` and `models`.")
-    there = arguments.out.read_text(encoding="utf-8").splitlines() if arguments.out.exists() else []
-    done = {(line["data"], line["objective"], line["margin gain"]) for line in map(json.loads, there)}
+    results = arguments.out.read_text(encoding="utf-8").splitlines() if arguments.out.exists() else []
+    done = {(line["data"], line["objective"], line["margin gain"]) for line in map(json.loads, results)}
     for (name, objective), gain in product(RATES, GAINS):
         if (name, objective, gain) in done:
             continue

@@ -1,1 +1,1 @@
-"""What the benchmarks have in common: models, baselines, clocks."""
+"""Models, baselines and clocks of all benchmarks."""

@@ -1,4 +1,4 @@
-"""What the engine is compared with: an ordinary training pass, and other ways to the same numbers.
+"""Baselines for the engine: an ordinary training pass, and other ways to compute the same numbers.
 
 Written from descriptions of the methods: one backward pass a response with flattened gradients is how the paper's
 authors measure; `vmap(grad)` and opacus are the general tools for per-sample gradients.
@@ -17,7 +17,7 @@ from preflens.language_models.output_head import PlainHead, head_input
 
 
 def logits_logps(model: PreTrainedModel, batch: PairBatch) -> Tensor:
-    """Log-probs of responses by way of the logits of all positions."""
+    """Compute log-probs of responses from the logits of all positions."""
     inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask.long()}
     logits = model(**inputs, use_cache=False).logits[:, :-1]
     token_logps = logits.gather(2, batch.input_ids[:, 1:, None]).squeeze(2) - logits.logsumexp(2)
@@ -25,24 +25,24 @@ def logits_logps(model: PreTrainedModel, batch: PairBatch) -> Tensor:
 
 
 def plain(model: PreTrainedModel, batch: PairBatch) -> None:
-    """One forward and backward pass of a training step whose weight gradients are written anew."""
+    """Run one forward and backward pass of a training step, with new weight gradients."""
     model.zero_grad()
     logits_logps(model, batch).sum().backward()
 
 
 def accumulating(model: PreTrainedModel, batch: PairBatch) -> None:
-    """The same, weight gradients added to those that are there, as in gradient accumulation: the unit of all ratios."""
+    """Run one that adds to existing weight gradients, as in gradient accumulation: the unit of all ratios."""
     logits_logps(model, batch).sum().backward()
 
 
 def lean(model: PreTrainedModel, head: PlainHead, batch: PairBatch) -> None:
-    """A training pass whose head scores response rows only."""
+    """Run a training pass whose head scores response rows only."""
     model.zero_grad()
     head_logps(head_input(head, batch)).sum().backward()
 
 
 def one_backward_each(model: PreTrainedModel, batch: PairBatch) -> list[tuple[float, float, float]]:
-    """One forward and backward pass a response at batch size one; gradients flattened, then norms and products."""
+    """Run one forward and backward pass per response, flatten the gradients, and multiply them."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     pairs = len(batch.input_ids) // 2
 
@@ -52,15 +52,15 @@ def one_backward_each(model: PreTrainedModel, batch: PairBatch) -> list[tuple[fl
         logits_logps(model, one).sum().backward()
         return torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])
 
-    found = []
+    products = []
     for pair in range(pairs):
         chosen, rejected = gradient(pair), gradient(pairs + pair)
-        found.append((float(chosen.norm()), float(rejected.norm()), float(chosen @ rejected)))
-    return found
+        products.append((float(chosen.norm()), float(rejected.norm()), float(chosen @ rejected)))
+    return products
 
 
 def vmap_grad(model: PreTrainedModel, batch: PairBatch) -> list[Tensor]:
-    """`torch.func`: gradients of the two responses of a pair at once."""
+    """Compute the gradients of the two responses of a pair at once, with `torch.func`."""
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     pairs, ids, response = len(batch.input_ids) // 2, batch.input_ids, batch.completion_mask
 
@@ -69,20 +69,20 @@ def vmap_grad(model: PreTrainedModel, batch: PairBatch) -> list[Tensor]:
         token_logps = logits.gather(1, row[1:, None]).squeeze(1) - logits.logsumexp(1)
         return (token_logps * scored[1:]).sum()
 
-    found = []
+    products = []
     for pair in range(pairs):
-        both = [pair, pairs + pair]
-        gradients = vmap(grad(logp), in_dims=(None, 0, 0))(trained, ids[both], response[both])
+        rows = [pair, pairs + pair]
+        gradients = vmap(grad(logp), in_dims=(None, 0, 0))(trained, ids[rows], response[rows])
         flat = [g.flatten(1) for g in gradients.values()]
-        found.append(sum(g @ g.T for g in flat))
-    return found
+        products.append(sum(g @ g.T for g in flat))
+    return products
 
 
 def opacus_method(model: PreTrainedModel, batch: PairBatch) -> Callable[[], Tensor] | None:
-    """Opacus, which keeps the gradient of every response, where it is installed and runs.
+    """Return a method that uses Opacus, which keeps the gradient of every response, if it is installed and runs.
 
     Args:
-        model: is copied.
+        model: the model. It is copied.
         batch: the pairs.
 
     Returns:

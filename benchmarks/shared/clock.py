@@ -1,4 +1,4 @@
-"""Wall-clock medians of methods that take turns, peak memory of one call, and both over several fresh processes."""
+"""Wall-clock medians of methods that run in turn, peak memory of one call, and both over several fresh processes."""
 
 import json
 import os
@@ -14,7 +14,7 @@ import torch
 
 
 def about() -> dict[str, object]:
-    """Return what a number depends on, without the name of the machine."""
+    """Return versions, threads, cores and type of machine, on which a number depends."""
     packages = ("torch", "transformers", "peft")
     return {package: version(package) for package in packages} | {
         "threads": torch.get_num_threads(),
@@ -24,38 +24,38 @@ def about() -> dict[str, object]:
 
 
 def medians(methods: Mapping[str, Callable[[], object]], *, rounds: int) -> dict[str, float]:
-    """Time methods in turn, after one round that does not count.
+    """Time methods in turn, after a warm-up round.
 
     Args:
         methods: by name.
-        rounds: that count.
+        rounds: number of timed rounds.
 
     Returns:
-        Median seconds of a call.
+        Median seconds per call.
     """
-    taken: dict[str, list[float]] = {name: [] for name in methods}
+    times: dict[str, list[float]] = {name: [] for name in methods}
     for number in range(rounds + 1):
         for name, run in methods.items():
             start = time.perf_counter()
             run()
             if number:
-                taken[name].append(time.perf_counter() - start)
-    return {name: median(times) for name, times in taken.items()}
+                times[name].append(time.perf_counter() - start)
+    return {name: median(values) for name, values in times.items()}
 
 
-def say(row: Mapping[str, object]) -> None:
+def print_json(row: Mapping[str, object]) -> None:
     """Print one line of JSON."""
     print(json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}), flush=True)
 
 
 def run_script(main: Callable[[], None]) -> None:
-    """Run a benchmark, or with `--processes N` run it in N fresh processes and print what they found together.
+    """Run a benchmark, or with `--processes N` run it in N fresh processes and print their merged lines.
 
-    Within a process a ratio hardly moves; from process to process it does, by where memory happens to lie and by what
-    else the machine does. So a claim needs several.
+    A ratio varies little within a process and more between processes, which differ in memory layout and in the load of
+    the machine. So a claim needs several processes.
 
     Args:
-        main: prints lines with `say`.
+        main: prints lines with `print_json`.
     """
     if "--processes" not in sys.argv:
         main()
@@ -63,22 +63,22 @@ def run_script(main: Callable[[], None]) -> None:
     place = sys.argv.index("--processes")
     count, rest = int(sys.argv[place + 1]), [*sys.argv[1:place], *sys.argv[place + 2 :]]
     for row in merged([_lines_of_a_process(rest) for _ in range(count)]):
-        say(row)
+        print_json(row)
 
 
 def merged(runs: Sequence[Sequence[Mapping[str, object]]]) -> list[dict[str, object]]:
-    """Put the lines of several runs of one script together.
+    """Merge the lines of several runs of one script.
 
     Args:
-        runs: lines of each, in the same order; a number with a fraction was measured, everything else says what it is.
+        runs: lines of each, in the same order. Floats are measurements, everything else identifies the line.
 
     Returns:
-        One line each: the median of what was measured, and its `least` and `most`.
+        One row per line: the median of each measurement, and its `least` and `most`.
 
     Raises:
-        ValueError: the lines are not about the same things.
+        ValueError: the lines do not identify the same measurements.
     """
-    found = []
+    merged_rows = []
     for rows in zip(*runs, strict=True):
         row: dict[str, object] = {}
         for key, first in rows[0].items():
@@ -90,25 +90,26 @@ def merged(runs: Sequence[Sequence[Mapping[str, object]]]) -> list[dict[str, obj
                 row[key] = first
             else:
                 raise ValueError(
-                    f"Lines of several processes should be about the same things. Found `{key}`: {values}."
+                    "Lines of several processes should agree in everything that is not a float. "
+                    f"Found `{key}`: {values}."
                 )
-        found.append(row | {"processes": len(rows)})
-    return found
+        merged_rows.append(row | {"processes": len(rows)})
+    return merged_rows
 
 
 def _lines_of_a_process(arguments: Sequence[str]) -> list[dict[str, object]]:
     done = subprocess.run(
         [sys.executable, "-W", "ignore", sys.argv[0], *arguments], stdout=subprocess.PIPE, text=True, check=True
     )
-    print(done.stdout, end="", file=sys.stderr, flush=True)  # a long run can be watched, and is not lost at an error
+    print(done.stdout, end="", file=sys.stderr, flush=True)  # shows progress, and keeps the lines if an error follows
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
 def peak_elsewhere(*arguments: str) -> float:
-    """Run this script again with arguments, and read the megabytes it says it took.
+    """Run this script again with arguments, and return the peak memory that it prints.
 
     Args:
-        *arguments: that make it print one number.
+        *arguments: with which the script prints one number.
 
     Returns:
         Megabytes.
@@ -118,7 +119,7 @@ def peak_elsewhere(*arguments: str) -> float:
 
 
 def peak_of(run: Callable[[], object]) -> float:
-    """Call a function once and return the megabytes by which resident memory peaked above where it was.
+    """Call a function once and return the peak of resident memory above its value before the call.
 
     Args:
         run: the function.

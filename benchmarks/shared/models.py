@@ -1,4 +1,4 @@
-"""Models with random weights in the sizes the benchmarks speak of, and batches of random pairs."""
+"""Models with random weights in the sizes of the benchmarks, and batches of random pairs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ POSITIONS = 1024
 
 @dataclass(frozen=True)
 class Case:
-    """A model and how many pairs it is asked about at once.
+    """A model, and the number of pairs in one pass.
 
     Attributes:
         name: for the tables.
@@ -83,7 +83,7 @@ CASES = {
 
 
 def random_pairs(vocabulary: int, pairs: int, *, tokens: int = 128, prompt: int | None = None) -> PairBatch:
-    """Draw pairs whose prompts are common and whose responses are not.
+    """Draw random pairs, whose two responses share the prompt.
 
     Args:
         vocabulary: tokens are drawn from all but the first.

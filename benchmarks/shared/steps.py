@@ -1,4 +1,4 @@
-"""Steps of several trainers beside one another: time and memory, as ratios to one of them."""
+"""Time and memory of the steps of several trainers, as ratios to one of them."""
 
 import logging
 import subprocess
@@ -10,7 +10,7 @@ import torch
 from datasets import disable_progress_bars
 from trl import DPOTrainer
 
-from benchmarks.shared.clock import about, peak_elsewhere, peak_of, say
+from benchmarks.shared.clock import about, peak_elsewhere, peak_of, print_json
 from benchmarks.shared.models import CASES, Case
 from benchmarks.shared.training import TOKENS, step_seconds
 
@@ -18,33 +18,33 @@ Methods = Mapping[str, Callable[[Case], DPOTrainer]]  # make a trainer
 
 
 def measure_methods(case: Case, methods: Methods, *, unit: str, rounds: int) -> None:
-    """Print a line for each method: a step's time and a run's peak memory, as ratios to those of the unit.
+    """Print one line per method: time per step and peak memory of a run, as ratios to those of the unit.
 
     Args:
         case: which model.
         methods: make a trainer, by name.
         unit: one of them.
-        rounds: turns that count.
+        rounds: timed rounds.
     """
     seconds = step_seconds({name: make(case) for name, make in methods.items()}, rounds=rounds)
     peaks = {name: peak_elsewhere("--memory", case.name, name) for name in methods}
     for name, taken in seconds.items():
         row = {"model": case.name, "pairs": case.pairs, "tokens": TOKENS, "method": name}
         row |= {"ratio": taken / seconds[unit], "seconds": taken}
-        say(row | {"memory ratio": peaks[name] / peaks[unit], "peak megabytes": peaks[name]} | about())
+        print_json(row | {"memory ratio": peaks[name] / peaks[unit], "peak megabytes": peaks[name]} | about())
 
 
 def run_cases(names: Sequence[str], methods: Methods, *, unit: str, rounds: int) -> None:
-    """Measure models one after the other, each in a process of its own, or do the job of such a process.
+    """Measure models one after the other, each in its own process, or do the job of such a process.
 
-    `--case MODEL` is such a process, `--memory MODEL METHOD` one that prints the peak memory of a few steps, everything
-    that training holds included; `--only MODEL …` measures some of the models.
+    `--case MODEL` is such a process. `--memory MODEL METHOD` prints the peak memory of a few steps, with everything
+    that training allocates. `--only MODEL …` measures some of the models.
 
     Args:
         names: of the cases.
         methods: make a trainer, by name.
         unit: one of them.
-        rounds: turns that count.
+        rounds: timed rounds.
     """
     torch.set_num_threads(2)
     warnings.simplefilter("ignore")
@@ -61,5 +61,5 @@ def run_cases(names: Sequence[str], methods: Methods, *, unit: str, rounds: int)
             command = [sys.executable, "-W", "ignore", sys.argv[0], "--case", name]
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
             for line in done.stdout.splitlines():
-                if line.startswith('{"model"'):  # and not what a trainer prints between
+                if line.startswith('{"model"'):  # skip what a trainer prints
                     print(line, flush=True)

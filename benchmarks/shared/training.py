@@ -1,4 +1,4 @@
-"""Trainers over random pairs, and what a step of theirs costs."""
+"""Trainers over random pairs, and the time of their steps."""
 
 import tempfile
 import time
@@ -16,22 +16,22 @@ TOKENS = 128
 
 
 class Stopwatch(TrainerCallback):
-    """Times optimizer steps from begin to end."""
+    """Callback that times optimizer steps from begin to end."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
 
     def on_step_begin(self, *_: object, **__: object) -> None:
-        """Start."""
+        """Start the clock."""
         self._start = time.perf_counter()
 
     def on_step_end(self, *_: object, **__: object) -> None:
-        """Stop."""
+        """Stop the clock."""
         self.seconds.append(time.perf_counter() - self._start)
 
 
 def make_trainer(case: Case, kind: type[DPOTrainer], *, pairs: int, steps: int, **own: object) -> DPOTrainer:
-    """A trainer of a fresh model with TRL's defaults, gradient checkpointing and bf16 apart.
+    """Make a trainer of a fresh model with TRL's defaults, except gradient checkpointing and bf16.
 
     Args:
         case: which model.
@@ -60,14 +60,14 @@ def make_trainer(case: Case, kind: type[DPOTrainer], *, pairs: int, steps: int, 
 
 
 def step_seconds(trainers: dict[str, DPOTrainer], *, rounds: int) -> dict[str, float]:
-    """Let trainers take turns of a few steps.
+    """Time the steps of trainers that take turns.
 
     Args:
         trainers: by name.
-        rounds: turns of each; the first one does not count, nor does the first step of a turn.
+        rounds: turns of each. The first turn, and the first step of a turn, are not counted.
 
     Returns:
-        Median seconds of a step.
+        Median seconds per step.
     """
     taken: dict[str, list[float]] = {name: [] for name in trainers}
     for number in range(rounds + 1):

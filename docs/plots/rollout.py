@@ -10,7 +10,7 @@ COLOURS = {"dpo": "#0072b2", "slic": "#d55e00"}
 
 
 def main() -> None:
-    """Error of the rollout against the number of steps, one panel a data set and size of steps."""
+    """Draw the error of the rollout against the number of steps, one panel per data set and size of steps."""
     lines = (ROOT / "experiments" / "results" / "rollout.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     names, gains = (list(dict.fromkeys(row[key] for row in rows)) for key in ("data", "margin gain"))
@@ -28,7 +28,7 @@ def main() -> None:
         axes[0, column].set_title(name)
         axes[-1, column].set_xlabel("real steps")
     for number, gain in enumerate(gains):
-        axes[number, 0].set_ylabel(f"error, chosen gains {gain:g}")
+        axes[number, 0].set_ylabel(f"error, margin grows by {gain:g}")
     axes[0, 0].legend(frameon=False, fontsize=8)
     figure.savefig(ROOT / "docs" / "images" / "rollout.png", dpi=130)
 

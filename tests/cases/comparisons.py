@@ -104,7 +104,8 @@ def hostile():
         command=HOSTILE, verify=("dpo",), learning_rate=1e-3,
     )  # fmt: skip
     metadata, first = found.metadata, found.metadata.objectives[0]
-    renamed = (replace(first, label=HOSTILE, name=HOSTILE), *metadata.objectives[1:])
+    per_margin = {"chosen_per_margin": Estimate(0.4, 0.2, 0.6), "rejected_per_margin": Estimate(-0.6, -0.8, -0.4)}
+    renamed = (replace(first, label=HOSTILE, name=HOSTILE, **per_margin), *metadata.objectives[1:])
     probe = replace(metadata.probe, source=HOSTILE, dropped={HOSTILE: 2}, noted={HOSTILE: 1})
     real = tuple(
         replace(r, objective=HOSTILE, rollouts=tuple(replace(c, objective=HOSTILE) for c in r.rollouts))

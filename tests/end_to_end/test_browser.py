@@ -4,13 +4,14 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 
-from preflens.report.comparison_page import comparison_html
 from preflens.report.render import report_html
 from tests.cases.analyses import ANALYSES
 from tests.cases.comparisons import COMPARISONS
+from tests.cases.records import DATA, analysis
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
 
@@ -38,8 +39,10 @@ CATCH = "<script>window.errors = []; window.addEventListener('error', e => windo
 
 
 PAGES = {name: (lambda make=make: report_html(make()), 4) for name, make in ANALYSES.items()} | {
-    f"comparison, {name}": (lambda make=make: comparison_html(make()), 2) for name, make in COMPARISONS.items()
+    f"comparison, {name}": (lambda make=make: report_html(make()), 1) for name, make in COMPARISONS.items()
 }
+LONG_PATH = replace(DATA, source="/data/" + 60 * "long_name" + ".jsonl")
+PAGES["a long path"] = (lambda: report_html(analysis(data=LONG_PATH)), 4)
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -55,11 +58,11 @@ def test_the_report_opens_and_draws_every_plot(name, width, tmp_path):
         f"--window-size={width},2000", "--virtual-time-budget=10000", "--dump-dom",
     ]  # fmt: skip
     done = subprocess.run([CHROMIUM, *flags, page.as_uri()], capture_output=True, text=True, timeout=120, check=False)
-    found = re.search(r"<title>SEEN(.*?)END</title>", done.stdout, re.S)
-    assert found, done.stderr[-2000:]
-    seen = json.loads(found[1].replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">"))
-    assert seen["drawn"] == seen["plots"] >= least
-    assert seen["errors"] == []
-    assert seen["requests"] == []
-    assert not seen["alerted"]
-    assert not seen["wide"]
+    title = re.search(r"<title>SEEN(.*?)END</title>", done.stdout, re.S)
+    assert title, done.stderr[-2000:]
+    page_state = json.loads(title[1].replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">"))
+    assert page_state["drawn"] == page_state["plots"] >= least
+    assert page_state["errors"] == []
+    assert page_state["requests"] == []
+    assert not page_state["alerted"]
+    assert not page_state["wide"]

@@ -9,8 +9,7 @@ import pytest
 
 import preflens
 from preflens import OBJECTIVES
-from preflens.report.analysis import PANELS
-from preflens.report.comparison import COMPARISON_PANELS
+from preflens.report.panels import COMPARISON_PANELS, PANELS
 
 _CITATION = Path(preflens.__file__).parent
 
@@ -24,8 +23,9 @@ def test_every_objective_file_is_in_the_table():
 
 
 def test_every_panel_file_is_in_the_table():
-    assert modules_in("report/analysis") == set(PANELS)
-    assert modules_in("report/comparison") == set(COMPARISON_PANELS)
+    assert modules_in("report/panels") == {*PANELS, *COMPARISON_PANELS}
+    templates = {path.stem for path in (_CITATION / "report" / "templates").glob("*.html")}
+    assert templates == {*PANELS, *COMPARISON_PANELS, "page"}
 
 
 def test_every_command_file_is_a_command():
@@ -63,9 +63,7 @@ def test_importing_the_package_and_its_command_line_loads_nothing_heavy():
 
 
 def test_the_report_loads_plotly_and_no_model_library():
-    assert imported_after(
-        "import preflens.report.render, preflens.report.comparison_page, preflens.records.comparison"
-    ) == {"plotly"}
+    assert imported_after("import preflens.report.render, preflens.records.comparison") == {"plotly"}
 
 
 def test_no_file_of_the_package_is_past_the_limits():

@@ -6,21 +6,14 @@ from html.parser import HTMLParser
 import pytest
 
 from preflens.records.visible_characters import right_to_left, visible
-from preflens.report.analysis import PANELS
-from preflens.report.comparison import COMPARISON_PANELS
-from preflens.report.comparison_page import comparison_html
+from preflens.report.panels import sections
 from preflens.report.render import report_html
 from tests.cases.analyses import ANALYSES, HIDDEN, HOSTILE
 from tests.cases.comparisons import COMPARISONS
 
-every_analysis = pytest.mark.parametrize("name", ANALYSES)
-every_page = pytest.mark.parametrize(
-    "make",
-    [lambda make=make: (report_html, PANELS, make()) for make in ANALYSES.values()]
-    + [lambda make=make: (comparison_html, COMPARISON_PANELS, make()) for make in COMPARISONS.values()],
-    ids=[*ANALYSES, *(f"comparison, {name}" for name in COMPARISONS)],
-)
-hostile = pytest.mark.parametrize(("make", "cases"), [(report_html, ANALYSES), (comparison_html, COMPARISONS)])
+RECORDS = ANALYSES | {f"comparison, {name}": make for name, make in COMPARISONS.items()}
+every_page = pytest.mark.parametrize("make", RECORDS.values(), ids=RECORDS)
+both_kinds = pytest.mark.parametrize("cases", [ANALYSES, COMPARISONS], ids=["analysis", "comparison"])
 
 
 class Page(HTMLParser):
@@ -51,23 +44,21 @@ class Page(HTMLParser):
 
 @every_page
 def test_every_panel_renders(make):
-    html, panels, found = make()
-    page = Page(html(found))
-    titles = [section.title for panel in panels.values() if (section := panel(found)) is not None]
+    page = Page(report_html(make()))
+    titles = [section.title for section in sections(make()).values()]
     text = " ".join(page.text)
     assert all(title in text for title in titles)
     assert [t for t, _ in page.tags].count("section") == len(titles)
 
 
-@pytest.mark.parametrize(("make", "cases"), [(report_html, ANALYSES), (comparison_html, COMPARISONS)])
-def test_a_page_says_the_real_sizes_of_the_update_batches(make, cases):
-    assert "3 update batches of 2 pairs" in " ".join(" ".join(Page(make(cases["typical"]())).text).split())
+@both_kinds
+def test_a_page_says_the_real_sizes_of_the_update_batches(cases):
+    assert "3 update batches of 2 pairs" in " ".join(" ".join(Page(report_html(cases["typical"]())).text).split())
 
 
 @every_page
 def test_a_page_asks_for_nothing_from_outside(make):
-    html, _, found = make()
-    page = Page(html(found))
+    page = Page(report_html(make()))
     asking = [
         (t, a) for t, a in page.tags if {"src", "srcset", "data", "action"} & set(a) or t in {"link", "iframe", "base"}
     ]
@@ -78,13 +69,13 @@ def test_a_page_asks_for_nothing_from_outside(make):
     assert "http" not in policy
 
 
-@hostile
-def test_texts_of_data_and_model_cannot_leave_their_place(make, cases):
-    html = make(cases["hostile"]())
+@both_kinds
+def test_texts_of_data_and_model_cannot_leave_their_place(cases):
+    html = report_html(cases["hostile"]())
     page = Page(html)
     assert not any("onerror" in a or a.get("src") == "x" for _, a in page.tags)
     scripts = [t for t, _ in page.tags].count("script")
-    assert scripts == [t for t, _ in Page(make(cases["typical"]())).tags].count("script")
+    assert scripts == [t for t, _ in Page(report_html(cases["typical"]())).tags].count("script")
     assert "alert(1)</script>" not in html.split("<body>")[1]
     shown = " ".join(page.text)
     assert HOSTILE.split()[0] in shown
@@ -92,9 +83,9 @@ def test_texts_of_data_and_model_cannot_leave_their_place(make, cases):
     assert "49" not in re.findall(r"alert\(2\)> (\S+) ", shown)
 
 
-@hostile
-def test_hidden_characters_of_data_and_model_are_spelt_out_everywhere(make, cases):
-    html = make(cases["hostile"]())
+@both_kinds
+def test_hidden_characters_of_data_and_model_are_spelt_out_everywhere(cases):
+    html = report_html(cases["hostile"]())
     ours = html.split("<title>")[1].split("</title>")[0] + html.split("<body>")[1]
     for character in {*HIDDEN, "\u2028"} - set("[31m"):
         assert character not in ours
@@ -102,9 +93,9 @@ def test_hidden_characters_of_data_and_model_are_spelt_out_everywhere(make, case
         assert visible(character).replace("<", "&lt;").replace(">", "&gt;") in ours
 
 
-@hostile
-def test_texts_from_right_to_left_are_isolated_from_what_is_around_them(make, cases):
-    page = Page(make(cases["hostile"]()))
+@both_kinds
+def test_texts_from_right_to_left_are_isolated_from_what_is_around_them(cases):
+    page = Page(report_html(cases["hostile"]()))
     shown = [(tags, text) for tags, text in page.within if right_to_left(text)]
     assert len(shown) > 10
     assert [(tags, text) for tags, text in shown if not {"bdi", "title"} & set(tags)] == []
@@ -116,8 +107,8 @@ def test_hover_labels_are_escaped_for_plotly_too():
     geometry = html[html.index('id="plot-geometry"') :].split("</section>")[0]
     assert "&lt;script&gt;alert(1)" in geometry
     assert r"\u003cscript" not in geometry
-    html = comparison_html(COMPARISONS["hostile"]())
-    for name in ("first-step", "rollout", "real-steps"):
+    html = report_html(COMPARISONS["hostile"]())
+    for name in ("first_step", "rollouts", "rollout-errors"):
         drawn = html[html.index(f'id="plot-{name}"') :].split("</section>")[0]
         assert "&lt;script&gt;alert(1)" in drawn
         assert r"\u003cscript" not in drawn
@@ -125,23 +116,29 @@ def test_hover_labels_are_escaped_for_plotly_too():
 
 @every_page
 def test_every_plot_and_number_has_a_sentence_on_how_to_read_it(make):
-    html, _, found = make()
-    sections = re.findall(r"<section.*?</section>", html(found), re.S)
-    assert all("How to read this" in s for s in sections if "plotly-graph-div" in s)
+    parts = re.findall(r"<section.*?</section>", report_html(make()), re.S)
+    assert all("How to read this" in part for part in parts if "plotly-graph-div" in part)
 
 
 @every_page
 def test_a_page_is_the_same_every_time(make):
-    html, _, found = make()
-    assert html(found) == html(found)
+    record = make()
+    assert report_html(record) == report_html(record)
 
 
-@pytest.mark.parametrize(
-    "make",
-    [lambda: report_html(ANALYSES["without values"]()), lambda: comparison_html(COMPARISONS["without values"]())],
-)
-def test_missing_values_are_said_to_be_missing(make):
-    text = " ".join(Page(make()).text)
+@every_page
+def test_every_link_of_a_page_leads_to_a_place_on_it(make):
+    tags = Page(report_html(make())).tags
+    places = [attributes["id"] for _, attributes in tags if "id" in attributes]
+    assert len(places) == len(set(places))
+    targets = {attributes["href"].removeprefix("#") for tag, attributes in tags if tag == "a"}
+    assert targets <= set(places)
+    assert {"term-nat", "term-margin", "term-step", "data"} <= targets
+
+
+@both_kinds
+def test_missing_values_are_said_to_be_missing(cases):
+    text = " ".join(Page(report_html(cases["without values"]())).text)
     assert "nan" not in text.lower().split()
     assert "None" not in text.split()
     assert "n/a" in text

@@ -15,7 +15,7 @@ def test_medians_come_with_the_least_and_the_most_of_all_processes():
 
 
 def test_lines_about_other_things_are_refused():
-    with pytest.raises(ValueError, match="about the same things. Found `model`"):
+    with pytest.raises(ValueError, match="agree in everything that is not a float. Found `model`"):
         merged([[{"model": "a", "ratio": 1.0}], [{"model": "b", "ratio": 1.0}]])
     with pytest.raises(ValueError, match="zip"):
         merged([[{"model": "a"}], []])

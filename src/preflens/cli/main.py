@@ -21,7 +21,8 @@ from preflens.version import __version__
 
 app = typer.Typer(
     name="preflens",
-    help="Will my chosen answers become more likely? Gradient entanglement of preference pairs, measured and forecast.",
+    help="Will my chosen answers become more likely? Gradient entanglement of preference pairs, measured and forecast."
+    "\n\nTerms such as nat, margin and update batch are defined in docs/glossary.md and at the end of every report.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -1,1 +1,1 @@
-"""One self-contained HTML page from a saved analysis; loads neither torch nor transformers."""
+"""One self-contained HTML page for an analysis or a comparison, rendered without torch and transformers."""

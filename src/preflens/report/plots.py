@@ -1,4 +1,4 @@
-"""How every plot of the report looks."""
+"""The style of all plots of the page."""
 
 from html import escape
 
@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from preflens.records.visible_characters import visible
 
-# Okabe and Ito's colours, told apart with any colour vision.
+# Okabe and Ito's colours, distinguishable with any colour vision.
 CHOSEN, REJECTED = "#0072B2", "#D55E00"
 OUTCOME_COLOURS = {
     "intended": "#009E73",
@@ -18,7 +18,7 @@ OUTCOME_COLOURS = {
     "unchanged": "#999999",
 }
 
-MAX_POINTS = 4000  # more make the page slow and the picture no clearer
+MAX_POINTS = 4000  # more make the page slow and the plot no clearer
 
 _AXIS = {"gridcolor": "#e6e6e6", "zerolinecolor": "#b0b0b0", "linecolor": "#b0b0b0", "automargin": True}
 _LAYOUT = go.Layout(
@@ -35,7 +35,7 @@ _TEMPLATE = go.layout.Template(layout=_LAYOUT)
 
 
 def plot(figure: go.Figure, *, name: str, height: int = 420) -> Markup:
-    """Turn a figure into a piece of the page.
+    """Return a figure as a piece of the page.
 
     Args:
         figure: the plot.
@@ -43,7 +43,7 @@ def plot(figure: go.Figure, *, name: str, height: int = 420) -> Markup:
         height: pixels.
 
     Returns:
-        HTML; plotly escapes what stands in the figure's data for the script it stands in.
+        HTML. Plotly escapes the data of the figure for the script that holds them.
     """
     figure.update_layout(template=_TEMPLATE, height=height)
     html = pio.to_html(
@@ -57,26 +57,26 @@ def plot(figure: go.Figure, *, name: str, height: int = 420) -> Markup:
 
 
 def hover_text(text: str, *, limit: int = 90) -> str:
-    """Prepare a text for a hover label, where plotly would read a little HTML.
+    """Return a text as one line for a hover label, where plotly interprets some HTML.
 
     Args:
         text: any text.
         limit: characters to keep.
 
     Returns:
-        One escaped line without hidden characters.
+        One escaped line in which hidden characters are spelt out.
     """
     line = " ".join(visible(text).split())
     return escape(line if len(line) <= limit else line[: limit - 1] + "…", quote=False)
 
 
 def thinned(count: int) -> list[int]:
-    """Choose the points to draw.
+    """Return the indices of the points to draw.
 
     Args:
-        count: how many there are.
+        count: number of points.
 
     Returns:
-        Their positions, evenly spread, at most `MAX_POINTS`.
+        Indices, evenly spread, at most `MAX_POINTS`.
     """
     return list(range(0, count, -(-count // MAX_POINTS))) if count else []

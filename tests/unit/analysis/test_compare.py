@@ -16,7 +16,7 @@ from preflens.language_models.reading import pairs_in_memory
 from preflens.mitigations import CoefficientMap, Mitigated
 from preflens.objectives import dpo
 from preflens.records.comparison_metadata import BeforeSplit
-from preflens.report.comparison_page import comparison_html
+from preflens.report.render import report_html
 from preflens.types import PairCoefficients
 from tests.cases.comparisons import failing, run, shrinking, tokenized, typical, without_gain
 from tests.cases.language_models import tiny_lora, tiny_model, tiny_tokenizer
@@ -96,8 +96,8 @@ def test_what_became_of_rows_before_the_split_is_said_in_terminal_and_page(capsy
     assert told[0] == "dropped (before the split): 1 × prompt fills the maximal length"
     sides = {"training": found.metadata.data, "held out": found.metadata.probe}
     assert told[1:] == [f"noted ({side}): 1 × {what}" for side, metadata in sides.items() for what in metadata.noted]
-    page = " ".join(comparison_html(found).split())
-    assert "dropped 1 × prompt fills the maximal length; these are of neither side." in page
+    page = " ".join(report_html(found).split())
+    assert "on neither side: dropped 1 × prompt fills the maximal length." in page
 
 
 def terminal_of(found, capsys):

@@ -12,7 +12,7 @@ from preflens.records.analysis_metadata import Estimate
 from preflens.records.comparison_metadata import Change
 from preflens.records.comparison_schema import COMPARE_SCHEMA, HELD_OUT_SCHEMA, TRAINING_SCHEMA
 from preflens.records.comparison_wording import comparison_verdict, groups
-from preflens.report.comparison_page import comparison_html
+from preflens.report.render import report_html
 from tests.cases.comparisons import COMPARISONS, typical, unclear, without_gain
 
 
@@ -145,7 +145,7 @@ def test_terminal_and_page_say_where_a_rollout_ends_too_early(capsys):
     print_comparison(found)
     told = capsys.readouterr().out
     assert all(words in told for words in ("+0.5", "−0.2", "ends 2", "ends 1"))
-    page = comparison_html(found)
+    page = report_html(found)
     assert "ends before step 3: log-probs diverge" in page
     assert "ends before step 2: a log-prob would be above zero" in page
     assert page.count("Margin: the mean over held-out pairs") == 1

@@ -165,10 +165,10 @@ def _names(text: str) -> list[str]:
 
 
 def _show(result: Comparison, out: Path) -> None:
-    from preflens.report.comparison_page import render_comparison
+    from preflens.report.render import render_report
 
     print_comparison(result)
-    page = render_comparison(result, out / "compare.html")
+    page = render_report(result, out / "compare.html")
     OUTPUT.print(f"Report: {shown(page)}", soft_wrap=True, highlight=False)
     ERRORS.print("Tables: compare.parquet, compare_pairs.parquet and compare.json beside it.", style="dim")
 

@@ -17,7 +17,6 @@ def report_command(
     from preflens.records.analysis import UNFINISHED_ANALYSIS, Analysis
     from preflens.records.comparison import UNFINISHED_COMPARISON, Comparison
     from preflens.records.reading import is_file
-    from preflens.report.comparison_page import render_comparison
     from preflens.report.render import render_report
 
     compared, analysed = (is_file(folder / name) for name in ("compare.json", "analysis.json"))
@@ -31,7 +30,7 @@ def report_command(
             "Pass the folder that `preflens analyze --out` or `preflens compare --out` wrote."
         )
     if compared and not (analysed and out is not None):
-        page = render_comparison(Comparison.load(folder), out or folder / "compare.html")
+        page = render_report(Comparison.load(folder), out or folder / "compare.html")
         OUTPUT.print(f"Report: {shown(page)}", soft_wrap=True, highlight=False)
     if analysed:
         page = render_report(Analysis.load(folder), out or folder / "report.html")
