@@ -7,6 +7,7 @@ from preflens.errors import ObjectiveError
 from preflens.objectives import OBJECTIVES
 from preflens.objectives.kinds.base import Objective
 from preflens.objectives.parse import default_parameters, objective_label, parse_objective
+from preflens.specs import known_parameters
 
 
 def split_objectives(text: str) -> list[str]:
@@ -73,7 +74,7 @@ def _axis(text: str) -> tuple[str, str, list[str]]:
     known = default_parameters(name)
     if parameter not in known:
         raise ObjectiveError(
-            f"`grid={text}`: objective `{name}` has no parameter `{parameter}`. Known: {', '.join(known)}.",
+            f"`grid={text}`: objective `{name}` has no parameter `{parameter}`.{known_parameters(parameter, known)}",
             arguments=["grid"],
         )
     values = [value.strip() for value in right.split(",") if value.strip()]

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from preflens.errors import ObjectiveError
 from preflens.objectives.catalogue.aot import aot
@@ -23,6 +22,7 @@ from preflens.objectives.catalogue.sppo import sppo
 from preflens.objectives.kinds.base import Objective
 from preflens.objectives.kinds.weighted_sum import WeightedSum
 from preflens.objectives.modifiers import MODIFIERS, Modifier, modified
+from preflens.specs import near_matches
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,7 @@ def trl_objective(
 
 def _loss(name: str, settings: TrlSettings, changes: list[Modifier], weighting: list[Modifier]) -> Objective:
     if name not in TRL_LOSS_TYPES:
-        close = get_close_matches(name, TRL_LOSS_TYPES, n=1)
-        hint = f" Did you mean `{close[0]}`?" if close else ""
+        hint = near_matches(name, TRL_LOSS_TYPES)
         raise ObjectiveError(f"TRL has no loss type `{name}`.{hint} Known: {', '.join(TRL_LOSS_TYPES)}.")
     objective = TRL_LOSS_TYPES[name](settings)
     for modifier in [*(changes if name != "sft" else []), *weighting]:

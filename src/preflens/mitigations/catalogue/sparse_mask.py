@@ -8,10 +8,11 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from preflens.errors import InputError
-from preflens.mitigations.kinds.base import Value, within
+from preflens.mitigations.kinds.base import within
 from preflens.mitigations.kinds.token_weights import LearnedMasks, TokenWeights, contrast_tokens, lambda_star, sparsest
 from preflens.objectives.kinds.base import Citation
 from preflens.pair_logps import PairLogps, ResponseLogps
+from preflens.specs import Value
 from preflens.types import PairGram
 
 Ids = Sequence[tuple[Sequence[int], Sequence[int]]]  # of each pair: chosen and rejected tokens

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from preflens.errors import InputError
-from preflens.mitigations.kinds.base import Value, within
+from preflens.mitigations.kinds.base import within
 from preflens.objectives.kinds.base import Citation
+from preflens.specs import Value
 
 SPLITTING_KINDS = ("virtual", "sequential")
 

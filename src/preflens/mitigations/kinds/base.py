@@ -12,10 +12,10 @@ from torch import Tensor
 from preflens.dynamics import CoefficientTransform
 from preflens.errors import InputError
 from preflens.objectives.kinds.base import Citation
+from preflens.specs import Value
 from preflens.types import BatchGram, PairCoefficients, PairGram
 
 Scope = Literal["pair", "batch"]
-Value = float | str
 
 # A pair whose cosine is closer to 1 has one gradient, not two: what would tell its sides apart is rounding.
 PARALLEL = 1e-6

@@ -14,8 +14,8 @@ _CITATION = Citation(
     2024,
     "2407.13399",
     "the χPO loss",
-    unverified="Written from general knowledge of the paper; the equation was not re-read; the clipping of the margin that "
-    "the paper analyses is left out",
+    unverified="Written from general knowledge of the paper; the equation was not re-read; the clipping of the margin "
+    "that the paper analyses is left out",
 )
 
 
