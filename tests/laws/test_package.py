@@ -9,6 +9,7 @@ import pytest
 
 import preflens
 from preflens import OBJECTIVES
+from preflens.mitigations import MITIGATIONS
 from preflens.report.analysis import PANELS
 from preflens.report.comparison import COMPARISON_PANELS
 
@@ -21,6 +22,10 @@ def modules_in(folder):
 
 def test_every_objective_file_is_in_the_table():
     assert modules_in("objectives/catalogue") == set(OBJECTIVES)
+
+
+def test_every_mitigation_file_is_in_the_table():
+    assert modules_in("mitigations/catalogue") == set(MITIGATIONS)
 
 
 def test_every_panel_file_is_in_the_table():

@@ -1,7 +1,7 @@
 """Mitigations named in words: `normalized`, `band:margin=0.2`, `normalized:scale=shared,strength=0.5`."""
 
 from preflens.errors import InputError
-from preflens.mitigations import MITIGATIONS, Mitigation
+from preflens.mitigations.table import MITIGATIONS, Mitigation
 from preflens.specs import call_from_spec, spec_of
 
 

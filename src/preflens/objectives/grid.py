@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from itertools import product
 
 from preflens.errors import ObjectiveError
-from preflens.objectives import OBJECTIVES
 from preflens.objectives.kinds.base import Objective
 from preflens.objectives.parse import default_parameters, objective_label, parse_objective
+from preflens.objectives.table import OBJECTIVES
 from preflens.specs import known_parameters
 
 

@@ -4,10 +4,11 @@ import re
 from collections.abc import Callable, Iterable
 
 from preflens.errors import ObjectiveError
-from preflens.objectives import MODIFIERS, NOT_INCLUDED, OBJECTIVES
 from preflens.objectives.kinds.base import Objective
 from preflens.objectives.kinds.weighted_sum import WeightedSum
-from preflens.objectives.modifiers import ModifiedObjective, modified
+from preflens.objectives.modifiers import MODIFIERS, ModifiedObjective, modified
+from preflens.objectives.not_included import NOT_INCLUDED
+from preflens.objectives.table import OBJECTIVES
 from preflens.objectives.trl import TRL_LOSS_TYPES, TrlSettings
 from preflens.specs import call_from_spec, factory_defaults, spec_of
 
