@@ -1,6 +1,7 @@
 """The table of mitigations: every function that the catalogue imports, by its name."""
 
 from collections.abc import Callable, Mapping
+from types import FunctionType
 
 from preflens.mitigations import catalogue
 from preflens.mitigations.catalogue.sparse_mask import TokenMask
@@ -11,5 +12,5 @@ Mitigation = CoefficientMap | TokenMask | Splitting
 MitigationFactory = Callable[..., Mitigation]
 
 MITIGATIONS: Mapping[str, MitigationFactory] = {
-    name: factory for name, factory in vars(catalogue).items() if not name.startswith("_")
+    name: entry for name, entry in vars(catalogue).items() if isinstance(entry, FunctionType)
 }

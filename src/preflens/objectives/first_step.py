@@ -59,7 +59,7 @@ def at_reference(objective: Objective) -> str:
         c = objective.coefficients(logps)
     except NumericalError as error:
         return f"no coefficients with these parameters. {error}"
-    d_w, d_l = c.chosen.item(), c.rejected.item()
+    d_w, d_l = c.chosen.item() + 0.0, c.rejected.item() + 0.0  # no "-0"
     text = f"d_w = {d_w:.3g}, d_l = {d_l:.3g} for a pair with 10 tokens and −20 nats on each side"
     if d_w < 0 and d_l < 0:
         return f"{text}: the first step runs backwards."

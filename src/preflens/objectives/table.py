@@ -1,6 +1,7 @@
 """The table of objectives: every function that the catalogue imports, by its name."""
 
 from collections.abc import Callable, Mapping
+from types import FunctionType
 
 from preflens.objectives import catalogue
 from preflens.objectives.kinds.base import Objective
@@ -8,5 +9,5 @@ from preflens.objectives.kinds.base import Objective
 ObjectiveFactory = Callable[..., Objective]
 
 OBJECTIVES: Mapping[str, ObjectiveFactory] = {
-    name: factory for name, factory in vars(catalogue).items() if not name.startswith("_")
+    name: entry for name, entry in vars(catalogue).items() if isinstance(entry, FunctionType)
 }

@@ -6,15 +6,7 @@ import pytest
 
 from preflens import MODIFIERS, OBJECTIVES, parse_objective
 from preflens.objectives import NOT_INCLUDED
-from preflens.objectives.describe import (
-    EQUAL,
-    GENERAL,
-    at_reference,
-    condition_of,
-    describe,
-    describe_modifier,
-    sources_of,
-)
+from preflens.objectives.describe import describe, describe_modifier, sources_of
 
 every_objective = pytest.mark.parametrize("name", OBJECTIVES)
 
@@ -45,22 +37,6 @@ def test_bibtex_has_the_fields_a_bibliography_needs(name):
     assert re.match(r"@misc\{[a-zα-ω0-9'χ²β-]+,\n", entry)
     assert entry.count("{") == entry.count("}")
     assert all(f"  {field} = {{" in entry for field in ("title", "author", "year"))
-
-
-def test_equal_coefficients_are_recognised():
-    equal = {name for name in OBJECTIVES if condition_of(OBJECTIVES[name]()) == EQUAL}
-    assert equal == {
-        "dpo", "rdpo", "ipo", "dpo_hinge", "exo", "robust_dpo", "aot", "discopop", "beta_dpo", "odpo", "cdpo", "fpa",
-    }  # fmt: skip
-    assert condition_of(OBJECTIVES["simpo"]()) == GENERAL
-    assert "tokens have coefficients of their own" in condition_of(OBJECTIVES["slime"]())
-
-
-@every_objective
-def test_the_first_step_is_computed_for_every_objective(name):
-    text = at_reference(OBJECTIVES[name]())
-    assert text.startswith("d_w = ")
-    assert ("backwards" in text) == (name == "discopop")
 
 
 def test_papers_of_modified_objectives_and_sums_are_all_named():
