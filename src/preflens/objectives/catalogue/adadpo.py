@@ -15,6 +15,8 @@ _CITATION = Citation(
     "2605.28440",
     "the AdaDPO loss",
     unverified="Reconstructed from a summary of the paper",
+    method="AdaDPO",
+    configurations="`adadpo:cap=2`",
 )
 
 

@@ -8,7 +8,14 @@ from preflens.objectives.kinds.validation import finite, non_negative, positive
 from preflens.pair_logps import PerPair, ResponseLogps
 
 _CITATION = Citation(
-    "AlphaPO: Reward Shape Matters for LLM Alignment", "Gupta et al.", 2025, "2501.03884", "the AlphaPO loss"
+    "AlphaPO: Reward Shape Matters for LLM Alignment",
+    "Gupta et al.",
+    2025,
+    "2501.03884",
+    "the AlphaPO loss",
+    method="AlphaPO",
+    configurations="`alphapo:alpha=0.25,beta=2.5,gamma=0.1` (authors)",
+    differences="in TRL's experimental CPO trainer",
 )
 
 

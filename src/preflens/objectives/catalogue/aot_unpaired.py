@@ -13,6 +13,9 @@ _CITATION = Citation(
     2024,
     "2406.05882",
     "the unpaired loss, number of the equation not confirmed",
+    method="AOT, unpaired",
+    configurations="`aot_unpaired:beta=0.1` (TRL)",
+    differences="the sort runs over the pairs that are given: TRL's device batch, here the update batch",
 )
 
 

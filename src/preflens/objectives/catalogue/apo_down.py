@@ -13,6 +13,9 @@ _CITATION = Citation(
     2024,
     "2408.06266",
     "Eq. 8",
+    method="APO-down",
+    configurations="`apo_down:beta=0.1` (TRL)",
+    differences="none found",
 )
 
 

@@ -12,6 +12,9 @@ _CITATION = Citation(
     2024,
     "2408.06266",
     "Eq. 7",
+    method="APO-zero",
+    configurations="`apo_zero:beta=0.1` (TRL)",
+    differences="none found",
 )
 
 

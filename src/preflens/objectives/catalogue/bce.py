@@ -11,6 +11,8 @@ _CITATION = Citation(
     2026,
     "2604.18239",
     "as in the authors' code",
+    method="BCE",
+    configurations="no parameters",
 )
 
 

@@ -12,6 +12,10 @@ _CITATION = Citation(
     2024,
     "2404.04656",
     "the BCO loss, number of the equation not confirmed",
+    method="BCO",
+    configurations="`bco:delta=0` (TRL 1.16)",
+    differences="TRL: `bco_pair`; the paper keeps a running reward mean δ. TRL's documentation prints a DPO formula "
+    "for it",
 )
 
 

@@ -16,6 +16,9 @@ _CITATION = Citation(
     2025,
     "2506.12725",
     "the BDPO loss",
+    method="BDPO",
+    configurations="`bdpo:lam=0.5` (paper)",
+    differences="none found",
 )
 
 

@@ -12,6 +12,9 @@ _CITATION = Citation(
     2024,
     "2407.08639",
     "the batch-level dynamic β, as in `preference_loss` of the authors' code (junkangwu/beta-DPO)",
+    method="β-DPO",
+    configurations="`beta_dpo:alpha=0.6,m0=0,floor=0.001` (authors' code: α = 0, β at least 0.001)",
+    differences="the authors' trainer also filters pairs and keeps M_0 as a moving average",
 )
 
 

@@ -13,6 +13,9 @@ _CITATION = Citation(
     2025,
     "2506.03557",
     "the BPO loss",
+    method="BPO (balanced)",
+    configurations="`bpo:alpha=0.3` (paper)",
+    differences="at a tie autograd gives half to each side",
 )
 
 

@@ -13,6 +13,8 @@ _CITATION = Citation(
     "2412.14516",
     "the Cal-DPO loss",
     unverified="Written from general knowledge of the paper; the equation was not re-read",
+    method="Cal-DPO",
+    configurations="`cal_dpo:beta=0.1`",
 )
 
 

@@ -14,6 +14,9 @@ _CITATION = Citation(
     "",
     "Eq. 3",
     url="https://ericmitchell.ai/cdpo.pdf",
+    method="cDPO",
+    configurations="`cdpo:eps=0.1`",
+    differences="TRL before 0.29 only",
 )
 
 

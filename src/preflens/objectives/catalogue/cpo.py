@@ -8,8 +8,14 @@ from preflens.objectives.kinds.validation import non_negative, positive
 
 _CITATION = Citation(
     "Contrastive Preference Optimization: Pushing the Boundaries of LLM Performance in Machine Translation",
-    "Xu et al.", 2024, "2401.08417", "Eq. 3 and the likelihood term",
-)  # fmt: skip
+    "Xu et al.",
+    2024,
+    "2401.08417",
+    "Eq. 3 and the likelihood term",
+    method="CPO",
+    configurations="`cpo:beta=0.1,lam=1` (authors)",
+    differences="TRL's experimental CPO trainer takes the mean over all chosen tokens of a batch as likelihood",
+)
 
 
 def cpo(beta: float = 0.1, lam: float = 1.0) -> MarginObjective:

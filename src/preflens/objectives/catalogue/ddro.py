@@ -12,6 +12,8 @@ _CITATION = Citation(
     "2505.07558",
     "in the form of the code of Chen et al., arXiv 2604.18239",
     unverified="The form is that of another paper's code; the original was not re-read",
+    method="DDRO",
+    configurations="no parameters",
 )
 
 

@@ -14,6 +14,9 @@ _CITATION = Citation(
     2024,
     "2406.08414",
     "Eq. 5",
+    method="DiscoPOP",
+    configurations="`discopop:tau=0.05` (paper and TRL)",
+    differences="none found; at the reference its coefficients are negative and the first step runs backwards",
 )
 
 

@@ -8,8 +8,14 @@ from preflens.objectives.kinds.validation import positive
 
 _CITATION = Citation(
     "Direct Preference Optimization: Your Language Model is Secretly a Reward Model",
-    "Rafailov et al.", 2023, "2305.18290", "Eq. 7",
-)  # fmt: skip
+    "Rafailov et al.",
+    2023,
+    "2305.18290",
+    "Eq. 7",
+    method="DPO",
+    configurations="`dpo:beta=0.1` (TRL's default); `dpo:beta=0.01` for the tuned baselines of the SimPO paper",
+    differences="TRL 0.29 and later ignore `label_smoothing` on `sigmoid`; use `cdpo` for it",
+)
 
 
 def dpo(beta: float = 0.1) -> MarginObjective:

@@ -12,6 +12,9 @@ _CITATION = Citation(
     2023,
     "2309.06657",
     "the hinge-norm loss",
+    method="RSO's hinge",
+    configurations="`dpo_hinge:beta=0.1` (TRL)",
+    differences="TRL: `hinge`. With `use_weighting`, TRL 1.16 fails in its backward pass (in-place product)",
 )
 
 

@@ -12,6 +12,9 @@ _CITATION = Citation(
     2024,
     "2411.15124",
     "the length-normalized DPO loss, number of the equation not confirmed",
+    method="Tulu 3",
+    configurations="`dpo_norm:beta=5` (paper)",
+    differences="TRL: `sigmoid_norm`, with its default β of 0.1",
 )
 
 

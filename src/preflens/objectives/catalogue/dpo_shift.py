@@ -12,6 +12,9 @@ _CITATION = Citation(
     2025,
     "2502.07599",
     "the DPO-Shift loss",
+    method="DPO-Shift",
+    configurations="`dpo_shift:factor=0.95` (authors' code)",
+    differences="the paper also has a schedule, which is not here",
 )
 
 

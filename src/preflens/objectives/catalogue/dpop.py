@@ -13,6 +13,9 @@ _CITATION = Citation(
     2024,
     "2402.13228",
     "the DPOP loss",
+    method="DPO-Positive",
+    configurations="`dpop:lam=50` (authors; 5 and 500 too)",
+    differences="not in TRL",
 )
 
 

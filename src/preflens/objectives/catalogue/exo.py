@@ -10,7 +10,14 @@ from preflens.objectives.kinds.validation import between, positive
 from preflens.pair_logps import PerPair
 
 _CITATION = Citation(
-    "Towards Efficient Exact Optimization of Language Model Alignment", "Ji et al.", 2024, "2402.00856", "Eq. 16"
+    "Towards Efficient Exact Optimization of Language Model Alignment",
+    "Ji et al.",
+    2024,
+    "2402.00856",
+    "Eq. 16",
+    method="EXO",
+    configurations="`exo:eps=0.001` (paper)",
+    differences="TRL: `exo_pair`; its default `label_smoothing` of 0 is refused there and here",
 )
 
 

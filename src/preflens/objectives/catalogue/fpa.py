@@ -12,6 +12,9 @@ _CITATION = Citation(
     2025,
     "2509.19893",
     "the FPA loss",
+    method="FPA",
+    configurations="`fpa:beta=0.1`, with the future policy at λ from 0.5 to 2 (paper)",
+    differences="the caller computes log-probs under the future policy; the value of the loss means nothing",
 )
 
 

@@ -6,8 +6,14 @@ from preflens.objectives.kinds.validation import positive
 
 _CITATION = Citation(
     "A General Theoretical Paradigm to Understand Learning from Human Preferences",
-    "Azar et al.", 2023, "2310.12036", "Eq. 17",
-)  # fmt: skip
+    "Azar et al.",
+    2023,
+    "2310.12036",
+    "Eq. 17",
+    method="IPO",
+    configurations="`ipo:tau=0.1`",
+    differences="the printed equation sums log-ratios, as here; TRL's `ipo` is `ipo_per_token`",
+)
 
 
 def ipo(tau: float = 0.1) -> MarginObjective:

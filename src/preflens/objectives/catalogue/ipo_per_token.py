@@ -10,6 +10,10 @@ _CITATION = Citation(
     2023,
     "2310.12036",
     "Eq. 17, with log-ratios per token",
+    method="IPO per token",
+    configurations="`ipo_per_token:tau=0.1` (TRL's default)",
+    differences="the printed equation sums log-ratios; TRL divides them by length since 0.29, confirmed by the "
+    "authors according to its source",
 )
 
 

@@ -14,6 +14,9 @@ _CITATION = Citation(
     "Eq. 8, number not confirmed",
     unverified="The paired form follows the loss type `kto_pair` of TRL 0.7 to 0.9 as remembered, with the reference "
     "points detached as in the paper",
+    method="KTO",
+    configurations="`kto:beta=0.1,lam_w=1,lam_l=1`",
+    differences="the paper and TRL's KTO trainer are unpaired, with a KL from mismatched pairs",
 )
 
 

@@ -11,6 +11,8 @@ _CITATION = Citation(
     2026,
     "2604.18239",
     "as in the authors' code; least-squares importance fitting is by Kanamori et al., 2009",
+    method="LSIF",
+    configurations="no parameters",
 )
 
 

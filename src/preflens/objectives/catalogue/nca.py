@@ -12,6 +12,9 @@ _CITATION = Citation(
     2024,
     "2402.05369",
     "the pairwise NCA loss",
+    method="NCA",
+    configurations="`nca:beta=0.1` (TRL)",
+    differences="TRL: `nca_pair`",
 )
 
 

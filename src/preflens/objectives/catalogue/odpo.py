@@ -14,6 +14,9 @@ _CITATION = Citation(
     "the ODPO loss",
     unverified="Written from general knowledge of the paper; the equation was not re-read; one offset stands for the "
     "paper's offset of each pair",
+    method="ODPO",
+    configurations="`odpo:offset=1`",
+    differences="the paper's offset differs from pair to pair",
 )
 
 

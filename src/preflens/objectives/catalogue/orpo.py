@@ -14,6 +14,10 @@ _CITATION = Citation(
     2024,
     "2403.07691",
     "Eqs. 6 and 7",
+    method="ORPO",
+    configurations="`orpo:lam=0.1` (paper)",
+    differences="TRL's experimental ORPO trainer takes the mean over all chosen tokens as likelihood and calls λ "
+    "`beta`",
 )
 
 

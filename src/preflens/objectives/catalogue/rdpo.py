@@ -12,6 +12,9 @@ _CITATION = Citation(
     2024,
     "2403.19159",
     "the regularized loss, number of the equation not confirmed",
+    method="R-DPO",
+    configurations="`rdpo:alpha=0.2` (code of Yuan et al., TL;DR)",
+    differences="not in TRL",
 )
 
 

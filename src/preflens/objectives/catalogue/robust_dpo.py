@@ -13,6 +13,9 @@ _CITATION = Citation(
     2024,
     "2403.00409",
     "the robust loss, number of the equation not confirmed",
+    method="Robust DPO",
+    configurations="`robust_dpo:eps=0.1` (TRL's documentation)",
+    differences="TRL: `robust`; it only warns for ε ≥ 0.5, here that is an error",
 )
 
 

@@ -12,6 +12,9 @@ _CITATION = Citation(
     2024,
     "2404.19733",
     "Eq. 1; likewise Liu et al., arXiv 2405.16436",
+    method="DPO+NLL (RPO)",
+    configurations="`rpo:lam=1` (paper)",
+    differences='TRL: `["sigmoid", "sft"]`, a mean over all tokens instead of within a response',
 )
 
 

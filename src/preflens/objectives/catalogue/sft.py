@@ -9,6 +9,10 @@ _CITATION = Citation(
     2022,
     "2203.02155",
     "supervised fine-tuning, Section 3.5",
+    method="SFT",
+    configurations="in sums: `1*dpo:beta=0.1+0.2*sft`",
+    differences="TRL: mean over all chosen tokens of a device batch; `use_weighting` fails on it in TRL 1.16 "
+    "(in-place product)",
 )
 
 

@@ -12,6 +12,11 @@ _CITATION = Citation(
     2024,
     "2405.14734",
     "the SimPO objective",
+    method="SimPO",
+    configurations="`simpo:beta=2,gamma=1`; `simpo:beta=10,gamma=3` for newer models, γ/β from 0.1 to 0.8 in the "
+    "authors' README",
+    differences="here γ is the margin itself; the authors' configuration has γ/β. In TRL's experimental CPO trainer, "
+    "not in its DPO trainer",
 )
 
 

@@ -12,6 +12,9 @@ _CITATION = Citation(
     2023,
     "2305.10425",
     "the calibration loss",
+    method="SLiC-HF",
+    configurations="`slic:delta=1,lam=0.1`; δ from 0.5 to 10",
+    differences="the paper regularises towards the SFT target; TRL's `hinge` is `dpo_hinge` and another loss",
 )
 
 

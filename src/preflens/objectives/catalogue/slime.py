@@ -14,6 +14,9 @@ _CITATION = Citation(
     2026,
     "2602.02383",
     "Eqs. 5 to 10",
+    method="SLIME",
+    configurations="`slime:lam_w=0.1,lam_l=0.1,delta=1.25,hard=1.5,soft=1,k=2.5,p=2.5` (paper)",
+    differences="its Eq. 7 takes a mean over rejected tokens; here within each response",
 )
 
 

@@ -10,6 +10,9 @@ _CITATION = Citation(
     2024,
     "2405.00675",
     "Eq. 4.7 with win probabilities 1 and 0",
+    method="SPPO",
+    configurations="`sppo:beta=0.001` (authors: η = 1000); `sppo:beta=0.1` (TRL's default)",
+    differences="the authors' code halves the loss",
 )
 
 

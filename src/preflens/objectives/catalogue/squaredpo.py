@@ -13,6 +13,9 @@ _CITATION = Citation(
     2026,
     "2602.06788",
     "the SquaredPO loss",
+    method="SquaredPO",
+    configurations="`squaredpo:beta=0.1`",
+    differences="no authors' code found",
 )
 
 

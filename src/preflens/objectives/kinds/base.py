@@ -32,6 +32,9 @@ class Citation:
         location: the equation, section or table where the loss stands, as far as confirmed.
         unverified: what about the formula is reconstructed or not confirmed; empty where nothing is.
         url: where the text is, if not on arXiv.
+        method: the short name of the loss in the field, for example `SimPO`; empty where it is the table's name.
+        configurations: settings to start from, each with where it comes from.
+        differences: where the paper, its authors' code, TRL and this package differ.
     """
 
     title: str
@@ -41,6 +44,9 @@ class Citation:
     location: str
     unverified: str = ""
     url: str = ""
+    method: str = ""
+    configurations: str = ""
+    differences: str = ""
 
     def __str__(self) -> str:
         where = f"arXiv {self.arxiv}" if self.arxiv else self.url

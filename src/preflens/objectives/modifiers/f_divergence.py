@@ -13,8 +13,14 @@ from preflens.pair_logps import PairLogps, PerPair
 
 _CITATION = Citation(
     "Beyond Reverse KL: Generalizing Direct Preference Optimization with Diverse Divergence Constraints",
-    "Wang et al.", 2023, "2309.16240", "Theorem 1 and Table 1, numbers not confirmed",
-)  # fmt: skip
+    "Wang et al.",
+    2023,
+    "2309.16240",
+    "Theorem 1 and Table 1, numbers not confirmed",
+    method="f-DPO",
+    configurations="`dpo:beta=0.1@forward_kl`, `dpo@alpha_divergence:alpha=0.5` (TRL)",
+    differences="TRL clamps the exponent of the α-divergence at 80; here an overflow is an error",
+)
 
 # TRL's list, in our names, and the summed IPO. A normaliser of the prompt stays in each score and cancels in no other.
 _DIFFERENCES = ("dpo", "dpo_norm", "dpo_hinge", "ipo", "ipo_per_token", "exo", "robust_dpo", "discopop")

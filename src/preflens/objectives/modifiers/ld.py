@@ -12,8 +12,15 @@ from preflens.objectives.modifiers.base import Modifier
 from preflens.pair_logps import PairLogps, PerPair, PerToken, ResponseLogps
 
 _CITATION = Citation(
-    "Length Desensitization in Direct Preference Optimization", "Liu et al.", 2024, "2409.06411", "the LD-DPO loss",
-)  # fmt: skip
+    "Length Desensitization in Direct Preference Optimization",
+    "Liu et al.",
+    2024,
+    "2409.06411",
+    "the LD-DPO loss",
+    method="LD-DPO",
+    configurations="`dpo@ld:alpha=0.5`",
+    differences="TRL's `ld_alpha` has no default",
+)
 
 
 def ld(alpha: float = 0.5) -> Modifier:

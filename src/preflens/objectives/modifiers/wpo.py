@@ -5,8 +5,15 @@ from preflens.objectives.modifiers.base import Modifier
 from preflens.pair_logps import PairLogps, PerPair, ResponseLogps
 
 _CITATION = Citation(
-    "WPO: Enhancing RLHF with Weighted Preference Optimization", "Zhou et al.", 2024, "2406.11827", "Eq. 2",
-)  # fmt: skip
+    "WPO: Enhancing RLHF with Weighted Preference Optimization",
+    "Zhou et al.",
+    2024,
+    "2406.11827",
+    "Eq. 2",
+    method="WPO",
+    configurations="`dpo:beta=0.1@wpo`",
+    differences="as in TRL; refused for `aot` and `aot_unpaired`, as there",
+)
 
 
 def wpo() -> Modifier:
