@@ -12,10 +12,10 @@ INTRODUCTION = """# Papers, objectives, configurations
 
 *Written by `docs/generate_papers.py` from the citation in each objective's file.*
 
-Each paper, the objective here, and configurations to start from, with where the values come from. The last column says
-where the paper, its authors' code, TRL 1.16 and this package differ. "Not confirmed" means that the equation was
-written down without re-reading it; `preflens objectives NAME` says so too. Values without a source in the third column are
-defaults of this package."""
+Each paper, the objective here, and configurations to start from, with where the values come from. The last column
+says where the paper, its authors' code, TRL 1.16 and this package differ. "Not confirmed" means that the equation
+was written down without re-reading it; `preflens objectives NAME` says so too. Values without a source in the third
+column are defaults of this package."""
 
 # A fact about one paper: nothing is ever added to this table.
 COMPARED = ("dpo", "rdpo", "simpo", "ipo", "rrhf", "slic", "cpo", "dpop", "kto", "sppo")

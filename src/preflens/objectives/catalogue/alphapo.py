@@ -40,6 +40,11 @@ def alphapo(beta: float = 2.5, gamma: float = 0.1, alpha: float = 0.25) -> Margi
     Returns:
         The objective.
 
+    Example:
+        >>> from preflens.objectives import at_reference, alphapo
+        >>> at_reference(alphapo(beta=2.5))
+        'd_w = 0.216, d_l = 0.216 for a pair with 10 tokens and −20 nats on each side.'
+
     References:
         Gupta et al., "AlphaPO: Reward Shape Matters for LLM Alignment", 2025, https://arxiv.org/abs/2501.03884, the
         AlphaPO loss.

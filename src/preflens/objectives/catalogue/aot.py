@@ -38,6 +38,11 @@ def aot(beta: float = 0.1, eps: float = 0.0) -> BatchObjective:
     Returns:
         The objective.
 
+    Example:
+        >>> from preflens.objectives import at_reference, aot
+        >>> at_reference(aot(beta=0.1))
+        'd_w = 0.05, d_l = 0.05 for a pair with 10 tokens and −20 nats on each side.'
+
     References:
         Melnyk et al., "Distributional Preference Alignment of LLMs via Optimal Transport", 2024,
         https://arxiv.org/abs/2406.05882, the paired loss, number of the equation not confirmed.

@@ -35,6 +35,11 @@ def apo_zero(beta: float = 0.1) -> PairwiseObjective:
     Returns:
         The objective.
 
+    Example:
+        >>> from preflens.objectives import at_reference, apo_zero
+        >>> at_reference(apo_zero(beta=0.1))
+        'd_w = 0.025, d_l = 0.025 for a pair with 10 tokens and −20 nats on each side.'
+
     References:
         D'Oosterlinck et al., "Anchored Preference Optimization and Contrastive Revisions: Addressing Underspecification
         in Alignment", 2024, https://arxiv.org/abs/2408.06266, Eq. 7.

@@ -30,6 +30,11 @@ def bce() -> PairwiseObjective:
     Returns:
         The objective.
 
+    Example:
+        >>> from preflens.objectives import at_reference, bce
+        >>> at_reference(bce())
+        'd_w = 0.5, d_l = 0.5 for a pair with 10 tokens and −20 nats on each side.'
+
     References:
         Chen et al., "Towards Disentangled Preference Optimization Dynamics: Suppress the Loser, Preserve the Winner",
         2026, https://arxiv.org/abs/2604.18239, as in the authors' code.

@@ -38,6 +38,11 @@ def bco(beta: float = 0.1, delta: float = 0.0) -> PairwiseObjective:
     Returns:
         The objective.
 
+    Example:
+        >>> from preflens.objectives import at_reference, bco
+        >>> at_reference(bco(beta=0.1))
+        'd_w = 0.05, d_l = 0.05 for a pair with 10 tokens and −20 nats on each side.'
+
     References:
         Jung et al., "Binary Classifier Optimization for Large Language Model Alignment", 2024,
         https://arxiv.org/abs/2404.04656, the BCO loss, number of the equation not confirmed.

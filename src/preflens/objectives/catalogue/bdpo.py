@@ -43,6 +43,11 @@ def bdpo(beta: float = 0.1, lam: float = 0.5) -> MarginObjective:
     Returns:
         The objective.
 
+    Example:
+        >>> from preflens.objectives import at_reference, bdpo
+        >>> at_reference(bdpo(beta=0.1))
+        'd_w = 0.05, d_l = 0.025 for a pair with 10 tokens and −20 nats on each side.'
+
     References:
         Cho et al., "Rethinking DPO: The Role of Rejected Responses in Preference Misalignment", 2025,
         https://arxiv.org/abs/2506.12725, the BDPO loss.

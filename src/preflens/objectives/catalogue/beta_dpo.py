@@ -41,6 +41,11 @@ def beta_dpo(beta: float = 0.1, alpha: float = 0.6, m0: float = 0.0, floor: floa
     Returns:
         The objective.
 
+    Example:
+        >>> from preflens.objectives import at_reference, beta_dpo
+        >>> at_reference(beta_dpo(beta=0.1))
+        'd_w = 0.05, d_l = 0.05 for a pair with 10 tokens and −20 nats on each side.'
+
     References:
         Wu et al., "β-DPO: Direct Preference Optimization with Dynamic β", 2024, https://arxiv.org/abs/2407.08639, the
         batch-level dynamic β, as in `preference_loss` of the authors' code (junkangwu/beta-DPO).

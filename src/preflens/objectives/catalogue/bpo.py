@@ -39,6 +39,11 @@ def bpo(beta: float = 0.1, alpha: float = 0.3) -> PairwiseObjective:
     Returns:
         The objective.
 
+    Example:
+        >>> from preflens.objectives import at_reference, bpo
+        >>> at_reference(bpo(beta=0.1))
+        'd_w = 0.025, d_l = 0.0075 for a pair with 10 tokens and −20 nats on each side.'
+
     References:
         Sun et al., "BPO: Revisiting Preference Modeling in Direct Preference Optimization", 2025,
         https://arxiv.org/abs/2506.03557, the BPO loss.

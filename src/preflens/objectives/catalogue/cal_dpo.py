@@ -35,6 +35,11 @@ def cal_dpo(beta: float = 0.1) -> PairwiseObjective:
     Returns:
         The objective.
 
+    Example:
+        >>> from preflens.objectives import at_reference, cal_dpo
+        >>> at_reference(cal_dpo(beta=0.1))
+        'd_w = 10.5, d_l = 10.5 for a pair with 10 tokens and −20 nats on each side.'
+
     References:
         Xiao et al., "Cal-DPO: Calibrated Direct Preference Optimization for Language Model Alignment", 2024,
         https://arxiv.org/abs/2412.14516, the Cal-DPO loss.

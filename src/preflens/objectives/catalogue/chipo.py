@@ -40,6 +40,11 @@ def chipo(beta: float = 0.1) -> MarginObjective:
     Returns:
         The objective.
 
+    Example:
+        >>> from preflens.objectives import at_reference, chipo
+        >>> at_reference(chipo(beta=0.1))
+        'd_w = 0.1, d_l = 0.1 for a pair with 10 tokens and −20 nats on each side.'
+
     References:
         Huang et al., "Correcting the Mythos of KL-Regularization: Direct Alignment without Overoptimization via
         Chi-Squared Preference Optimization", 2024, https://arxiv.org/abs/2407.13399, the χPO loss.

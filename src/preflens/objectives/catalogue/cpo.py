@@ -38,6 +38,11 @@ def cpo(beta: float = 0.1, lam: float = 1.0) -> MarginObjective:
     Returns:
         The objective.
 
+    Example:
+        >>> from preflens.objectives import at_reference, cpo
+        >>> at_reference(cpo(beta=0.1))
+        'd_w = 1.05, d_l = 0.05 for a pair with 10 tokens and −20 nats on each side.'
+
     References:
         Xu et al., "Contrastive Preference Optimization: Pushing the Boundaries of LLM Performance in Machine
         Translation", 2024, https://arxiv.org/abs/2401.08417, Eq. 3 and the likelihood term added to it.

@@ -32,6 +32,11 @@ def ddro() -> PairwiseObjective:
     Returns:
         The objective.
 
+    Example:
+        >>> from preflens.objectives import at_reference, ddro
+        >>> at_reference(ddro())
+        'd_w = 1, d_l = 1 for a pair with 10 tokens and −20 nats on each side.'
+
     References:
         Higuchi and Suzuki, "Direct Density Ratio Optimization: A Statistically Consistent Approach to Aligning Large
         Language Models", 2025, https://arxiv.org/abs/2505.07558, in the form of the code of Chen et al., arXiv

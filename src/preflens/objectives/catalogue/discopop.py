@@ -41,6 +41,11 @@ def discopop(beta: float = 0.1, tau: float = 0.05) -> MarginObjective:
     Returns:
         The objective.
 
+    Example:
+        >>> from preflens.objectives import at_reference, discopop
+        >>> print(at_reference(discopop(beta=0.1)))
+        d_w = -0.0784, d_l = -0.0784 for a pair with 10 tokens and −20 nats on each side: the first step runs backwards.
+
     References:
         Lu et al., "Discovering Preference Optimization Algorithms with and for Large Language Models", 2024,
         https://arxiv.org/abs/2406.08414, Eq. 5.

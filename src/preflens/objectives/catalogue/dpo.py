@@ -46,6 +46,11 @@ def dpo(beta: float = 0.1) -> MarginObjective:
         >>> dpo().coefficients(logps).chosen.item()
         0.05
 
+    Example:
+        >>> from preflens.objectives import at_reference, dpo
+        >>> at_reference(dpo(beta=0.1))
+        'd_w = 0.05, d_l = 0.05 for a pair with 10 tokens and −20 nats on each side.'
+
     References:
         Rafailov et al., "Direct Preference Optimization: Your Language Model is Secretly a Reward Model", 2023,
         https://arxiv.org/abs/2305.18290, Eq. 7.

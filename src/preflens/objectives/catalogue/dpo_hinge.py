@@ -36,6 +36,11 @@ def dpo_hinge(beta: float = 0.1) -> MarginObjective:
     Returns:
         The objective.
 
+    Example:
+        >>> from preflens.objectives import at_reference, dpo_hinge
+        >>> at_reference(dpo_hinge(beta=0.1))
+        'd_w = 0.1, d_l = 0.1 for a pair with 10 tokens and −20 nats on each side.'
+
     References:
         Liu et al., "Statistical Rejection Sampling Improves Preference Optimization", 2023,
         https://arxiv.org/abs/2309.06657, the hinge-norm loss.

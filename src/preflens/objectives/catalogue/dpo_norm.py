@@ -37,6 +37,11 @@ def dpo_norm(beta: float = 0.1) -> MarginObjective:
     Returns:
         The objective.
 
+    Example:
+        >>> from preflens.objectives import at_reference, dpo_norm
+        >>> at_reference(dpo_norm(beta=0.1))
+        'd_w = 0.005, d_l = 0.005 for a pair with 10 tokens and −20 nats on each side.'
+
     References:
         Lambert et al., "Tulu 3: Pushing Frontiers in Open Language Model Post-Training", 2024,
         https://arxiv.org/abs/2411.15124, the length-normalized DPO loss, number of the equation not confirmed.

@@ -38,6 +38,11 @@ def dpo_shift(beta: float = 0.1, factor: float = 0.95) -> MarginObjective:
     Returns:
         The objective.
 
+    Example:
+        >>> from preflens.objectives import at_reference, dpo_shift
+        >>> at_reference(dpo_shift(beta=0.1))
+        'd_w = 0.05, d_l = 0.0475 for a pair with 10 tokens and −20 nats on each side.'
+
     References:
         Yang et al., "DPO-Shift: Shifting the Distribution of Direct Preference Optimization", 2025,
         https://arxiv.org/abs/2502.07599, the DPO-Shift loss.

@@ -41,6 +41,11 @@ def exo(beta: float = 0.1, eps: float = 0.001) -> MarginObjective:
     Returns:
         The objective.
 
+    Example:
+        >>> from preflens.objectives import at_reference, exo
+        >>> at_reference(exo(beta=0.1))
+        'd_w = 0.173, d_l = 0.173 for a pair with 10 tokens and −20 nats on each side.'
+
     References:
         Ji et al., "Towards Efficient Exact Optimization of Language Model Alignment", 2024,
         https://arxiv.org/abs/2402.00856, Eq. 16.

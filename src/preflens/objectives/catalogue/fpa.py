@@ -36,6 +36,11 @@ def fpa(beta: float = 0.1) -> PairwiseObjective:
     Returns:
         The objective.
 
+    Example:
+        >>> from preflens.objectives import at_reference, fpa
+        >>> at_reference(fpa(beta=0.1))
+        'd_w = 0.05, d_l = 0.05 for a pair with 10 tokens and −20 nats on each side.'
+
     References:
         Oh et al., "Future Policy Aware Preference Learning for Mathematical Reasoning", 2025,
         https://arxiv.org/abs/2509.19893, the FPA loss.

@@ -35,6 +35,11 @@ def ipo(tau: float = 0.1) -> MarginObjective:
     Returns:
         The objective.
 
+    Example:
+        >>> from preflens.objectives import at_reference, ipo
+        >>> at_reference(ipo(tau=0.1))
+        'd_w = 10, d_l = 10 for a pair with 10 tokens and −20 nats on each side.'
+
     References:
         Azar et al., "A General Theoretical Paradigm to Understand Learning from Human Preferences", 2023,
         https://arxiv.org/abs/2310.12036, Eq. 17.

@@ -37,6 +37,11 @@ def ipo_per_token(tau: float = 0.1) -> MarginObjective:
     Returns:
         The objective.
 
+    Example:
+        >>> from preflens.objectives import at_reference, ipo_per_token
+        >>> at_reference(ipo_per_token(tau=0.1))
+        'd_w = 1, d_l = 1 for a pair with 10 tokens and −20 nats on each side.'
+
     References:
         Azar et al., "A General Theoretical Paradigm to Understand Learning from Human Preferences", 2023,
         https://arxiv.org/abs/2310.12036, Eq. 17, with log-ratios per token.

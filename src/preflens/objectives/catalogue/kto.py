@@ -41,6 +41,11 @@ def kto(beta: float = 0.1, lam_w: float = 1.0, lam_l: float = 1.0) -> BatchObjec
     Returns:
         The objective.
 
+    Example:
+        >>> from preflens.objectives import at_reference, kto
+        >>> at_reference(kto(beta=0.1))
+        'd_w = 0.025, d_l = 0.025 for a pair with 10 tokens and −20 nats on each side.'
+
     References:
         Ethayarajh et al., "KTO: Model Alignment as Prospect Theoretic Optimization", 2024,
         https://arxiv.org/abs/2402.01306, Eq. 8, number not confirmed.

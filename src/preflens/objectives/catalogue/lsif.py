@@ -30,6 +30,11 @@ def lsif() -> PairwiseObjective:
     Returns:
         The objective.
 
+    Example:
+        >>> from preflens.objectives import at_reference, lsif
+        >>> at_reference(lsif())
+        'd_w = 1, d_l = 1 for a pair with 10 tokens and −20 nats on each side.'
+
     References:
         Chen et al., "Towards Disentangled Preference Optimization Dynamics: Suppress the Loser, Preserve the Winner",
         2026, https://arxiv.org/abs/2604.18239, as in the authors' code; least-squares importance fitting is by Kanamori

@@ -36,6 +36,11 @@ def nca(beta: float = 0.1) -> PairwiseObjective:
     Returns:
         The objective.
 
+    Example:
+        >>> from preflens.objectives import at_reference, nca
+        >>> at_reference(nca(beta=0.1))
+        'd_w = 0.025, d_l = 0.025 for a pair with 10 tokens and −20 nats on each side.'
+
     References:
         Chen et al., "Noise Contrastive Alignment of Language Models with Explicit Rewards", 2024,
         https://arxiv.org/abs/2402.05369, the pairwise NCA loss.

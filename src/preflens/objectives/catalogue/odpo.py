@@ -39,6 +39,11 @@ def odpo(beta: float = 0.1, offset: float = 1.0) -> MarginObjective:
     Returns:
         The objective.
 
+    Example:
+        >>> from preflens.objectives import at_reference, odpo
+        >>> at_reference(odpo(beta=0.1))
+        'd_w = 0.0731, d_l = 0.0731 for a pair with 10 tokens and −20 nats on each side.'
+
     References:
         Amini et al., "Direct Preference Optimization with an Offset", 2024, https://arxiv.org/abs/2402.10571, the ODPO
         loss.

@@ -40,6 +40,11 @@ def orpo(lam: float = 0.1) -> MarginObjective:
     Returns:
         The objective.
 
+    Example:
+        >>> from preflens.objectives import at_reference, orpo
+        >>> at_reference(orpo(lam=0.1))
+        'd_w = 0.106, d_l = 0.00578 for a pair with 10 tokens and −20 nats on each side.'
+
     References:
         Hong et al., "ORPO: Monolithic Preference Optimization without Reference Model", 2024,
         https://arxiv.org/abs/2403.07691, Eqs. 6 and 7.

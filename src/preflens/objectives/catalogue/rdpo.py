@@ -40,6 +40,11 @@ def rdpo(beta: float = 0.1, alpha: float = 0.2) -> MarginObjective:
     Returns:
         The objective.
 
+    Example:
+        >>> from preflens.objectives import at_reference, rdpo
+        >>> at_reference(rdpo(beta=0.1))
+        'd_w = 0.05, d_l = 0.05 for a pair with 10 tokens and −20 nats on each side.'
+
     References:
         Park et al., "Disentangling Length from Quality in Direct Preference Optimization", 2024,
         https://arxiv.org/abs/2403.19159, the regularized loss, number of the equation not confirmed.

@@ -39,6 +39,11 @@ def robust_dpo(beta: float = 0.1, eps: float = 0.1) -> MarginObjective:
     Returns:
         The objective.
 
+    Example:
+        >>> from preflens.objectives import at_reference, robust_dpo
+        >>> at_reference(robust_dpo(beta=0.1))
+        'd_w = 0.0625, d_l = 0.0625 for a pair with 10 tokens and −20 nats on each side.'
+
     References:
         Chowdhury et al., "Provably Robust DPO: Aligning Language Models with Noisy Feedback", 2024,
         https://arxiv.org/abs/2403.00409, the robust loss, number of the equation not confirmed.

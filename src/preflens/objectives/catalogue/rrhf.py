@@ -37,6 +37,11 @@ def rrhf(lam: float = 1.0) -> MarginObjective:
     Returns:
         The objective.
 
+    Example:
+        >>> from preflens.objectives import at_reference, rrhf
+        >>> at_reference(rrhf(lam=1.0))
+        'd_w = 1, d_l = 0 for a pair with 10 tokens and −20 nats on each side.'
+
     References:
         Yuan et al., "RRHF: Rank Responses to Align Language Models with Human Feedback without tears", 2023,
         https://arxiv.org/abs/2304.05302, Eqs. 2 to 4, numbers not confirmed.

@@ -32,6 +32,11 @@ def sft() -> BatchObjective:
     Returns:
         The objective.
 
+    Example:
+        >>> from preflens.objectives import at_reference, sft
+        >>> at_reference(sft())
+        'd_w = 0.1, d_l = 0 for a pair with 10 tokens and −20 nats on each side.'
+
     References:
         Ouyang et al., "Training language models to follow instructions with human feedback", 2022,
         https://arxiv.org/abs/2203.02155, supervised fine-tuning, Section 3.5.

@@ -40,6 +40,11 @@ def simpo(beta: float = 2.0, gamma: float = 1.0) -> MarginObjective:
     Returns:
         The objective.
 
+    Example:
+        >>> from preflens.objectives import at_reference, simpo
+        >>> at_reference(simpo(beta=2.0))
+        'd_w = 0.146, d_l = 0.146 for a pair with 10 tokens and −20 nats on each side.'
+
     References:
         Meng et al., "SimPO: Simple Preference Optimization with a Reference-Free Reward", 2024,
         https://arxiv.org/abs/2405.14734, the SimPO objective (number of the equation not confirmed).

@@ -38,6 +38,11 @@ def slic(delta: float = 1.0, lam: float = 0.1) -> MarginObjective:
     Returns:
         The objective.
 
+    Example:
+        >>> from preflens.objectives import at_reference, slic
+        >>> at_reference(slic(delta=1.0))
+        'd_w = 1.1, d_l = 1 for a pair with 10 tokens and −20 nats on each side.'
+
     References:
         Zhao et al., "SLiC-HF: Sequence Likelihood Calibration with Human Feedback", 2023,
         https://arxiv.org/abs/2305.10425, the calibration loss (number of the equation not confirmed).

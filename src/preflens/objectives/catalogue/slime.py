@@ -56,6 +56,11 @@ def slime(
     Returns:
         The objective.
 
+    Example:
+        >>> from preflens.objectives import at_reference, slime
+        >>> at_reference(slime(lam_w=0.1))
+        'd_w = 1.29, d_l = 1.17 for a pair with 10 tokens and −20 nats on each side.'
+
     References:
         Afanasyev and Iov, "SLIME: Stabilized Likelihood Implicit Margin Enforcement for Preference Optimization", 2026,
         https://arxiv.org/abs/2602.02383, Eqs. 5 to 10.

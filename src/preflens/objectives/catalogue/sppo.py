@@ -34,6 +34,11 @@ def sppo(beta: float = 0.1) -> PairwiseObjective:
     Returns:
         The objective.
 
+    Example:
+        >>> from preflens.objectives import at_reference, sppo
+        >>> at_reference(sppo(beta=0.1))
+        'd_w = 10, d_l = 10 for a pair with 10 tokens and −20 nats on each side.'
+
     References:
         Wu et al., "Self-Play Preference Optimization for Language Model Alignment", 2024,
         https://arxiv.org/abs/2405.00675, Eq. 4.7 with win probabilities 1 and 0.

@@ -37,6 +37,11 @@ def squaredpo(beta: float = 0.1) -> MarginObjective:
     Returns:
         The objective.
 
+    Example:
+        >>> from preflens.objectives import at_reference, squaredpo
+        >>> at_reference(squaredpo(beta=0.1))
+        'd_w = 0.05, d_l = 0.05 for a pair with 10 tokens and −20 nats on each side.'
+
     References:
         Pipano et al., "Displacement-Resistant Extensions of DPO with Nonconvex f-Divergences", 2026,
         https://arxiv.org/abs/2602.06788, the SquaredPO loss.
