@@ -302,9 +302,9 @@ def test_controlled_with_infinite_damping_would_be_each_response_for_itself():
 def test_rollouts_take_mitigations_as_a_what_if(text):
     _, gram, _ = drawn(8, 3)
     given_rollout = partial(rollout, gram, drawn_logps(pairs=8), dpo(), steps=5, learning_rate=0.01)
-    plain, none = given_rollout(), given_rollout(through=as_rollout_transform(with_strength(text, 0)))
+    plain, none = given_rollout(), given_rollout(transform=as_rollout_transform(with_strength(text, 0)))
     assert same(plain, none)
-    found = given_rollout(through=as_rollout_transform(parse_mitigation(text)))
+    found = given_rollout(transform=as_rollout_transform(parse_mitigation(text)))
     assert not torch.equal(found.chosen, plain.chosen)
     assert torch.isfinite(found.chosen).all()
 

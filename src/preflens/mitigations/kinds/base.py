@@ -121,7 +121,7 @@ def as_rollout_transform(mitigation: CoefficientMap) -> CoefficientTransform:
         mitigation: starts without a memory.
 
     Returns:
-        What `rollout(..., through=…)` takes; it remembers from call to call what the mitigation remembers.
+        What `rollout(..., transform=…)` takes; it remembers from call to call what the mitigation remembers.
     """
     state: MovingAverages | None = None
 
