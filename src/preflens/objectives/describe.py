@@ -1,4 +1,4 @@
-"""An objective in words: what its docstring says, in sections that a page or a terminal can show."""
+"""Descriptions of objectives and modifiers, read from their docstrings, for pages and the terminal."""
 
 import re
 from collections.abc import Callable
@@ -14,17 +14,17 @@ from preflens.objectives.table import OBJECTIVES
 
 @dataclass(frozen=True)
 class Description:
-    """An entry of the catalogue in words.
+    """The description of an objective, in sections.
 
     Attributes:
         title: the first line.
-        formula: the loss and how it comes about.
+        formula: the loss, with its margin form where it has one.
         coefficients: d_w and d_l.
-        condition: when a step moves both sides as intended.
-        domain: where loss and coefficients exist.
-        helps: when to think of it.
-        parameters: what each parameter means, with its default and where that comes from.
-        note: where papers and code differ, and what is not confirmed; may be empty.
+        condition: when a step moves both log-probs as intended.
+        domain: the log-probs at which loss and coefficients exist.
+        helps: when to consider it.
+        parameters: the meaning of each parameter, with its default and the source of the default.
+        note: differences between papers and code, and what is not confirmed; may be empty.
         source: the paper.
     """
 
@@ -40,7 +40,7 @@ class Description:
 
 
 def describe(name: str) -> Description:
-    """Describe an entry of the table of objectives.
+    """Return the description of an objective.
 
     Args:
         name: a key of `OBJECTIVES`.
@@ -64,20 +64,20 @@ def describe(name: str) -> Description:
 
 
 def describe_modifier(name: str) -> str:
-    """Return what a modifier does.
+    """Return the description of a modifier.
 
     Args:
         name: a key of `MODIFIERS`.
 
     Returns:
-        Its docstring up to the arguments, one line a paragraph.
+        Its docstring up to the arguments, one line per paragraph.
     """
     text = cleandoc(MODIFIERS[name].__doc__ or "")
     return re.split(r"\n\n(?:Args|Returns):", text)[0].replace("\n\n", "\0").replace("\n", " ").replace("\0", "\n")
 
 
 def sources_of(objective: Objective) -> list[Citation]:
-    """Collect the papers of an objective and of whatever it is made of.
+    """Return the papers of an objective and of its parts.
 
     Args:
         objective: any objective.
@@ -86,12 +86,12 @@ def sources_of(objective: Objective) -> list[Citation]:
         The papers, each once.
     """
     if isinstance(objective, WeightedSum):
-        found = [source for _, term in objective.terms for source in sources_of(term)]
+        sources = [source for _, term in objective.terms for source in sources_of(term)]
     elif isinstance(objective, ModifiedObjective):
-        found = [*sources_of(objective.objective), objective.source]
+        sources = [*sources_of(objective.objective), objective.source]
     else:
-        found = [objective.source]
-    return list(dict.fromkeys(found))
+        sources = [objective.source]
+    return list(dict.fromkeys(sources))
 
 
 def _parts(factory: Callable[..., object]) -> dict[str, str]:
@@ -110,7 +110,7 @@ def _parts(factory: Callable[..., object]) -> dict[str, str]:
 def _parameters(factory: Callable[..., object]) -> dict[str, str]:
     defaults = {p.name: p.default for p in signature(factory).parameters.values()}
     section = re.search(r"\nArgs:\n(.*?)\n\n", cleandoc(factory.__doc__ or ""), re.DOTALL)
-    found: dict[str, str] = {}
+    parameters: dict[str, str] = {}
     for match in re.finditer(r"^    (\w+): (.*(?:\n        .*)*)", section[1] if section else "", re.MULTILINE):
-        found[f"{match[1]}={defaults[match[1]]:g}"] = " ".join(match[2].split())
-    return found
+        parameters[f"{match[1]}={defaults[match[1]]:g}"] = " ".join(match[2].split())
+    return parameters

@@ -1,4 +1,4 @@
-"""What the first step of an objective does: when it moves both sides as intended, and the coefficients it has there."""
+"""The first step of an objective: coefficients at the reference model, and when both log-probs move as intended."""
 
 import torch
 
@@ -15,19 +15,19 @@ GENERAL = (
     "coefficients both hold iff ⟨g_w,g_l⟩ < min(r ‖g_w‖², ‖g_l‖²/r), r = d_w/d_l."
 )
 BY_TOKEN = (
-    "tokens have coefficients of their own: chosen rises iff Σ_t d_{w,t} ⟨g_w,g_{w,t}⟩ > Σ_t d_{l,t} ⟨g_w,g_{l,t}⟩, "
-    "with g_{w,t} and g_{l,t} the gradients of single tokens; likewise for the rejected one."
+    "coefficients differ between tokens: chosen rises iff Σ_t d_{w,t} ⟨g_w,g_{w,t}⟩ > Σ_t d_{l,t} ⟨g_w,g_{l,t}⟩, "
+    "with g_{w,t} and g_{l,t} the gradients of single tokens; likewise for the rejected response."
 )
 
 
 def condition_of(objective: Objective) -> str:
-    """Say when a step of an objective moves both sides of a pair as intended.
+    """Return the condition under which a step of an objective moves both log-probs of a pair as intended.
 
     Args:
         objective: any objective.
 
     Returns:
-        A sentence; the short one where d_w = d_l on all of many drawn log-probs.
+        A sentence: the short one where d_w = d_l for a thousand random pairs.
 
     References:
         Yuan et al., arXiv 2410.13828, Condition 1 and Section 3.2.
@@ -42,7 +42,7 @@ def condition_of(objective: Objective) -> str:
 
 
 def at_reference(objective: Objective) -> str:
-    """Say what the first step does: the coefficients of one pair where the policy is still the reference model.
+    """Return the coefficients of one pair when the policy equals the reference model, as before the first step.
 
     Args:
         objective: any objective.
@@ -68,7 +68,7 @@ def at_reference(objective: Objective) -> str:
 
 
 def _drawn() -> PairLogps:
-    """Log-probs of a thousand pairs near their reference, where every objective is defined."""
+    """Random log-probs of a thousand pairs near their reference, where every objective is defined."""
     draw = torch.Generator().manual_seed(0)
     ref_w, ref_l = -20 - 20 * torch.rand((2, 1000), generator=draw, dtype=torch.float64)
     near = 0.6 * torch.rand((2, 1000), generator=draw, dtype=torch.float64) - 0.3

@@ -1,4 +1,4 @@
-"""Objectives named in words: `dpo`, `simpo:beta=2,gamma=1`, `dpo@ld:alpha=0.5`, `0.7*dpo+0.3*sft`."""
+"""Objectives as texts: `dpo`, `simpo:beta=2,gamma=1`, `dpo@ld:alpha=0.5`, `0.7*dpo+0.3*sft`."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -17,18 +17,18 @@ _WEIGHT = re.compile(r"^\s*([^*:@]*)\*(.*)$", re.DOTALL)
 
 
 def parse_objective(text: str) -> Objective:
-    """Build the objective that a text names.
+    """Build an objective from a text.
 
     Args:
-        text: `NAME`, `NAME:key=number,key=number`, either with modifiers as in `dpo@wpo` or `dpo@ld:alpha=0.5`, or a
-            sum of such as in `0.7*dpo+0.3*sft`.
+        text: `NAME`, `NAME:key=number,key=number`, with or without modifiers as in `dpo@wpo` or `dpo@ld:alpha=0.5`, or
+            a weighted sum as in `0.7*dpo+0.3*sft`.
 
     Returns:
         The objective.
 
     Raises:
-        ObjectiveError: a name or parameter is unknown (near matches are offered), a value is no number, or an objective
-            and a modifier do not go together.
+        ObjectiveError: a name or parameter is unknown (the message has near matches), a value is not a number, or a
+            modifier does not apply to an objective.
 
     Example:
         >>> dict(parse_objective("simpo:beta=2.5").parameters)
@@ -57,7 +57,7 @@ def objective_label(objective: Objective) -> str:
     """Return the shortest text that `parse_objective` reads back: the name, and parameters that are not the default.
 
     Args:
-        objective: an entry of the table, one made of such, or an objective of one's own.
+        objective: from the table, a modified one, a sum, or your own.
 
     Returns:
         For example `dpo`, `simpo:gamma=0.5`, `dpo@wpo` or `0.7*dpo+0.3*sft`.
@@ -74,13 +74,13 @@ def resolve_objectives(objectives: Iterable[str | Objective]) -> dict[str, Objec
     """Return the objectives by label, in order; texts are parsed.
 
     Args:
-        objectives: names with optional parameters, or objectives.
+        objectives: texts for `parse_objective`, or objectives.
 
     Returns:
         Objective by label.
 
     Raises:
-        ObjectiveError: none were given, or the same one twice.
+        ObjectiveError: there is none, or the same one twice.
     """
     resolved: dict[str, Objective] = {}
     for item in objectives:
@@ -111,7 +111,7 @@ def _term(text: str) -> tuple[float, Objective]:
 
 
 def _hint(name: str) -> str:
-    """What an unknown name is instead, where that is known."""
+    """A sentence about an unknown name: left out on purpose, TRL's name, or a modifier."""
     if name.lower() in NOT_INCLUDED:
         return f" It is left out: {NOT_INCLUDED[name.lower()]}"
     if name in TRL_LOSS_TYPES:

@@ -1,4 +1,4 @@
-"""The table of objectives: every function that the catalogue imports, by its name."""
+"""The table of objectives: every factory that the catalogue imports, by name."""
 
 from collections.abc import Callable, Mapping
 from types import FunctionType

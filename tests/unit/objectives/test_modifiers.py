@@ -64,7 +64,7 @@ def test_weighting_needs_the_confidence_of_tokens():
         ("nca@forward_kl", "`forward_kl` does not go with objective `nca`: it is defined for losses of a difference"),
         ("simpo@js_divergence", "does not go with objective `simpo`"),
         ("aot@wpo", "sorts the batch"),
-        ("slime@ld", "token weights of its own"),
+        ("slime@ld", "it weights tokens itself"),
         ("dpo@ld@ld", "`ld` was given twice"),
         ("dpo@ld:alpha=2", r"`alpha` of objective `ld` should be in \[0, 1\]"),
     ],

@@ -30,7 +30,7 @@ def alphapo(beta: float = 2.5, gamma: float = 0.1, alpha: float = 0.25) -> Margi
 
     Domain: exp(−α q) representable: q above −709/α nats per token in float64.
 
-    Helps: where SimPO lowers the chosen response too far: for α > 0 unlikely responses weigh more.
+    Helps: where SimPO lowers the chosen response too far: for α > 0 unlikely responses get larger coefficients.
 
     Args:
         beta: β > 0; 2.5 in the authors' configuration.

@@ -30,7 +30,7 @@ def apo_down(beta: float = 0.1) -> MarginObjective:
 
     Domain: every log-prob.
 
-    Helps: where even the chosen responses are worse than what the model says by itself: it is meant to lower both.
+    Helps: where even the chosen responses are worse than what the model generates: the loss is designed to lower both.
 
     Args:
         beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.

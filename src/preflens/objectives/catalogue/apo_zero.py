@@ -1,4 +1,4 @@
-"""APO-zero: the chosen response up, the rejected one down, each on its own."""
+"""APO-zero: a sigmoid loss of each log-ratio, chosen up and rejected down."""
 
 import torch.nn.functional as F
 
@@ -27,7 +27,7 @@ def apo_zero(beta: float = 0.1) -> PairwiseObjective:
 
     Domain: every log-prob.
 
-    Helps: where the chosen responses are better than what the model says by itself.
+    Helps: where the chosen responses are better than what the model generates.
 
     Args:
         beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.

@@ -25,7 +25,7 @@ def bce() -> PairwiseObjective:
 
     Domain: every log-prob.
 
-    Helps: as `bco` at β = 1: each response stops on its own.
+    Helps: as `bco` at β = 1: the coefficient of each response goes to zero independently.
 
     Returns:
         The objective.

@@ -33,8 +33,8 @@ def bdpo(beta: float = 0.1, lam: float = 0.5) -> MarginObjective:
 
     Domain: every log-prob.
 
-    Helps: where DPO wins its margin by pushing the rejected response down without end: the push dies out, and the
-    chosen response is kept.
+    Helps: where DPO grows its margin by lowering the rejected response without bound: d_l goes to zero, and d_w does
+    not.
 
     Args:
         beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.

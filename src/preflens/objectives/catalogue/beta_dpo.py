@@ -32,10 +32,10 @@ def beta_dpo(beta: float = 0.1, alpha: float = 0.6, m0: float = 0.0, floor: floa
 
     Args:
         beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.
-        alpha: α ≥ 0, how strongly β follows the margin, per nat. The authors' code has 0, which is DPO; 0.6 is from
+        alpha: α ≥ 0, how strongly β follows the margin, per nat. The authors' code uses 0, which is DPO; 0.6 is from
             memory of the paper.
         m0: M_0, the mean margin at which β is unchanged, nats. The authors keep a moving average of batch means (decay
-            0.9); here it is a number that the caller may renew.
+            0.9); here it is a number that the caller may update.
         floor: β_min > 0, the least β_batch; 0.001 in the authors' code.
 
     Returns:
@@ -51,7 +51,7 @@ def beta_dpo(beta: float = 0.1, alpha: float = 0.6, m0: float = 0.0, floor: floa
         batch-level dynamic β, as in `preference_loss` of the authors' code (junkangwu/beta-DPO).
 
     Note:
-        The authors' trainer also leaves out a fifth of the pairs, drawn by how far their margin is from M_0; that is
+        The authors' trainer also drops a fifth of the pairs, sampled by the distance of their margin from M_0; that is
         not done here.
     """
     positive("beta_dpo", beta=beta, floor=floor)

@@ -1,4 +1,4 @@
-"""BPO (balanced): only the worse of the two rewards is worked on."""
+"""BPO (balanced): only the smaller of the two rewards gets a gradient."""
 
 import torch
 import torch.nn.functional as F

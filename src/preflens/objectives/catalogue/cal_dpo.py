@@ -1,4 +1,4 @@
-"""Cal-DPO: DPO with rewards calibrated to a target each."""
+"""Cal-DPO: DPO plus a squared distance of each reward to its target."""
 
 import torch.nn.functional as F
 
@@ -30,7 +30,7 @@ def cal_dpo(beta: float = 0.1) -> PairwiseObjective:
     Helps: where DPO widens the margin by lowering both: the chosen log-ratio is pulled to +1/(2β).
 
     Args:
-        beta: β > 0; the targets are ±1/(2β) nats. The value is TRL's default for DPO, not one of the paper.
+        beta: β > 0; the targets are ±1/(2β) nats. The default is TRL's for DPO, not the paper's.
 
     Returns:
         The objective.

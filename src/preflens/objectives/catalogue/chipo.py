@@ -32,7 +32,8 @@ def chipo(beta: float = 0.1) -> MarginObjective:
 
     Domain: exp A and exp B representable: log-ratios below about 700 nats in float64, 80 in float32.
 
-    Helps: against overoptimisation; d_w/d_l grows with the chosen log-ratio, which loosens the chosen side's condition.
+    Helps: against overoptimization; d_w/d_l grows with the chosen log-ratio, which loosens the condition of the chosen
+    response.
 
     Args:
         beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.

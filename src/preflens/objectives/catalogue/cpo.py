@@ -28,8 +28,8 @@ def cpo(beta: float = 0.1, lam: float = 1.0) -> MarginObjective:
 
     Domain: every log-prob.
 
-    Helps: where the chosen response must not fall. As the margin grows d_l fades, and the rejected one moves with the
-    sign of ⟨g_w,g_l⟩.
+    Helps: where the chosen response must not fall. As the margin grows, d_l goes to zero, and the rejected log-prob
+    moves with the sign of ⟨g_w,g_l⟩.
 
     Args:
         beta: β > 0; no unit. The authors use 0.1.

@@ -26,8 +26,7 @@ def ddro() -> PairwiseObjective:
 
     Domain: B below log 2 = 0.693 nats: the rejected response at most twice as likely as under the reference.
 
-    Helps: where the chosen response must rise: its coefficient never fades. The rejected one's explodes as B nears log
-    2.
+    Helps: where the chosen response must rise: d_w = 1 always. d_l grows without bound as B nears log 2.
 
     Returns:
         The objective.

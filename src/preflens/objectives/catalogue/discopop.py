@@ -32,7 +32,7 @@ def discopop(beta: float = 0.1, tau: float = 0.05) -> MarginObjective:
 
     Domain: every log-prob for τ ≤ 1; for larger τ the loss overflows at very negative margins.
 
-    Helps: as a comparison; the loss is not monotone in the margin, so follow the sign of its coefficients.
+    Helps: as a comparison; the loss is not monotone in the margin, so check the signs of its coefficients.
 
     Args:
         beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.

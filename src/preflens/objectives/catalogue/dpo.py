@@ -28,8 +28,8 @@ def dpo(beta: float = 0.1) -> MarginObjective:
 
     Domain: every log-prob.
 
-    Helps: as the plain case: with d_w = d_l the side with the smaller gradient moves the wrong way first when gradients
-    align.
+    Helps: as the baseline: with d_w = d_l and aligned gradients, the response with the smaller gradient norm moves the
+    wrong way first.
 
     Args:
         beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.

@@ -28,10 +28,10 @@ def dpo_hinge(beta: float = 0.1) -> MarginObjective:
 
     Domain: every log-prob.
 
-    Helps: where pairs should stop pulling once they are separated by 1/β nats.
+    Helps: where the coefficients of a pair should be zero once its margin is 1/β nats.
 
     Args:
-        beta: β > 0; the hinge lets go at a margin of 1/β nats. 0.1 is the default of TRL.
+        beta: β > 0; the hinge is inactive from a margin of 1/β nats on. 0.1 is the default of TRL.
 
     Returns:
         The objective.

@@ -32,7 +32,7 @@ def dpo_norm(beta: float = 0.1) -> MarginObjective:
     descended.
 
     Args:
-        beta: β > 0; no unit. 0.1 is the default of TRL; length normalisation asks for larger values (Tulu 3 uses 5).
+        beta: β > 0; no unit. 0.1 is the default of TRL; length normalization needs larger values (Tulu 3 uses 5).
 
     Returns:
         The objective.

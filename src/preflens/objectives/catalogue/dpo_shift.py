@@ -28,8 +28,8 @@ def dpo_shift(beta: float = 0.1, factor: float = 0.95) -> MarginObjective:
 
     Domain: every log-prob.
 
-    Helps: where ⟨g_w,g_l⟩ is a little above ‖g_w‖²: the chosen response rises as long as ⟨g_w,g_l⟩ < ‖g_w‖²/f, at a
-    smaller margin.
+    Helps: where ⟨g_w,g_l⟩ is a little above ‖g_w‖²: the chosen response rises as long as ⟨g_w,g_l⟩ < ‖g_w‖²/f, at the
+    price of a smaller margin.
 
     Args:
         beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.

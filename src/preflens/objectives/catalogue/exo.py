@@ -31,8 +31,7 @@ def exo(beta: float = 0.1, eps: float = 0.001) -> MarginObjective:
 
     Domain: every log-prob.
 
-    Helps: where DPO overshoots: the margin has a finite target, and pairs that are hopelessly wrong (q near 0) pull
-    little.
+    Helps: where DPO overshoots: the margin has a finite target, and pairs with q near 0 get small coefficients.
 
     Args:
         beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.

@@ -28,7 +28,8 @@ def fpa(beta: float = 0.1) -> PairwiseObjective:
 
     Domain: every log-prob.
 
-    Helps: where correct and wrong answers share most of their tokens: the push ends before the damage is done.
+    Helps: where correct and wrong answers share most of their tokens: the coefficients shrink before the chosen
+    response falls.
 
     Args:
         beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.
@@ -46,8 +47,9 @@ def fpa(beta: float = 0.1) -> PairwiseObjective:
         https://arxiv.org/abs/2509.19893, the FPA loss.
 
     Note:
-        λ (0.5 to 2 in the paper) is the caller's: π̂ needs the logits of both models, so its log-probs are an input,
-        `PairLogps.future_chosen` and `.future_rejected`. The value of the loss means nothing; its gradient does.
+        λ (0.5 to 2 in the paper) is applied by the caller: π̂ needs the logits of both models, so its log-probs are an
+        input, `PairLogps.future_chosen` and `.future_rejected`. Only the gradient of the loss has a meaning, not its
+        value.
     """
     positive("fpa", beta=beta)
 

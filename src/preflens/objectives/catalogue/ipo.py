@@ -27,10 +27,10 @@ def ipo(tau: float = 0.1) -> MarginObjective:
 
     Domain: every log-prob.
 
-    Helps: against margins that grow without end; d_w/d_l = 1 stays, so the condition is DPO's.
+    Helps: against margins that grow without bound; d_w/d_l = 1 stays, so the condition is DPO's.
 
     Args:
-        tau: τ > 0; the margin aims at 1/(2τ) nats. TRL calls it `beta` and has 0.1.
+        tau: τ > 0; the margin aims at 1/(2τ) nats. TRL calls it `beta`; its default is 0.1.
 
     Returns:
         The objective.
@@ -46,7 +46,7 @@ def ipo(tau: float = 0.1) -> MarginObjective:
 
     Note:
         TRL from 0.29 on divides each log-ratio by the response's token count before the margin is taken. This is the
-        paper's sum.
+        sum of the paper.
     """
     positive("ipo", tau=tau)
     target = 1 / (2 * tau)

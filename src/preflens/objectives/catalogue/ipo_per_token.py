@@ -32,7 +32,7 @@ def ipo_per_token(tau: float = 0.1) -> MarginObjective:
     rejected one is descended.
 
     Args:
-        tau: τ > 0; the margin aims at 1/(2τ) nats per token. TRL calls it `beta` and has 0.1.
+        tau: τ > 0; the margin aims at 1/(2τ) nats per token. TRL calls it `beta`; its default is 0.1.
 
     Returns:
         The objective.
@@ -47,8 +47,8 @@ def ipo_per_token(tau: float = 0.1) -> MarginObjective:
         https://arxiv.org/abs/2310.12036, Eq. 17, with log-ratios per token.
 
     Note:
-        TRL 0.29 and later; a comment in its source says that the authors of the paper confirmed the normalised form.
-        `ipo` is the sum of the printed equation.
+        TRL 0.29 and later; a comment in its source says that the authors of the paper confirmed the normalized form.
+        `ipo` has the sum of the printed equation.
     """
     positive("ipo_per_token", tau=tau)
     target = 1 / (2 * tau)

@@ -1,4 +1,4 @@
-"""KTO on pairs: each response against a reference point that the batch sets."""
+"""KTO on pairs: each response compared with a reference point from the batch."""
 
 import torch.nn.functional as F
 
@@ -31,7 +31,8 @@ def kto(beta: float = 0.1, lam_w: float = 1.0, lam_l: float = 1.0) -> BatchObjec
 
     Domain: every log-prob.
 
-    Helps: where one side is learned before the other: its coefficient dies on its own, which moves d_w/d_l away from 1.
+    Helps: where one response is learned before the other: its coefficient goes to zero independently, which moves
+    d_w/d_l away from 1.
 
     Args:
         beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.

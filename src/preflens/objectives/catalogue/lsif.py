@@ -25,7 +25,7 @@ def lsif() -> PairwiseObjective:
 
     Domain: exp A and exp(2 B) representable: A below 709 and B below 354 nats in float64, 88 and 44 in float32.
 
-    Helps: in comparison: d_w/d_l grows as the rejected response falls, which keeps the chosen one up.
+    Helps: as a comparison: d_w/d_l grows as the rejected response falls, which keeps the chosen one up.
 
     Returns:
         The objective.

@@ -1,4 +1,4 @@
-"""NCA: noise contrastive alignment, which holds the chosen response near a fixed reward."""
+"""NCA: noise contrastive alignment, which pulls the chosen response towards a fixed reward."""
 
 import torch.nn.functional as F
 
@@ -27,8 +27,8 @@ def nca(beta: float = 0.1) -> PairwiseObjective:
 
     Domain: every log-prob.
 
-    Helps: where the chosen likelihood should not decay: below the reference it is pulled up at full strength. It is
-    pulled down past R_w = log 2.
+    Helps: where the chosen log-prob should not fall: below the reference d_w is largest. It is negative past R_w = log
+    2.
 
     Args:
         beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.

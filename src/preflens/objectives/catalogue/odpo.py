@@ -1,4 +1,4 @@
-"""ODPO: DPO that asks for a margin."""
+"""ODPO: DPO with a required margin."""
 
 import torch.nn.functional as F
 
@@ -34,7 +34,7 @@ def odpo(beta: float = 0.1, offset: float = 1.0) -> MarginObjective:
 
     Args:
         beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.
-        offset: Δ, logits. The paper sets it pair by pair from the difference of scores; 1 is only a placeholder.
+        offset: Δ, logits. The paper sets it for each pair from the difference of scores; 1 is only a placeholder.
 
     Returns:
         The objective.

@@ -1,4 +1,4 @@
-"""ORPO: the likelihood of the chosen response and a ratio of odds, without a reference model."""
+"""ORPO: the likelihood of the chosen response and an odds ratio, without a reference model."""
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +32,7 @@ def orpo(lam: float = 0.1) -> MarginObjective:
     Domain: log-probs below zero; at probability 1 the odds are infinite.
 
     Helps: where there is no separate supervised stage. The likelihood term makes d_w/d_l large, so the chosen response
-    tends to rise, and the rejected one with it.
+    tends to rise, and the rejected one as well.
 
     Args:
         lam: λ ≥ 0, weight of the odds ratio; the paper's and TRL's value is 0.1 (TRL calls it `beta`).

@@ -34,7 +34,7 @@ def rdpo(beta: float = 0.1, alpha: float = 0.2) -> MarginObjective:
 
     Args:
         beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.
-        alpha: α ≥ 0, logits a token of difference. 0.2 is what Yuan et al. (arXiv 2410.13828) use on TL;DR in their
+        alpha: α ≥ 0, logits per token of difference. 0.2 is what Yuan et al. (arXiv 2410.13828) use on TL;DR in their
             code; 0.05 to 1 were tried elsewhere.
 
     Returns:
@@ -50,7 +50,7 @@ def rdpo(beta: float = 0.1, alpha: float = 0.2) -> MarginObjective:
         https://arxiv.org/abs/2403.19159, the regularized loss, number of the equation not confirmed.
 
     Note:
-        The sign follows from the reward r(x,y) − α|y|; it is the one of the code of Yuan et al.
+        The sign follows from the reward r(x,y) − α|y|, as in the code of Yuan et al.
     """
     positive("rdpo", beta=beta)
     non_negative("rdpo", alpha=alpha)

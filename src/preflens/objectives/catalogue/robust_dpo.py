@@ -29,11 +29,12 @@ def robust_dpo(beta: float = 0.1, eps: float = 0.1) -> MarginObjective:
 
     Domain: every log-prob.
 
-    Helps: where a share ε of the labels is wrong. Separated pairs keep pulling, so entanglement does not end.
+    Helps: where a share ε of the labels is wrong. Separated pairs keep a positive coefficient, so entanglement does not
+    end.
 
     Args:
         beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.
-        eps: ε in [0, 0.5), the share of flipped labels. 0.1 is what TRL's documentation names as typical; TRL calls it
+        eps: ε in [0, 0.5), the share of flipped labels. 0.1 is the typical value in TRL's documentation; TRL calls it
             `label_smoothing`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""RRHF: a ranking hinge of length-normalised log-probs, and the likelihood of the chosen response."""
+"""RRHF: a ranking hinge of length-normalized log-probs, and the likelihood of the chosen response."""
 
 import torch.nn.functional as F
 
@@ -28,8 +28,8 @@ def rrhf(lam: float = 1.0) -> MarginObjective:
 
     Domain: every log-prob.
 
-    Helps: where the chosen response must not fall: λ keeps climbing it. On the inactive side d_l = 0 and the rejected
-    log-prob moves with the sign of ⟨g_w,g_l⟩.
+    Helps: where the chosen response must not fall: d_w is at least λ. Where the hinge is inactive, d_l = 0 and the
+    rejected log-prob moves with the sign of ⟨g_w,g_l⟩.
 
     Args:
         lam: λ ≥ 0, weight of the summed log-likelihood of the chosen response; no unit. 0.1 to 10 were tried.

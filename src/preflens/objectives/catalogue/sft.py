@@ -26,8 +26,8 @@ def sft() -> BatchObjective:
 
     Domain: every log-prob.
 
-    Helps: as a part of a sum such as `dpo+0.2*sft`, to keep the chosen response up. The rejected one moves with the
-    sign of ⟨g_w,g_l⟩.
+    Helps: as a part of a sum such as `dpo+0.2*sft`, to keep the chosen response up. The rejected log-prob moves with
+    the sign of ⟨g_w,g_l⟩.
 
     Returns:
         The objective.

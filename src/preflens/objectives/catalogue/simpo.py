@@ -1,4 +1,4 @@
-"""SimPO: a logistic loss of length-normalised log-probs, without a reference model."""
+"""SimPO: a logistic loss of length-normalized log-probs, without a reference model."""
 
 import torch.nn.functional as F
 
@@ -50,7 +50,7 @@ def simpo(beta: float = 2.0, gamma: float = 1.0) -> MarginObjective:
         https://arxiv.org/abs/2405.14734, the SimPO objective (number of the equation not confirmed).
 
     Note:
-        γ is the margin itself, as in the paper's loss; some code bases are given the ratio γ/β.
+        γ is the margin itself, as in the paper's loss; some implementations take the ratio γ/β.
     """
     positive("simpo", beta=beta)
     non_negative("simpo", gamma=gamma)

@@ -1,4 +1,4 @@
-"""SPPO: each log-ratio is pulled to a target of its own."""
+"""SPPO: a squared distance of each log-ratio to its own target."""
 
 from preflens.objectives.kinds import Citation, PairwiseObjective
 from preflens.objectives.kinds.validation import positive
@@ -25,8 +25,8 @@ def sppo(beta: float = 0.1) -> PairwiseObjective:
 
     Domain: every log-prob.
 
-    Helps: where the sizes of the log-ratios matter and not only their difference: the chosen one has a target of its
-    own. If A nears its target first, d_w/d_l goes to zero.
+    Helps: where the sizes of the log-ratios matter and not only their difference: each has its own target. If A nears
+    its target first, d_w/d_l goes to zero.
 
     Args:
         beta: β > 0; the targets are ±1/(2β) nats. 0.1 is the default of TRL; the authors use η = 1/β = 1000.

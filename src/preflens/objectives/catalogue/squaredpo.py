@@ -29,7 +29,7 @@ def squaredpo(beta: float = 0.1) -> MarginObjective:
 
     Domain: exp(−A) and exp(−B) representable: log-ratios above about −700 nats in float64, −80 in float32.
 
-    Helps: against a falling chosen response: below the reference d_w grows exponentially. It holds A near 1.
+    Helps: against a falling chosen response: below the reference d_w grows exponentially. It keeps A near 1.
 
     Args:
         beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.

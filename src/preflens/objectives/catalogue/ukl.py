@@ -1,4 +1,4 @@
-"""UKL: an unnormalised KL between chosen and rejected densities."""
+"""UKL: an unnormalized KL between chosen and rejected densities."""
 
 import torch
 
@@ -17,7 +17,7 @@ _CITATION = Citation(
 
 
 def ukl() -> PairwiseObjective:
-    """Unnormalised KL on pairs (UKL).
+    """Unnormalized KL on pairs (UKL).
 
     ℓ = −a_w + exp B, B = a_l − r_l.
 
@@ -25,8 +25,7 @@ def ukl() -> PairwiseObjective:
 
     Domain: exp B representable: B below 709 nats in float64, 88 in float32.
 
-    Helps: where the chosen response must rise: its coefficient never fades, and the rejected one's does as that
-    response falls.
+    Helps: where the chosen response must rise: d_w = 1 always, and d_l goes to zero as the rejected response falls.
 
     Returns:
         The objective.

@@ -1,4 +1,4 @@
-"""The kinds of objectives: what the loss of a pair is a function of."""
+"""The kinds of objectives, by what the loss of a pair depends on."""
 
 from preflens.objectives.kinds.base import Citation, Objective
 from preflens.objectives.kinds.batch import BatchObjective

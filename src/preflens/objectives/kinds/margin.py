@@ -15,15 +15,15 @@ class MarginObjective(AutodiffObjective):
     """A margin-based loss: ℓ = −( m( h_w(a_w) − h_l(a_l) ) + Λ(a_w) ).
 
     a_w and a_l are the log-probs of the chosen and the rejected response; m, h_w and h_l are scalar functions, and Λ
-    is an optional regularizer on the chosen response. Everything else is derived from these four, never stated twice.
+    is an optional regularizer on the chosen response. Coefficients, inputs and checks are derived from these four.
 
     Attributes:
-        name: the name in the table.
-        m: the function of the margin h_w − h_l; the objective wants it large.
-        h_w: what the margin takes from the chosen response.
-        h_l: what the margin takes from the rejected response.
+        name: the name in the table of objectives.
+        m: the function of the margin h_w − h_l that the objective maximizes.
+        h_w: the reward of the chosen response.
+        h_l: the reward of the rejected response.
         source: the paper.
-        parameters: the values the objective was made with.
+        parameters: hyperparameters, by name.
         regularizer: Λ.
 
     References:
@@ -45,7 +45,7 @@ class MarginObjective(AutodiffObjective):
         return "margin"
 
     def loss(self, logps: PairLogps) -> PerPair:
-        """Return the loss of each pair; no mean over the batch. Differentiable in the log-probs.
+        """Return the loss of each pair, without a mean over the batch. Differentiable in the log-probs.
 
         Args:
             logps: log-probs in nats, with reference log-probs and token counts where the objective uses them.
@@ -64,6 +64,6 @@ class MarginObjective(AutodiffObjective):
             logps: log-probs in nats.
 
         Returns:
-            The coefficients with which a gradient step climbs g_w and descends g_l. They may be negative.
+            The coefficients of g_w and −g_l in a gradient step. They may be negative.
         """
         return pair_coefficients(self.name, self.loss, logps)

@@ -1,4 +1,4 @@
-"""LD-DPO: tokens beyond the length of the shorter response count less."""
+"""LD-DPO: a smaller weight for tokens beyond the length of the shorter response."""
 
 from dataclasses import replace
 
@@ -24,10 +24,10 @@ _CITATION = Citation(
 
 
 def ld(alpha: float = 0.5) -> Modifier:
-    """Length desensitisation: log-probs Σ_{t ≤ m} log π(y_t) + α Σ_{t > m} log π(y_t), m = min(|y_w|, |y_l|).
+    """Length desensitization: log-probs Σ_{t ≤ m} log π(y_t) + α Σ_{t > m} log π(y_t), m = min(|y_w|, |y_l|).
 
-    The same for the reference model. A token's coefficient is that of the objective, times α past position m: an
-    objective of whole responses becomes one of tokens.
+    Likewise for the reference model. The coefficient of a token is that of the objective, times α past position m. The
+    modified objective is of kind `token`.
 
     Args:
         alpha: α in [0, 1], weight of the tail; 1 changes nothing, 0 drops it. No default in TRL; 0.5 here.
@@ -58,6 +58,6 @@ def ld(alpha: float = 0.5) -> Modifier:
         return replace(new, **dict(zip(("ref_chosen", "ref_rejected"), references, strict=True)))
 
     def refusal(objective: Objective) -> str:
-        return "it has token weights of its own" if objective.kind == "token" else ""
+        return "it weights tokens itself" if objective.kind == "token" else ""
 
     return Modifier("ld", _CITATION, {"alpha": alpha}, change=change, per_token=True, refusal=refusal)
