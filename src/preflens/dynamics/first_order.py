@@ -175,6 +175,15 @@ def cancellation_tolerance(
 
     Returns:
         Tolerance of the chosen and of the rejected change, nats.
+
+    Example:
+        Identical responses of norm 1: each change is 1 − 1 = 0, up to a millionth.
+
+        >>> import torch
+        >>> from preflens.types import PairCoefficients, PairGram
+        >>> one = torch.ones(1, dtype=torch.float64)
+        >>> cancellation_tolerance(PairGram(one, one, one), PairCoefficients(one, one), learning_rate=1.0).chosen.item()
+        1e-06
     """
     total = gram.total()
     d_w, d_l, inner = coefficients.chosen.abs(), coefficients.rejected.abs(), total.inner_product.abs()

@@ -107,6 +107,18 @@ def iterate_rollout(
         NumericalError: a log-prob is no longer finite; the steps are too large for this objective.
         UnsupportedObjectiveError: the objective uses log-probs of tokens or of an extrapolated policy, which a rollout
             of whole responses cannot update.
+
+    Example:
+        >>> from itertools import islice
+        >>> import torch
+        >>> from preflens.objectives import slic
+        >>> from preflens.pair_logps import PairLogps
+        >>> from preflens.types import BatchGram
+        >>> start = torch.tensor([-10.0], dtype=torch.float64)
+        >>> gram = BatchGram(torch.eye(2, dtype=torch.float64), torch.cat([start, start]))
+        >>> path = iterate_rollout(gram, PairLogps(start, start), slic(), learning_rate=0.1)
+        >>> [round(chosen.item(), 2) for chosen, _ in islice(path, 3)]
+        [-10.0, -9.89, -9.78]
     """
     unsupported = sorted(objective.inputs - {"reference", "length"})
     if unsupported:
@@ -144,6 +156,16 @@ def step_change(
 
     Returns:
         Change of chosen and of rejected log-probs, nats per unit of learning rate.
+
+    Example:
+        >>> import torch
+        >>> from preflens.objectives import slic
+        >>> from preflens.pair_logps import PairLogps
+        >>> from preflens.types import BatchGram
+        >>> start = torch.tensor([-10.0], dtype=torch.float64)
+        >>> gram = BatchGram(torch.eye(2, dtype=torch.float64), torch.cat([start, start]))
+        >>> step_change(gram, PairLogps(start, start), slic(), torch.tensor([0])).flatten().tolist()
+        [1.1, -1.0]
     """
     matrix, coefficients = gram.total().matrix, objective.coefficients(logps.take(indices))
     rows = torch.cat([indices, indices + gram.pairs])

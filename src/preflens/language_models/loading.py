@@ -46,6 +46,15 @@ def load_model(
 
     Raises:
         InputError: it is not there, holds no model, or cannot be loaded.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from preflens.demo.tiny_model import make_model, make_tokenizer
+        >>> with TemporaryDirectory() as folder:
+        ...     make_model(make_tokenizer(), seed=0).save_pretrained(folder)
+        ...     model = load_model(folder, device="cpu")
+        >>> type(model).__name__, model.training
+        ('GPT2LMHeadModel', False)
     """
     check_model_folder(name)
     model = _load_whole(name, revision=revision, dtype=dtype)
@@ -126,6 +135,15 @@ def load_tokenizer(
 
     Raises:
         InputError: it cannot be loaded, has neither padding nor end-of-sequence token, or the template is not there.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from preflens.demo.tiny_model import make_tokenizer
+        >>> with TemporaryDirectory() as folder:
+        ...     _ = make_tokenizer().save_pretrained(folder)
+        ...     tokenizer = load_tokenizer(folder)
+        >>> tokenizer.pad_token
+        '<pad>'
     """
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(

@@ -54,6 +54,15 @@ def read_pairs(
 
     Raises:
         InputError: nothing is there, it cannot be read, or (with `stop`) a row is bad.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     path = Path(folder, "pairs.jsonl")
+        ...     _ = path.write_text('{"prompt": "1 + 1 =", "chosen": " 2", "rejected": " 3"}')
+        ...     source = read_pairs(path)
+        >>> source.rows, source.pairs[0].prompt, source.pairs[0].chosen
+        (1, '1 + 1 =', ' 2')
     """
     check_data(data)
     path = Path(data)

@@ -1,4 +1,4 @@
-"""Mitigations named in words: `normalized`, `band:margin=0.2`, `normalized:scale=shared,strength=0.5`."""
+"""Mitigations as texts: `normalized`, `band:margin=0.2`, `normalized:scale=shared,strength=0.5`."""
 
 from preflens.errors import InputError
 from preflens.mitigations.table import MITIGATIONS, Mitigation
@@ -6,7 +6,7 @@ from preflens.specs import call_from_spec, spec_of
 
 
 def parse_mitigation(text: str) -> Mitigation:
-    """Build the mitigation that a text names.
+    """Build a mitigation from a text.
 
     Args:
         text: `NAME` or `NAME:key=value,key=value`.
@@ -15,8 +15,8 @@ def parse_mitigation(text: str) -> Mitigation:
         The mitigation.
 
     Raises:
-        InputError: a name or parameter is unknown (near matches are offered), or a value is no number where one should
-            be.
+        InputError: a name or parameter is unknown (the message has near matches), or a value is not a number where the
+            parameter is one.
 
     Example:
         >>> parse_mitigation("normalized:strength=0.5").strength
@@ -29,9 +29,14 @@ def mitigation_label(mitigation: Mitigation) -> str:
     """Return the shortest text that `parse_mitigation` reads back: the name, and parameters that are not the default.
 
     Args:
-        mitigation: an entry of the table, or a mitigation of one's own, all of whose parameters are named.
+        mitigation: from the table, or your own; of your own, all parameters are named.
 
     Returns:
         For example `cone` or `cone:floor=0.2`.
+
+    Example:
+        >>> from preflens.mitigations import cone, mitigation_label
+        >>> mitigation_label(cone(floor=0.2))
+        'cone:floor=0.2'
     """
     return spec_of(mitigation.name, mitigation.parameters, MITIGATIONS)

@@ -49,6 +49,11 @@ def at_reference(objective: Objective) -> str:
 
     Returns:
         A sentence with d_w and d_l, and a warning where one is negative.
+
+    Example:
+        >>> from preflens.objectives import at_reference, dpo
+        >>> at_reference(dpo(beta=0.1))  # β σ(0)
+        'd_w = 0.05, d_l = 0.05 for a pair with 10 tokens and −20 nats on each side.'
     """
     same, count = torch.full((1,), -20.0, dtype=torch.float64), torch.full((1,), 10)
     token = torch.full((1, 10), -2.0, dtype=torch.float64)

@@ -61,6 +61,11 @@ def objective_label(objective: Objective) -> str:
 
     Returns:
         For example `dpo`, `simpo:gamma=0.5`, `dpo@wpo` or `0.7*dpo+0.3*sft`.
+
+    Example:
+        >>> from preflens.objectives import objective_label, simpo
+        >>> objective_label(simpo(beta=2.0, gamma=0.5))
+        'simpo:gamma=0.5'
     """
     if isinstance(objective, WeightedSum):
         return "+".join(f"{weight:g}*{objective_label(term)}" for weight, term in objective.terms)

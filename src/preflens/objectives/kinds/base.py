@@ -35,6 +35,12 @@ class Citation:
         method: the short name of the loss in the field, for example `SimPO`; empty where it is the table's name.
         configurations: settings to start from, each with its source.
         differences: where the paper, its authors' code, TRL and this package differ.
+
+    Example:
+        >>> from preflens.objectives import dpo
+        >>> source = dpo().source
+        >>> source.authors, source.year, source.link
+        ('Rafailov et al.', 2023, 'https://arxiv.org/abs/2305.18290')
     """
 
     title: str
@@ -69,7 +75,14 @@ class Citation:
 
 @runtime_checkable
 class Objective(Protocol):
-    """An objective: it maps the log-probs of pairs to a loss per pair and to the coefficients of a step."""
+    """An objective: it maps the log-probs of pairs to a loss per pair and to the coefficients of a step.
+
+    Example:
+        >>> from preflens.objectives import Objective, simpo
+        >>> objective = simpo()
+        >>> isinstance(objective, Objective), objective.name, objective.kind, sorted(objective.inputs)
+        (True, 'simpo', 'margin', ['length'])
+    """
 
     @property
     def name(self) -> str:

@@ -37,6 +37,19 @@ class BatchObjective(AutodiffObjective):
         of_batch: the loss of each pair as a function of the whole batch.
         source: the paper.
         parameters: hyperparameters, by name.
+
+    Example:
+        The squared mean margin of the batch. The margins are 1 and 3, so d_w = −2·2 for each of the N = 2 pairs.
+
+        >>> import torch
+        >>> from preflens.objectives import BatchObjective, Citation
+        >>> from preflens.pair_logps import PairLogps
+        >>> source = Citation("An example", "Nobody", 2026, "", "no equation")
+        >>> def of_batch(logps):
+        ...     return ((logps.chosen - logps.rejected).mean() ** 2).expand(len(logps.chosen))
+        >>> squared = BatchObjective("squared_mean", of_batch, source)
+        >>> squared.coefficients(PairLogps(torch.tensor([-1.0, -1.0]), torch.tensor([-2.0, -4.0]))).chosen.tolist()
+        [-4.0, -4.0]
     """
 
     name: str

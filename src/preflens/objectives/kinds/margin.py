@@ -26,6 +26,20 @@ class MarginObjective(AutodiffObjective):
         parameters: hyperparameters, by name.
         regularizer: Λ.
 
+    Example:
+        The exponential loss exp(−(a_w − a_l)). At equal log-probs both coefficients are 1.
+
+        >>> import torch
+        >>> from preflens.objectives import Citation, MarginObjective
+        >>> from preflens.pair_logps import PairLogps
+        >>> source = Citation("An example", "Nobody", 2026, "", "no equation")
+        >>> logp = lambda response: response.logp
+        >>> exponential = MarginObjective("exponential", lambda z: -torch.exp(-z), h_w=logp, h_l=logp, source=source)
+        >>> logps = torch.tensor([-2.0])
+        >>> d = exponential.coefficients(PairLogps(logps, logps))
+        >>> d.chosen.item(), d.rejected.item()
+        (1.0, 1.0)
+
     References:
         Yuan et al., "A Common Pitfall of Margin-based Language Model Alignment: Gradient Entanglement", 2024,
         https://arxiv.org/abs/2410.13828, Eq. 1 (m here increases; the loss is its negative).

@@ -20,6 +20,18 @@ class PairwiseObjective(AutodiffObjective):
         of_pair: the loss as a function of the chosen and the rejected response.
         source: the paper.
         parameters: hyperparameters, by name.
+
+    Example:
+        The negative log-prob of the chosen response alone: d_w = 1, d_l = 0.
+
+        >>> import torch
+        >>> from preflens.objectives import Citation, PairwiseObjective
+        >>> from preflens.pair_logps import PairLogps
+        >>> source = Citation("An example", "Nobody", 2026, "", "no equation")
+        >>> likelihood = PairwiseObjective("likelihood", lambda chosen, rejected: -chosen.logp, source)
+        >>> d = likelihood.coefficients(PairLogps(torch.tensor([-2.0]), torch.tensor([-3.0])))
+        >>> d.chosen.item(), d.rejected.item()
+        (1.0, 0.0)
     """
 
     name: str

@@ -21,6 +21,18 @@ class TokenObjective(AutodiffObjective):
         of_tokens: the loss as a function of the chosen and the rejected response, with token log-probs.
         source: the paper.
         parameters: hyperparameters, by name.
+
+    Example:
+        The negative log-prob of the first chosen token: d_{w,t} is 1 at that token and 0 at the other.
+
+        >>> import torch
+        >>> from preflens.objectives import Citation, TokenObjective
+        >>> from preflens.pair_logps import PairLogps
+        >>> source = Citation("An example", "Nobody", 2026, "", "no equation")
+        >>> first = TokenObjective("first", lambda chosen, rejected: -chosen.token_logps[:, 0], source)
+        >>> rows, mask = torch.tensor([[-1.0, -2.0], [-3.0, -4.0]]), torch.ones(2, 2, dtype=torch.bool)
+        >>> first.coefficients(PairLogps.from_rows(rows, mask)).per_token.chosen.tolist()
+        [[1.0, -0.0]]
     """
 
     name: str

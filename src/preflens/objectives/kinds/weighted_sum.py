@@ -24,6 +24,11 @@ class WeightedSum(AutodiffObjective):
 
     Raises:
         ObjectiveError: there is no term, or a weight is not a finite number.
+
+    Example:
+        >>> from preflens.objectives import WeightedSum, at_reference, dpo, ipo
+        >>> at_reference(WeightedSum(((0.5, dpo(beta=0.1)), (0.5, ipo(tau=0.1)))))  # 0.5·0.05 + 0.5·10
+        'd_w = 5.03, d_l = 5.03 for a pair with 10 tokens and −20 nats on each side.'
     """
 
     terms: tuple[tuple[float, Objective], ...]

@@ -36,6 +36,16 @@ class Modifier:
         weight: the factor on the loss of each pair; detached where the paper detaches it.
         per_token: whether the modified coefficients differ between tokens of a response.
         refusal: returns returns why an objective cannot be modified, or an empty text.
+
+    Example:
+        A modifier that halves the loss, and with it both coefficients.
+
+        >>> import torch
+        >>> from preflens.objectives import Citation, Modifier, at_reference, dpo, modified
+        >>> source = Citation("An example", "Nobody", 2026, "", "no equation")
+        >>> half = Modifier("half", source, weight=lambda logps: torch.full_like(logps.chosen, 0.5))
+        >>> at_reference(modified(dpo(beta=0.1), half))
+        'd_w = 0.025, d_l = 0.025 for a pair with 10 tokens and −20 nats on each side.'
     """
 
     name: str

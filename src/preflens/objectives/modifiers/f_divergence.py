@@ -36,6 +36,11 @@ def forward_kl() -> Modifier:
     Returns:
         The modifier.
 
+    Example:
+        >>> from preflens.objectives import at_reference, dpo, modified
+        >>> at_reference(modified(dpo(beta=0.1), forward_kl()))
+        'd_w = 0.05, d_l = 0.05 for a pair with 10 tokens and −20 nats on each side.'
+
     References:
         Wang et al., "Beyond Reverse KL: Generalizing Direct Preference Optimization with Diverse Divergence
         Constraints", 2023, https://arxiv.org/abs/2309.16240.
@@ -51,6 +56,11 @@ def js_divergence() -> Modifier:
 
     Returns:
         The modifier.
+
+    Example:
+        >>> from preflens.objectives import at_reference, dpo, modified
+        >>> at_reference(modified(dpo(beta=0.1), js_divergence()))
+        'd_w = 0.025, d_l = 0.025 for a pair with 10 tokens and −20 nats on each side.'
 
     References:
         Wang et al., "Beyond Reverse KL: Generalizing Direct Preference Optimization with Diverse Divergence
@@ -70,6 +80,11 @@ def alpha_divergence(alpha: float = 0.5) -> Modifier:
 
     Returns:
         The modifier.
+
+    Example:
+        >>> from preflens.objectives import at_reference, dpo, modified
+        >>> at_reference(modified(dpo(beta=0.1), alpha_divergence(alpha=0.5)))
+        'd_w = 0.05, d_l = 0.05 for a pair with 10 tokens and −20 nats on each side.'
 
     References:
         Wang et al., "Beyond Reverse KL: Generalizing Direct Preference Optimization with Diverse Divergence

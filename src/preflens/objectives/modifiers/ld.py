@@ -35,6 +35,19 @@ def ld(alpha: float = 0.5) -> Modifier:
     Returns:
         The modifier.
 
+    Example:
+        The rejected response has one token, so the second chosen token gets the factor α.
+
+        >>> import torch
+        >>> from preflens.objectives import dpo, modified
+        >>> from preflens.pair_logps import PairLogps
+        >>> rows = torch.tensor([[-1.0, -1.0], [-1.0, 0.0]])
+        >>> mask = torch.tensor([[True, True], [True, False]])
+        >>> logps = PairLogps.from_rows(rows, mask, ref_token_logps=rows)
+        >>> d = modified(dpo(beta=0.1), ld(alpha=0.5)).coefficients(logps)
+        >>> [[round(x, 3) for x in row] for row in d.per_token.chosen.tolist()]
+        [[0.05, 0.025]]
+
     References:
         Liu et al., "Length Desensitization in Direct Preference Optimization", 2024,
         https://arxiv.org/abs/2409.06411, the LD-DPO loss.

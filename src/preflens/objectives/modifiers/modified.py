@@ -23,6 +23,11 @@ def modified(objective: Objective, modifier: Modifier) -> "ModifiedObjective":
 
     Raises:
         ObjectiveError: the modifier does not apply to this objective, or was applied already.
+
+    Example:
+        >>> from preflens.objectives import MODIFIERS, dpo, modified
+        >>> modified(dpo(), MODIFIERS["ld"](alpha=0.3)).name
+        'dpo@ld'
     """
     plain = objective
     while isinstance(plain, ModifiedObjective):

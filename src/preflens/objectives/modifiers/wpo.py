@@ -26,6 +26,11 @@ def wpo() -> Modifier:
     Returns:
         The modifier.
 
+    Example:
+        >>> from preflens.objectives import at_reference, dpo, modified
+        >>> at_reference(modified(dpo(beta=0.1), wpo()))
+        'd_w = 0.05, d_l = 0.05 for a pair with 10 tokens and −20 nats on each side.'
+
     References:
         Zhou et al., "WPO: Enhancing RLHF with Weighted Preference Optimization", 2024,
         https://arxiv.org/abs/2406.11827, Eq. 2 with the alignment of weights of its Section 3, as in TRL.
