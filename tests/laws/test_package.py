@@ -28,6 +28,11 @@ def test_every_mitigation_file_is_in_the_table():
     assert modules_in("mitigations/catalogue") == set(MITIGATIONS)
 
 
+def test_every_mitigation_has_a_unit_test_of_its_promise():
+    tested = {path.stem for path in (Path(__file__).parents[1] / "unit/mitigations/catalogue").glob("test_*.py")}
+    assert tested == {f"test_{name}" for name in MITIGATIONS}
+
+
 def test_every_panel_file_is_in_the_table():
     assert modules_in("report/analysis") == set(PANELS)
     assert modules_in("report/comparison") == set(COMPARISON_PANELS)

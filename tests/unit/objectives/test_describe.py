@@ -5,7 +5,6 @@ import re
 import pytest
 
 from preflens import MODIFIERS, OBJECTIVES, parse_objective
-from preflens.objectives import NOT_INCLUDED
 from preflens.objectives.describe import describe, describe_modifier, sources_of
 
 every_objective = pytest.mark.parametrize("name", OBJECTIVES)
@@ -48,8 +47,3 @@ def test_papers_of_modified_objectives_and_sums_are_all_named():
 def test_modifiers_are_described(name):
     assert len(describe_modifier(name)) > 80
     assert "Args:" not in describe_modifier(name)
-
-
-def test_what_is_left_out_has_a_reason():
-    assert "tdpo" in NOT_INCLUDED
-    assert all(len(reason) > 40 for reason in NOT_INCLUDED.values())
