@@ -112,7 +112,7 @@ def run_demo(setup: Setup, *, advance: Callable[[int], None] = lambda _: None) -
     for seed in range(setup.seeds):
         pretrained = _pretrained(tokenizer, setup, seed)
         for form in SUFFIXES:
-            runs.append(_run(form, seed, copy.deepcopy(pretrained), tokenizer, setup))
+            runs.append(_run(form, seed, model=copy.deepcopy(pretrained), tokenizer=tokenizer, setup=setup))
             advance(1)
     return runs
 
@@ -166,7 +166,7 @@ def _pretrained(tokenizer: PreTrainedTokenizerFast, setup: Setup, seed: int) -> 
     return model
 
 
-def _run(form: str, seed: int, model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, setup: Setup) -> DemoRun:
+def _run(form: str, seed: int, *, model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, setup: Setup) -> DemoRun:
     draw = random.Random(seed)
     train = tokenize(reviews(256, suffix=SUFFIXES[form], draw=draw), tokenizer)
     held_out = pairs_in_memory(reviews(setup.held_out, suffix=SUFFIXES[form], draw=draw), name="generated reviews")

@@ -149,6 +149,7 @@ MASK_KINDS = ("exact", "learned", "contrast", "lambda")
 
 def sparse_mask(
     kind: str = "exact",
+    *,
     beta: float = 0.1,
     kappa: float = 0.001,
     warm_up: float = 100.0,

@@ -24,6 +24,7 @@ def slime(
     lam_w: float = 0.1,
     lam_l: float = 0.1,
     lam_d: float = 1.0,
+    *,
     delta: float = 1.25,
     hard: float = 1.5,
     soft: float = 1.0,
