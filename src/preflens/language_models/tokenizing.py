@@ -1,21 +1,17 @@
 """Tokenize preference pairs, truncated as in TRL."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from jinja2 import TemplateError, TemplateSyntaxError
 from transformers import PreTrainedTokenizerBase
 
 from preflens.errors import InputError
 from preflens.language_models.bad_rows import OnBadRow, bad_rows, refuse_or_note
-from preflens.language_models.model_names import first_line
 from preflens.language_models.pairs import PreferencePair
-
-# Exceptions of a chat template, and of Python inside it on values that it was not written for.
-_TEMPLATE_ERRORS = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+from preflens.language_models.token_ids import RowError, check_tokenizer, token_ids
 
 
 @dataclass(frozen=True)
@@ -61,10 +57,6 @@ class TokenizedPairs:
     dropped: Mapping[str, int]
 
 
-class _RowError(InputError):
-    """An error of a single pair."""
-
-
 class Tokenizing:
     """Tokenizes pairs one by one, and counts dropped and noted pairs.
 
@@ -97,10 +89,10 @@ class Tokenizing:
                 invalid and `on_bad_row` is not `drop`.
         """
         for pair in pairs:
-            _check_tokenizer(pair, self._tokenizer)
+            check_tokenizer(pair, self._tokenizer)
             try:
-                prompt, chosen, rejected, boundary_moved = _token_ids(pair, self._tokenizer)
-            except _RowError as error:
+                prompt, chosen, rejected, boundary_moved = token_ids(pair, self._tokenizer)
+            except RowError as error:
                 refuse_or_note(error, self._on_bad_row, self._bad)
                 continue
             room = None if self._max_length is None else max(self._max_length - len(prompt), 0)
@@ -192,92 +184,6 @@ def count_notes(pairs: Iterable[TokenizedPair]) -> dict[str, int]:
         Number of pairs by remark.
     """
     return dict(Counter(note for pair in pairs for note in pair.notes))
-
-
-def common_prefix_length(ids: Sequence[int], other_ids: Sequence[int]) -> int:
-    """Return the number of tokens that two sequences share at their beginning.
-
-    Args:
-        ids: one sequence.
-        other_ids: the other.
-
-    Returns:
-        The number of tokens.
-
-    Example:
-        >>> common_prefix_length([1, 2, 3], [1, 2, 4, 5])
-        2
-    """
-    return next(
-        (i for i, (a, b) in enumerate(zip(ids, other_ids, strict=False)) if a != b), min(len(ids), len(other_ids))
-    )
-
-
-def _token_ids(
-    pair: PreferencePair, tokenizer: PreTrainedTokenizerBase
-) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], bool]:
-    """Prompt, chosen and rejected ids, and whether tokens at the end of the prompt were merged into the responses."""
-    if pair.conversational:
-        turns = [*pair.prompt]
-        prompt = _conversation_ids(turns, pair, tokenizer, add_generation_prompt=True)
-        rows = [_conversation_ids([*turns, *side], pair, tokenizer) for side in (pair.chosen, pair.rejected)]
-    else:
-        prompt = _text_ids(str(pair.prompt), pair, tokenizer)
-        texts = [f"{pair.prompt}{_ended(str(side), tokenizer)}" for side in (pair.chosen, pair.rejected)]
-        rows = [_text_ids(text, pair, tokenizer) for text in texts]
-    cut = min(common_prefix_length(prompt, ids) for ids in rows)
-    return tuple(prompt[:cut]), tuple(rows[0][cut:]), tuple(rows[1][cut:]), cut < len(prompt)
-
-
-def _text_ids(text: str, pair: PreferencePair, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    try:
-        ids: list[int] = tokenizer(text, verbose=False)["input_ids"]
-    except TypeError as error:  # a text with half of a surrogate pair
-        raise _RowError(f"{pair.where}: the tokenizer cannot read its text: {first_line(error)}.") from None
-    return ids
-
-
-def _ended(response: str, tokenizer: PreTrainedTokenizerBase) -> str:
-    end = str(tokenizer.eos_token)
-    return response if response.endswith(end) else response + end
-
-
-def _check_tokenizer(pair: PreferencePair, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Faults that affect every pair of this kind are not faults of a row."""
-    if pair.conversational and not tokenizer.chat_template:
-        raise InputError(
-            f"Pair `{pair.id}` consists of messages, and the tokenizer has no chat template. Name a file with one as "
-            "`chat_template`.",
-            arguments=["chat_template"],
-        )
-    if not pair.conversational and tokenizer.eos_token is None:
-        raise InputError("The tokenizer has no end-of-sequence token, and text responses must end in one.")
-
-
-def _conversation_ids(
-    messages: list[Any],  # of Message; the template accepts any keys
-    pair: PreferencePair,
-    tokenizer: PreTrainedTokenizerBase,
-    *,
-    add_generation_prompt: bool = False,
-) -> list[int]:
-    try:
-        encoded: Any = tokenizer.apply_chat_template(  # a BatchEncoding, which is missing in the annotation
-            messages,
-            tokenize=True,
-            return_dict=True,
-            add_generation_prompt=add_generation_prompt,
-            **pair.template_arguments,
-        )
-    except TemplateSyntaxError as error:
-        raise InputError(
-            f"The chat template is none: {first_line(error)}. Fix it, or name another file as `chat_template`.",
-            arguments=["chat_template"],
-        ) from None
-    except _TEMPLATE_ERRORS as error:
-        raise _RowError(f"{pair.where}: the chat template fails on it: {first_line(error)}.") from None
-    ids: list[int] = encoded["input_ids"]
-    return ids
 
 
 def _reason_to_drop(pair: TokenizedPair, room: int | None) -> str | None:
