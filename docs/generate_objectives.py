@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from preflens.objectives import MODIFIERS, NOT_INCLUDED, OBJECTIVES, TRL_LOSS_TYPES
-from preflens.objectives.describe import at_reference, describe, describe_modifier
+from preflens.objectives.describe import describe, describe_modifier
+from preflens.objectives.first_step import at_reference
 from preflens.objectives.parse import objective_label
 from preflens.objectives.trl import TrlSettings
 

@@ -1,18 +1,18 @@
-"""The exceptions preflens raises, each also the built-in error that it refines."""
+"""The exceptions of preflens. Each is also a subclass of the built-in exception that fits."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
 
 
 class PreflensError(Exception):
-    """Base of every error that a user of preflens can cause and mend; its message is one clear line.
+    """Base of every error that a user of preflens can cause and fix. Its message is one line.
 
     Args:
-        message: it speaks of arguments by the names that they have in Python: `limit`, or `on_bad_row="drop"`.
-        arguments: those names, so that a command can call them by its flags. Other words in backticks are data.
+        message: text with arguments by their Python names: `limit`, or `on_bad_row="drop"`.
+        arguments: these names, so that the command line can replace them with flags. Other words in backticks are data.
 
     Attributes:
-        arguments: the same.
+        arguments: the names of arguments in the message.
 
     Example:
         >>> InputError("`limit` should be at least 1.", arguments=["limit"]).with_flags({"limit": "--limit"})
@@ -24,10 +24,10 @@ class PreflensError(Exception):
         self.arguments = tuple(arguments)
 
     def with_flags(self, flags: Mapping[str, str]) -> str:
-        """Say the message to someone at a command line.
+        """Return the message with flags in place of Python arguments.
 
         Args:
-            flags: by the names of arguments; a name that is not among them stays as it is.
+            flags: flag by argument name; other names stay unchanged.
 
         Returns:
             The message, with `--on-bad-row drop` for `on_bad_row="drop"`.
@@ -36,7 +36,7 @@ class PreflensError(Exception):
         if not known:
             return str(self)
         named = re.compile(rf"`({'|'.join(known)})(?:=([^`]*))?`")
-        return named.sub(lambda found: f"`{' '.join([flags[found[1]], *_unquoted(found[2])])}`", str(self))
+        return named.sub(lambda match: f"`{' '.join([flags[match[1]], *_unquoted(match[2])])}`", str(self))
 
 
 def _unquoted(value: str | None) -> list[str]:
@@ -44,7 +44,7 @@ def _unquoted(value: str | None) -> list[str]:
 
 
 class InputError(PreflensError, ValueError):
-    """A file, row, folder or argument is not what was expected; the message names it and what to do."""
+    """A file, row, folder or argument is not as expected. The message names it and says what to do."""
 
 
 class ObjectiveError(PreflensError, ValueError):
@@ -52,27 +52,27 @@ class ObjectiveError(PreflensError, ValueError):
 
 
 class MissingInputError(ObjectiveError):
-    """An objective needs something that was not given: reference log-probs, token counts, log-probs of tokens."""
+    """An input that an objective uses is missing: reference log-probs, token counts or token log-probs."""
 
 
 class UnsupportedObjectiveError(PreflensError, TypeError):
-    """An objective is not of the kind that a computation can treat; the message says which is needed."""
+    """A computation does not support objectives of this kind. The message names the supported ones."""
 
 
 class NumericalError(PreflensError, ArithmeticError):
-    """A number is not finite, or breaks a law that every exact result obeys; nothing is clamped."""
+    """A number is not finite, or violates an inequality that every exact result satisfies. Nothing is clamped."""
 
 
 class NonFiniteLogpError(NumericalError):
     """A log-prob is not finite.
 
     Args:
-        row: of the response, chosen ones first.
-        responses: how many there are.
+        row: index of the response, chosen responses first.
+        responses: number of responses.
         value: the log-prob.
 
     Attributes:
-        row: of the response.
+        row: index of the response.
         value: the log-prob.
     """
 
@@ -86,26 +86,26 @@ class NonFiniteLogpError(NumericalError):
 
 
 class AuditError(PreflensError, AssertionError):
-    """What the fast engine computes is not what autograd computes; the message names the module."""
+    """The engine's result differs from autograd's. The message names the module."""
 
 
 class MissingExtraError(PreflensError, ImportError):
-    """An optional package is not installed; the message names the extra that brings it."""
+    """An optional package is not installed. The message names the extra that installs it."""
 
 
 class UnsupportedModelError(PreflensError, TypeError):
-    """A model does something whose per-response gradients cannot be told apart; the message names the module."""
+    """Per-response gradients of a model cannot be separated. The message names the module."""
 
 
 class UnreadableGradientError(UnsupportedModelError):
-    """Gradients cannot be read off the calls of one module; those of a module around it may say more.
+    """The calls of one module do not give per-response gradients; those of a module that contains it may.
 
     Args:
-        message: says what was found.
+        message: names the module and the reason.
         module: the module.
-        parameters: whose gradients these are, where it is not all that are read off the module.
-        mixed: rows of responses cannot be told apart there, so nothing inside the module around it can be trusted.
-        again: the same pass may succeed when it is repeated, because something has been learnt about the module.
+        parameters: the affected parameters, if not all parameters of the module.
+        mixed: rows of responses are mixed there, so no result inside the containing module can be trusted.
+        again: the same pass may succeed if it is repeated, because information about the module was recorded.
 
     Attributes:
         module: see above.

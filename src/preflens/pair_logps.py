@@ -1,7 +1,7 @@
-"""Log-probabilities of preference pairs, and what objectives need beside them.
+"""Log-probs of preference pairs, with the other inputs that objectives may use.
 
-Token-level values are left-aligned: token t of a response stands in column t, and the columns from its token count on
-are padding, which nothing reads. All log-probs are in nats.
+Token-level values are left-aligned: token t of a response is in column t, and the columns from its token count on are
+padding, which is never read. All log-probs are in nats.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -18,16 +18,21 @@ PerToken = Float[Tensor, "pair response_token"]
 
 @dataclass(frozen=True)
 class ResponseLogps:
-    """One side of the pairs: what an objective sees of the chosen or of the rejected responses.
+    """The log-probs of the chosen responses alone, or of the rejected responses alone, as a reward function gets them.
 
     Attributes:
         logp: log π(y|x), nats.
-        ref_logp: the same under the frozen reference model, or None where there is none.
-        tokens: scored tokens of the response, or None where they are unknown.
+        ref_logp: log π_ref(y|x) under the frozen reference model, nats, or None.
+        tokens: number of scored tokens of the response, or None.
         token_logps: log π(y_t|x,y_<t) of each token, or None.
-        ref_token_logps: the same under the reference model, or None.
+        ref_token_logps: log π_ref(y_t|x,y_<t) of each token, or None.
         log_sum_sq_probs: log Σ_v π(v|x,y_<t)² over the vocabulary, at each token, or None.
         future_logp: log π̂(y|x) under an extrapolated policy, or None.
+
+    Example:
+        >>> response = ResponseLogps(torch.tensor([-6.0]), torch.tensor([-5.0]), torch.tensor([3]))
+        >>> response.log_ratio.item(), response.logp_per_token.item()
+        (-1.0, -2.0)
     """
 
     logp: PerPair
@@ -59,7 +64,7 @@ class ResponseLogps:
 
     @property
     def length(self) -> Int[Tensor, " pair"]:
-        """Scored tokens.
+        """Number of scored tokens.
 
         Raises:
             MissingInputError: no token counts were given.
@@ -86,41 +91,41 @@ class ResponseLogps:
             MissingInputError: no log-probs under an extrapolated policy were given.
         """
         if self.future_logp is None:
-            raise MissingInputError("This objective looks ahead, and no log-probs of a future policy were given.")
+            raise MissingInputError("This objective uses a future policy, and no log-probs under it were given.")
         return self.future_logp - self.reference
 
     def at_tokens(self, values: PerToken | None, what: str) -> PerToken:
-        """Return values of each token, with zero at padding whatever stood there.
+        """Return token-level values with zero at padding.
 
         Args:
             values: one of the token-level fields.
-            what: its name in words, for the message.
+            what: the name of the field, for the message.
 
         Returns:
             The values, zero from the response's token count on.
 
         Raises:
-            MissingInputError: they were not given.
+            MissingInputError: `values` is None.
         """
         if values is None:
             raise MissingInputError(f"This objective works token by token, and {what} of the tokens were not given.")
         return values.masked_fill(~self.token_mask(values), 0.0)
 
     def token_mask(self, values: PerToken) -> Bool[Tensor, "pair response_token"]:
-        """Return which columns are tokens of the response and not padding.
+        """Return the mask of columns that are tokens of the response.
 
         Args:
             values: any token-level field.
 
         Returns:
-            True at tokens.
+            True at tokens, False at padding.
         """
         return torch.arange(values.shape[1], device=values.device) < self.length[:, None]
 
 
 @dataclass(frozen=True)
 class PairLogps:
-    """Log-probs of preference pairs, and what objectives need beside them.
+    """Log-probs of preference pairs, with the other inputs that objectives may use.
 
     Attributes:
         chosen: log π(y_w|x), nats.
@@ -131,12 +136,17 @@ class PairLogps:
         rejected_tokens: scored tokens of the rejected response, or None.
         chosen_token_logps: log-prob of each token; their sum is `chosen`. Or None.
         rejected_token_logps: likewise; their sum is `rejected`. Or None.
-        ref_chosen_token_logps: the same under the reference model, or None.
-        ref_rejected_token_logps: the same under the reference model, or None.
+        ref_chosen_token_logps: likewise under the reference model, or None.
+        ref_rejected_token_logps: likewise under the reference model, or None.
         chosen_log_sum_sq_probs: log Σ_v π(v|…)² at each token, or None.
         rejected_log_sum_sq_probs: log Σ_v π(v|…)² at each token, or None.
         future_chosen: log π̂(y_w|x) under an extrapolated policy, nats, or None.
         future_rejected: log π̂(y_l|x) under an extrapolated policy, nats, or None.
+
+    Example:
+        >>> logps = PairLogps(torch.tensor([-6.0, -4.0]), torch.tensor([-7.0, -3.0]))
+        >>> logps.take(torch.tensor([1])).chosen.item(), logps.rejected_side.logp.tolist()
+        (-4.0, [-7.0, -3.0])
     """
 
     chosen: PerPair
@@ -179,13 +189,13 @@ class PairLogps:
         ref_token_logps: Float[Tensor, "response token"] | None = None,
         log_sum_sq_probs: Float[Tensor, "response token"] | None = None,
     ) -> "PairLogps":
-        """Build them from padded rows as a model scores them, chosen rows first; the graph is kept.
+        """Build log-probs of pairs from the token log-probs of padded rows, chosen rows first. The graph is kept.
 
         Args:
-            token_logps: log-prob of the token at each position, nats; what stands outside the mask is not read.
+            token_logps: log-prob of the token at each position, nats; not read outside the mask.
             completion_mask: which positions are tokens of the response, aligned with `token_logps`.
-            ref_token_logps: the same under the reference model, or None.
-            log_sum_sq_probs: log Σ_v π(v|…)² at each position, which WPO asks for, or None.
+            ref_token_logps: likewise under the reference model, or None.
+            log_sum_sq_probs: log Σ_v π(v|…)² at each position, used by WPO, or None.
 
         Returns:
             Log-probs of responses and tokens, with token counts.
@@ -212,28 +222,28 @@ class PairLogps:
         return result
 
     def double(self) -> "PairLogps":
-        """Return the same log-probs in float64, cut from any graph."""
+        """Return the log-probs in float64, detached."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         floats = {k: v.detach().double() for k, v in values.items() if v is not None and v.is_floating_point()}
         return replace(self, **floats)
 
-    def take(self, which: Int[Tensor, " some"]) -> "PairLogps":
-        """Return some of the pairs, in the order asked for.
+    def take(self, indices: Int[Tensor, " _"]) -> "PairLogps":
+        """Return the pairs at the given indices, in that order.
 
         Args:
-            which: their positions.
+            indices: indices of pairs.
 
         Returns:
-            The same quantities of those pairs.
+            All fields for those pairs.
         """
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{k: v[which] for k, v in values.items() if v is not None})
+        return replace(self, **{k: v[indices] for k, v in values.items() if v is not None})
 
 
 def _left_aligned(
     values: Float[Tensor, "response token"], mask: Bool[Tensor, "response token"]
 ) -> Float[Tensor, "response response_token"]:
-    """Move the masked values of each row to its beginning, in order; zero behind them."""
+    """Move the masked values of each row to its beginning, in order, and fill the rest with zero."""
     counts = mask.sum(1)
     width = int(counts.max())
     order = mask.logical_not().long().argsort(dim=1, stable=True)[:, :width]
@@ -243,13 +253,22 @@ def _left_aligned(
 
 @dataclass(frozen=True)
 class TokenCoefficients:
-    """How strongly a step climbs or descends each token's gradient; zero at padding.
+    """Coefficients of token gradients in a step; zero at padding.
 
     The negative gradient of a pair's loss is Σ_t d_{w,t} ∇log π(y_{w,t}|…) − Σ_t d_{l,t} ∇log π(y_{l,t}|…).
 
     Attributes:
         chosen: d_{w,t} = −∂L/∂log π(y_{w,t}|…); no unit.
         rejected: d_{l,t} = +∂L/∂log π(y_{l,t}|…); no unit.
+
+    Example:
+        >>> from preflens.objectives import parse_objective
+        >>> rows = torch.tensor([[-1.0, -1.0], [-1.0, 0.0]])
+        >>> mask = torch.tensor([[True, True], [True, False]])
+        >>> logps = PairLogps.from_rows(rows, mask, ref_token_logps=rows)
+        >>> d = parse_objective("dpo@ld:alpha=0.5").coefficients(logps).per_token
+        >>> [[round(x, 3) for x in row] for row in d.chosen.tolist()], d.rejected.shape
+        ([[0.05, 0.025]], torch.Size([1, 2]))
     """
 
     chosen: Float64[Tensor, "pair chosen_token"]

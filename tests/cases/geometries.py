@@ -25,3 +25,8 @@ def drawn_coefficients(pairs, *, seed=1, spread=0.5):
     g = torch.Generator().manual_seed(seed)
     d_w, d_l = (spread * torch.randn(2, pairs, generator=g, dtype=torch.float64)).exp() * 0.05
     return PairCoefficients(d_w, d_l)
+
+
+def gram_of_rows(rows):
+    """Gram of pairs whose gradients are the rows, the chosen ones first."""
+    return gram_of(torch.as_tensor(rows, dtype=torch.float64))

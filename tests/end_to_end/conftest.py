@@ -1,6 +1,5 @@
 """A saved tiny model and pairs, and a way to call the command line."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +10,7 @@ import torch
 from preflens.cli.main import main
 from tests.cases.language_models import tiny_lora, tiny_model, tiny_tokenizer
 from tests.cases.pairs import TEXT_ROWS, chat_rows
-
-
-def write_rows(path, rows):
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
+from tests.support.rows import write_rows
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from preflens import OBJECTIVES, Analysis
+from preflens.cli.main import app
 from tests.cases.language_models import tiny_lora, tiny_model, tiny_tokenizer
 from tests.cases.pairs import TEXT_ROWS
 from tests.end_to_end.conftest import run_outside
@@ -153,7 +154,7 @@ def test_objectives_are_listed_and_shown(preflens):
     [
         ("discopop", ["the first step runs backwards", "@misc{lu2024discovering,", "eprint = {2406.08414}"]),
         ("kto", ["Not confirmed: the paired form", "batch", "lam_w=1"]),
-        ("dpo@ld:alpha=0.3", ["Length desensitisation", "token log-probs", "2305.18290", "2409.06411"]),
+        ("dpo@ld:alpha=0.3", ["Length desensitization", "token log-probs", "2305.18290", "2409.06411"]),
         ("0.7*dpo+0.3*sft", ["0.7 × dpo", "0.3 × sft", "d_w = 0.065, d_l = 0.035"]),
     ],
 )
@@ -169,7 +170,7 @@ def test_an_objective_that_needs_token_log_probs_is_refused_by_name(preflens, pl
     assert "Objective `slime` also uses: token log-probs" in " ".join(err.split())
 
 
-@pytest.mark.parametrize("command", [[], ["analyze"], ["compare"], ["report"], ["objectives"], ["demo"]])
+@pytest.mark.parametrize("command", [[], *([command.name] for command in app.registered_commands)])
 def test_every_command_has_help(preflens, command):
     code, out, _ = preflens(*command, "--help")
     assert code == 0

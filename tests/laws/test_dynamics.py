@@ -10,7 +10,6 @@ from hypothesis.extra import numpy as hnp
 
 from preflens import (
     OBJECTIVES,
-    BatchGram,
     LogpChange,
     Outcome,
     PairCoefficients,
@@ -27,19 +26,14 @@ from preflens.analysis.measurement.real_steps import measure_change, plain_updat
 from preflens.errors import UnsupportedObjectiveError
 from preflens.language_models.batch import collate
 from preflens.language_models.logps import response_logps
+from tests.cases.geometries import gram_of_rows as geometry
 from tests.cases.language_models import tiny_lora, tiny_model
-from tests.cases.logps import drawn_logps, far_logps
-from tests.laws.test_gram import tokenized
+from tests.cases.logps import drawn_logps
+from tests.support.rows import tokenized
 
 numbers = st.floats(-3, 3, width=32).filter(lambda x: abs(x) > 1e-3 or x == 0)
 gradients = hnp.arrays(float, (2, 4), elements=numbers)
 coefficient = st.floats(-2, 2, width=32)
-
-
-def geometry(rows):
-    """Gram of pairs whose gradients are the rows: chosen first."""
-    g = torch.as_tensor(rows, dtype=torch.float64)
-    return BatchGram(g @ g.T, torch.zeros(len(g), dtype=torch.float64))
 
 
 def tensor(*values):
@@ -72,25 +66,6 @@ def test_chosen_never_falls_while_rejected_rises_for_positive_coefficients(rows,
     assert classify(change, 1e-9) != (Outcome.REVERSED,)
 
 
-@pytest.mark.parametrize(
-    ("chosen", "rejected", "outcome"),
-    [
-        (0.2, -0.3, Outcome.INTENDED),
-        (0.2, 0.3, Outcome.BOTH_RISE),
-        (-0.2, -0.3, Outcome.BOTH_FALL),
-        (-0.2, 0.3, Outcome.REVERSED),
-        (0.2, 0.0, Outcome.UNCHANGED),
-        (0.0, -0.3, Outcome.UNCHANGED),
-        (0.2, 0.01, Outcome.UNCHANGED),
-        (-0.01, 0.3, Outcome.UNCHANGED),
-        (0.0, 0.0, Outcome.UNCHANGED),
-    ],
-)
-def test_an_outcome_is_the_two_directions_and_unchanged_where_either_side_stands_still(chosen, rejected, outcome):
-    change, limit = LogpChange(tensor(chosen), tensor(rejected)), LogpChange(tensor(0.02), tensor(0.02))
-    assert classify(change, limit) == classify(change, 0.02) == (outcome,)
-
-
 @given(gradients, st.floats(0.01, 10), st.floats(0.01, 10))
 def test_a_pair_is_inside_the_band_exactly_when_both_conditions_hold(rows, d_w, d_l):
     gram, c = geometry(rows).pair_gram(), PairCoefficients(tensor(d_w), tensor(d_l))
@@ -98,17 +73,6 @@ def test_a_pair_is_inside_the_band_exactly_when_both_conditions_hold(rows, d_w, 
     both = min(slack.chosen.item(), slack.rejected.item())
     if abs(both) > 1e-6 and abs(place) > 1e-9:  # on the edge itself rounding decides
         assert (place > 0) == (both > 0)
-
-
-def test_band_is_undefined_for_coefficients_that_are_not_positive():
-    gram = geometry([[1.0, 0.0], [0.5, 0.5]]).pair_gram()
-    assert band_position(gram, PairCoefficients(tensor(-1.0), tensor(1.0))).slack.isnan().all()
-    assert band_position(gram, PairCoefficients(tensor(1.0), tensor(0.0))).slack.isnan().all()
-
-
-def test_every_ratio_is_inside_the_band_of_opposed_gradients():
-    gram = geometry([[1.0, 0.0], [-0.5, 0.5]]).pair_gram()
-    assert band_position(gram, PairCoefficients(tensor(1e6), tensor(1e-6))).slack.item() == torch.inf
 
 
 @given(hnp.arrays(float, (6, 5), elements=numbers), hnp.arrays(float, (6,), elements=coefficient))
@@ -160,33 +124,6 @@ def test_coefficients_of_tokens_are_refused_by_what_needs_one_number_a_response(
         use(gram, c)
     with pytest.raises(UnsupportedObjectiveError, match="weighs the tokens"):
         c.signed()
-
-
-def test_rollout_of_a_batch_coupled_objective_takes_its_coefficients_from_the_batch():
-    torch.manual_seed(3)
-    gram, logps = geometry(torch.randn(6, 5, dtype=torch.float64)), far_logps(pairs=3)
-    path = rollout(gram, logps, OBJECTIVES["sft"](), steps=2, learning_rate=0.01)
-    c = torch.full((3,), 3 / logps.chosen_tokens.sum().item(), dtype=torch.float64)
-    change = 0.01 / 3 * gram.matrix[:3, :3] @ c
-    torch.testing.assert_close(path.chosen[2], logps.chosen + 2 * change)
-
-
-def test_rollout_is_exact_for_a_model_that_is_linear_in_its_parameters():
-    torch.manual_seed(2)
-    features = torch.randn(6, 4, dtype=torch.float64)
-    theta = torch.randn(4, dtype=torch.float64, requires_grad=True)
-    objective, start = OBJECTIVES["dpo"](), (features @ theta).detach()
-
-    def logps(values):
-        return PairLogps(values[:3], values[3:], start[:3], start[3:])
-
-    path = rollout(geometry(features), logps(start), objective, steps=20, learning_rate=0.5)
-    now = theta.detach().clone()
-    for _ in range(20):
-        now.requires_grad_()
-        (gradient,) = torch.autograd.grad(objective.loss(logps(features @ now)).mean(), now)
-        now = (now - 0.5 * gradient).detach()
-    torch.testing.assert_close(torch.cat([path.chosen[-1], path.rejected[-1]]), features @ now)
 
 
 @cache

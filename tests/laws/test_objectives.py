@@ -10,11 +10,7 @@ from preflens.errors import NumericalError
 from preflens.objectives.trl import TRL_LOSS_TYPES, TrlSettings
 from preflens.types import BatchGram
 from tests.cases.logps import drawn_logps, extreme_logps, far_logps, moved, rows
-from tests.oracles.domains import DOMAINS
-from tests.oracles.frozen import FROZEN
-from tests.oracles.losses import LOSSES
-from tests.oracles.objectives import CLOSED_FORMS
-from tests.oracles.token_objectives import TOKEN_CLOSED_FORMS
+from tests.oracles import domain, files, having, oracle
 
 # Derivatives and losses are a few float64 operations: rounding of some tens of units in the last place.
 CLOSE = {"rtol": 1e-11, "atol": 1e-12}
@@ -27,44 +23,46 @@ every_objective = pytest.mark.parametrize("name", OBJECTIVES)
 every_objective_of_responses = pytest.mark.parametrize("name", WHOLE)
 
 
-def places(name):
-    """Where an objective is looked at: near its reference, and far from it if it is defined there."""
-    return (drawn_logps(),) if name in DOMAINS or name in TOKEN else (drawn_logps(), far_logps())
+def logps_to_try(name):
+    """Log-probs near the reference, and far from it if the objective is defined there."""
+    return (drawn_logps(),) if hasattr(oracle(name), "domain") or name in TOKEN else (drawn_logps(), far_logps())
 
 
-def test_every_objective_has_an_independent_closed_form():
-    assert set(CLOSED_FORMS) | (set(TOKEN_CLOSED_FORMS) - {"dpo@ld"}) == set(OBJECTIVES)
-    assert len(CLOSED_FORMS) == len(WHOLE)
+def test_every_objective_has_a_file_of_independent_truth():
+    assert {name for name in files() if "@" not in name} == set(OBJECTIVES)
+    assert set(having("coefficients")) == set(WHOLE)
+    assert {name for name in having("token_coefficients") if "@" not in name} == set(TOKEN)
 
 
 def test_the_value_of_every_loss_has_an_independent_truth():
     by_trl = {make(TrlSettings(label_smoothing=0.1)).name for make in TRL_LOSS_TYPES.values()}
-    valueless = {"fpa"}  # only its gradient means something
-    assert set(LOSSES) | set(FROZEN) | by_trl | valueless == set(OBJECTIVES)
+    without_value = {name for name in OBJECTIVES if "future policy" in OBJECTIVES[name]().inputs}
+    assert {*having("loss"), *having("loss_with_detached")} | by_trl | without_value == set(OBJECTIVES)
 
 
 @every_objective_of_responses
 def test_coefficients_equal_the_closed_form(name):
-    for logps in places(name):
+    for logps in logps_to_try(name):
         found = OBJECTIVES[name]().coefficients(logps)
-        chosen, rejected = CLOSED_FORMS[name](logps)
+        chosen, rejected = oracle(name).coefficients(logps)
         torch.testing.assert_close(found.chosen, chosen, **CLOSE)
         torch.testing.assert_close(found.rejected, rejected, **CLOSE)
         assert found.per_token is None
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", having("loss"))
 def test_loss_equals_the_paper_formula(name):
-    for logps in places(name):
-        torch.testing.assert_close(OBJECTIVES[name]().loss(logps), LOSSES[name](logps), **CLOSE)
+    for logps in logps_to_try(name):
+        torch.testing.assert_close(OBJECTIVES[name]().loss(logps), oracle(name).loss(logps), **CLOSE)
 
 
 @every_objective_of_responses
 def test_coefficients_are_minus_and_plus_the_gradient_of_the_loss_by_finite_differences(name):
     objective, step = OBJECTIVES[name](), 1e-5
-    for place in places(name):
+    for place in logps_to_try(name):
         logps = rows(place, slice(7))
-        loss = objective.loss if name not in FROZEN else lambda x, fixed=logps: FROZEN[name](x, fixed)
+        detached = getattr(oracle(name), "loss_with_detached", None)
+        loss = objective.loss if detached is None else lambda x, f=detached, fixed=logps: f(x, fixed)
         found = objective.coefficients(logps)
         for side, sign, d in (("chosen", -1, found.chosen), ("rejected", 1, found.rejected)):
             for pair in range(7):  # the sum over the batch is N times its mean, whose derivative the coefficient is
@@ -72,10 +70,11 @@ def test_coefficients_are_minus_and_plus_the_gradient_of_the_loss_by_finite_diff
                 torch.testing.assert_close(sign * (up - down) / (2 * step), d[pair], **DIFFERENCE)
 
 
-@pytest.mark.parametrize("name", FROZEN)
+@pytest.mark.parametrize("name", having("loss_with_detached"))
 def test_loss_with_detached_parts_has_the_value_of_the_formula(name):
-    for logps in places(name):
-        torch.testing.assert_close(OBJECTIVES[name]().loss(logps), FROZEN[name](logps, logps), **CLOSE)
+    for logps in logps_to_try(name):
+        expected = oracle(name).loss_with_detached(logps, logps)
+        torch.testing.assert_close(OBJECTIVES[name]().loss(logps), expected, **CLOSE)
 
 
 @every_objective
@@ -106,11 +105,11 @@ def test_loss_is_trained_by_autograd_to_its_coefficients_in_float32(name):
 def test_loss_and_coefficients_are_finite_where_they_exist_and_a_named_error_elsewhere(name):
     objective = OBJECTIVES[name]()
     for logps in (extreme_logps(), extreme_logps((7, 3))):
-        inside = DOMAINS[name](logps) if name in DOMAINS else torch.ones(len(logps.chosen), dtype=torch.bool)
+        inside = domain(name, logps)
         safe = rows(logps, inside)
         assert torch.isfinite(objective.loss(safe)).all()
         found = objective.coefficients(safe)
-        for side, exact in zip((found.chosen, found.rejected), CLOSED_FORMS[name](safe), strict=True):
+        for side, exact in zip((found.chosen, found.rejected), oracle(name).coefficients(safe), strict=True):
             assert torch.isfinite(side).all()
             torch.testing.assert_close(side, exact, rtol=1e-9, atol=1e-12)
         for pair in (~inside).nonzero()[:, 0][::9].tolist():
@@ -193,7 +192,7 @@ def test_the_condition_holds_exactly_when_the_step_on_the_gradients_says_so(name
 def test_some_coefficients_are_negative_and_none_is_clamped():
     negative = set()
     for name in WHOLE:
-        for logps in places(name):
+        for logps in logps_to_try(name):
             c = OBJECTIVES[name]().coefficients(logps)
             if bool((c.chosen < 0).any() | (c.rejected < 0).any()):
                 negative.add(name)

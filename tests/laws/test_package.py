@@ -9,6 +9,7 @@ import pytest
 
 import preflens
 from preflens import OBJECTIVES
+from preflens.mitigations import MITIGATIONS
 from preflens.report.panels import COMPARISON_PANELS, PANELS
 
 _CITATION = Path(preflens.__file__).parent
@@ -20,6 +21,15 @@ def modules_in(folder):
 
 def test_every_objective_file_is_in_the_table():
     assert modules_in("objectives/catalogue") == set(OBJECTIVES)
+
+
+def test_every_mitigation_file_is_in_the_table():
+    assert modules_in("mitigations/catalogue") == set(MITIGATIONS)
+
+
+def test_every_mitigation_has_a_unit_test_of_its_promise():
+    tested = {path.stem for path in (Path(__file__).parents[1] / "unit/mitigations/catalogue").glob("test_*.py")}
+    assert tested == {f"test_{name}" for name in MITIGATIONS}
 
 
 def test_every_panel_file_is_in_the_table():

@@ -202,7 +202,7 @@ def test_the_rollout_of_a_what_if_goes_through_the_mitigation_and_strength_zero_
     for path in paths["other"][:1]:
         expected = rollout(
             ground.followed.geometry.gram, ground.followed.geometry.logps, objectives["dpo"], steps=8,
-            learning_rate=1e-3, batches=ground.followed.batches, through=as_rollout_transform(maps["other"]),
+            learning_rate=1e-3, batches=ground.followed.batches, transform=as_rollout_transform(maps["other"]),
         )  # fmt: skip
         moved = (expected.chosen - expected.chosen[0])[8, : ground.followed.training].mean()
         assert path.train_chosen[-1] == pytest.approx(float(moved))

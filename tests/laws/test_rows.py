@@ -18,7 +18,7 @@ from preflens.language_models.reading import read_pairs
 from preflens.training.command.configuration import read_configuration
 from preflens.training.command.main import make_trainer
 from tests.cases.language_models import tiny_model, tiny_tokenizer
-from tests.end_to_end.conftest import write_rows
+from tests.support.rows import write_rows
 
 # Shows every key of a message and of its calls, as templates for tools do, and parts of content.
 TEMPLATE = (

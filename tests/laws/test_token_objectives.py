@@ -8,19 +8,18 @@ import torch
 from preflens import OBJECTIVES, PairLogps, parse_objective
 from preflens.errors import MissingInputError
 from tests.cases.logps import drawn_logps, one_at
-from tests.oracles.token_objectives import TOKEN_CLOSED_FORMS
+from tests.oracles import having, oracle
 
 CLOSE = {"rtol": 1e-11, "atol": 1e-12}
-every_token_objective = pytest.mark.parametrize("name", TOKEN_CLOSED_FORMS)
+every_token_objective = pytest.mark.parametrize("name", having("token_coefficients"))
 
 
 @every_token_objective
 def test_token_coefficients_equal_the_closed_form_and_are_zero_at_padding(name):
     logps = drawn_logps(spread=2.0)
     found = parse_objective(name).coefficients(logps)
-    for ours, exact in zip(
-        (found.per_token.chosen, found.per_token.rejected), TOKEN_CLOSED_FORMS[name](logps), strict=True
-    ):
+    truth = oracle(name).token_coefficients(logps)
+    for ours, exact in zip((found.per_token.chosen, found.per_token.rejected), truth, strict=True):
         for row, expected in zip(ours, exact, strict=True):
             torch.testing.assert_close(row[: len(expected)], torch.tensor(expected, dtype=torch.float64), **CLOSE)
             assert not row[len(expected) :].any()

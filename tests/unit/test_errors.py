@@ -39,7 +39,7 @@ def raised():
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             called = getattr(node, "func", None)
-            if isinstance(called, ast.Name) and (called.id in vars(errors) or called.id == "_RowError") and node.args:
+            if isinstance(called, ast.Name) and (called.id in vars(errors) or called.id == "RowError") and node.args:
                 named = [k.value for k in node.keywords if k.arg == "arguments"]
                 elements = [e for lists in named for e in getattr(lists, "elts", [])]
                 arguments = {e.value for e in elements if isinstance(e, ast.Constant)}

@@ -54,7 +54,7 @@ def test_double_cuts_the_graph_and_keeps_counts_whole():
     [
         (lambda r: r.log_ratio, "no reference log-probs were given"),
         (lambda r: r.logp_per_token, "no token counts were given"),
-        (lambda r: r.future_log_ratio, "no log-probs of a future policy were given"),
+        (lambda r: r.future_log_ratio, "This objective uses a future policy, and no log-probs under it were given"),
         (lambda r: r.at_tokens(None, "log-probs"), "log-probs of the tokens were not given"),
     ],
 )

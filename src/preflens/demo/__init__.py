@@ -1,1 +1,1 @@
-"""A preference-tuning run in miniature, made on the spot: no network, no GPU, a few minutes."""
+"""A small preference-tuning run on generated data: no network, no GPU, a few minutes."""

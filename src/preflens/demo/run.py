@@ -1,4 +1,4 @@
-"""The demo: three forms of the same data, tuned and looked at before and after."""
+"""The demo: three forms of the same data, tuned, and analyzed before and after."""
 
 import copy
 import random
@@ -24,17 +24,18 @@ _DPO_RATE = 0.02
 
 @dataclass(frozen=True)
 class Setup:
-    """How large the demo is.
+    """The size of the demo.
 
-    The defaults are such that the model knows the verdict before it is tuned and has not quite learnt the suffix, as a
-    real model after a short supervised tuning. With too little pretraining it knows neither, and all forms look alike.
+    With the defaults, the model knows the verdict before it is tuned and has partly learned the suffix, like a real
+    model after a short supervised tuning. With too little pretraining it knows neither, and all forms give the same
+    result.
 
     Attributes:
         seeds: runs of each form.
-        pretraining_steps: on reviews with a bare verdict.
-        sft_steps: on the chosen responses of the form.
-        dpo_steps: of plain gradient descent.
-        held_out: pairs looked at.
+        pretraining_steps: steps on reviews with a verdict and no suffix.
+        sft_steps: steps on the chosen responses of the form.
+        dpo_steps: steps of plain gradient descent.
+        held_out: number of held-out pairs.
     """
 
     seeds: int = 3
@@ -46,14 +47,14 @@ class Setup:
 
 @dataclass(frozen=True)
 class DemoRun:
-    """One form of the data with one seed.
+    """A run with one form of the data and one seed.
 
     Attributes:
-        form: which suffix.
-        seed: of everything drawn.
+        form: the suffix, a key of `SUFFIXES`.
+        seed: the random seed.
         before: analysis of held-out pairs after supervised tuning.
-        after: the same after the DPO steps, against the reference.
-        tuning: forecast and fact of the steps between.
+        after: analysis of the same pairs after the DPO steps, against the reference.
+        tuning: forecast and measured change of the steps in between.
     """
 
     form: str
@@ -65,15 +66,15 @@ class DemoRun:
 
 @dataclass(frozen=True)
 class DemoRow:
-    """One run in numbers.
+    """The numbers of one run.
 
     Attributes:
-        form: which suffix.
-        seed: of everything drawn.
+        form: the suffix, a key of `SUFFIXES`.
+        seed: the random seed.
         cosine_before: mean gradient cosine before the DPO steps.
-        cosine_after: and after them.
-        forecast: summed forecast of the mean held-out log-probs, chosen and rejected, nats.
-        measured: what they did.
+        cosine_after: mean gradient cosine after them.
+        forecast: sum of the forecasts for the mean held-out log-probs, chosen and rejected, nats.
+        measured: their measured change, nats.
     """
 
     form: str
@@ -86,11 +87,11 @@ class DemoRow:
 
 @dataclass(frozen=True)
 class DemoSummary:
-    """The demo in numbers.
+    """The numbers of the demo.
 
     Attributes:
-        versions: of preflens and what it stands on.
-        runs: one row a run.
+        versions: versions of preflens and of the libraries it uses.
+        runs: one row per run.
     """
 
     versions: dict[str, str]
@@ -98,11 +99,11 @@ class DemoSummary:
 
 
 def run_demo(setup: Setup, *, advance: Callable[[int], None] = lambda _: None) -> list[DemoRun]:
-    """Train, tune and analyse every form with every seed; what comes out is reported as it comes out.
+    """Train, tune and analyze every form with every seed.
 
     Args:
-        setup: how large.
-        advance: told after each run.
+        setup: the size of the demo.
+        advance: called with 1 after each run.
 
     Returns:
         The runs, seed by seed.
@@ -111,7 +112,7 @@ def run_demo(setup: Setup, *, advance: Callable[[int], None] = lambda _: None) -
     for seed in range(setup.seeds):
         pretrained = _pretrained(tokenizer, setup, seed)
         for form in SUFFIXES:
-            runs.append(_run(form, seed, copy.deepcopy(pretrained), tokenizer, setup))
+            runs.append(_run(form, seed, model=copy.deepcopy(pretrained), tokenizer=tokenizer, setup=setup))
             advance(1)
     return runs
 
@@ -120,8 +121,8 @@ def save_demo(runs: list[DemoRun], folder: Path) -> list[Path]:
     """Save the numbers of all runs, the analyses of the first seed, and the reports of the longest suffix.
 
     Args:
-        runs: of the demo.
-        folder: where to.
+        runs: the runs of the demo.
+        folder: the output folder.
 
     Returns:
         The reports, before and after.
@@ -155,7 +156,7 @@ def _summary(runs: list[DemoRun]) -> DemoSummary:
 
 
 def _pretrained(tokenizer: PreTrainedTokenizerFast, setup: Setup, seed: int) -> GPT2LMHeadModel:
-    """A model that knows what the verdict on a review is, and has never seen a suffix."""
+    """A model that is trained on reviews with a verdict, without a suffix."""
     draw = random.Random(seed)
     model = make_model(tokenizer, seed=seed)
     texts = tokenize(reviews(512, suffix=" .", draw=draw), tokenizer)
@@ -165,15 +166,15 @@ def _pretrained(tokenizer: PreTrainedTokenizerFast, setup: Setup, seed: int) -> 
     return model
 
 
-def _run(form: str, seed: int, model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, setup: Setup) -> DemoRun:
+def _run(form: str, seed: int, *, model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, setup: Setup) -> DemoRun:
     draw = random.Random(seed)
     train = tokenize(reviews(256, suffix=SUFFIXES[form], draw=draw), tokenizer)
     held_out = pairs_in_memory(reviews(setup.held_out, suffix=SUFFIXES[form], draw=draw), name="generated reviews")
     train_language_model(model, train, steps=setup.sft_steps, learning_rate=1e-3, on_prompts_too=False, draw=draw)
     reference = copy.deepcopy(model)
-    watched = tokenize(held_out.pairs, tokenizer)
-    look = partial(analyze, model, tokenizer, held_out, verify=1, progress=False)
-    before = look(name=f"demo model, {form}, seed {seed}, before DPO")
-    tuning = tune(model, train, watched, steps=setup.dpo_steps, learning_rate=_DPO_RATE, draw=draw)
-    after = look(name=f"demo model, {form}, seed {seed}, after DPO", reference=reference)
+    held_out_tokens = tokenize(held_out.pairs, tokenizer)
+    analyze_held_out = partial(analyze, model, tokenizer, held_out, verify=1, progress=False)
+    before = analyze_held_out(name=f"demo model, {form}, seed {seed}, before DPO")
+    tuning = tune(model, train, held_out_tokens, steps=setup.dpo_steps, learning_rate=_DPO_RATE, draw=draw)
+    after = analyze_held_out(name=f"demo model, {form}, seed {seed}, after DPO", reference=reference)
     return DemoRun(form, seed, before, after, tuning)

@@ -1,4 +1,4 @@
-"""Generated reviews with a verdict, in three forms that differ only in a suffix both responses share.
+"""Generated reviews with a verdict, in three forms that differ only in a suffix shared by both responses.
 
 After the sentiment study of Yuan et al., arXiv 2410.13828, Section 4: a response is one word, or the word and a short
 or a long suffix. Chosen and rejected differ in the one word.
@@ -30,12 +30,12 @@ ReviewRow = dict[str, str]
 
 
 def reviews(count: int, *, suffix: str, draw: random.Random) -> list[ReviewRow]:
-    """Draw reviews with a right and a wrong verdict.
+    """Generate reviews with a right and a wrong verdict.
 
     Args:
-        count: how many.
+        count: number of reviews.
         suffix: follows the verdict in both responses.
-        draw: source of randomness.
+        draw: random generator.
 
     Returns:
         Rows with `prompt`, `chosen` and `rejected`.
@@ -44,7 +44,7 @@ def reviews(count: int, *, suffix: str, draw: random.Random) -> list[ReviewRow]:
 
 
 def all_words() -> list[str]:
-    """Return sentences in which every word that can be drawn occurs, for training a tokenizer.
+    """Return sentences that contain every word of the reviews, for training a tokenizer.
 
     Returns:
         Texts.

@@ -1,4 +1,4 @@
-"""A tokenizer and a small GPT-2, made and trained on the spot."""
+"""A tokenizer and a small GPT-2, trained from scratch."""
 
 import random
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     """Train a byte-pair tokenizer in which every word of the reviews is one token.
 
     Returns:
-        The tokenizer, with padding apart from the end of sequence.
+        The tokenizer, with separate padding and end-of-sequence tokens.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -36,11 +36,11 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def make_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> GPT2LMHeadModel:
-    """Make an untrained GPT-2 of two layers and width 48.
+    """Return an untrained GPT-2 with two layers of width 48.
 
     Args:
-        tokenizer: whose vocabulary it gets.
-        seed: of the weights.
+        tokenizer: it determines the vocabulary.
+        seed: random seed of the weights.
 
     Returns:
         The model, without dropout.
@@ -58,14 +58,14 @@ def make_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> GPT2LMHeadMo
 def tokenize(
     rows: Sequence[ReviewRow | PreferencePair], tokenizer: PreTrainedTokenizerFast
 ) -> tuple[TokenizedPair, ...]:
-    """Tokenise generated rows.
+    """Tokenize generated rows.
 
     Args:
-        rows: with `prompt`, `chosen`, `rejected`.
+        rows: rows with `prompt`, `chosen` and `rejected`.
         tokenizer: the tokenizer.
 
     Returns:
-        Token ids.
+        The tokenized pairs.
     """
     return tokenize_pairs(pairs_in_memory(rows).pairs, tokenizer, max_length=_CONTEXT).pairs
 
@@ -83,11 +83,11 @@ def train_language_model(
 
     Args:
         model: changed in place.
-        pairs: their rejected responses are not looked at.
-        steps: updates of 32 texts.
-        learning_rate: of AdamW.
-        on_prompts_too: learn the prompts as well, as in pretraining; else the responses only.
-        draw: source of randomness.
+        pairs: the pairs; rejected responses are not used.
+        steps: number of updates, of 32 texts each.
+        learning_rate: learning rate of AdamW.
+        on_prompts_too: include the prompts in the loss, as in pretraining; otherwise the responses only.
+        draw: random generator.
     """
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate)
     for _ in range(steps):

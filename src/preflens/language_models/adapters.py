@@ -1,4 +1,4 @@
-"""Adapters of PEFT: which layers and parameters are an adapter's, and adapters that are put on a model."""
+"""PEFT adapters: the layers and parameters of an adapter, and loading an adapter onto a model."""
 
 import warnings
 from collections.abc import Iterator
@@ -18,88 +18,89 @@ _WEIGHTS = "adapter_model.safetensors"
 
 
 def adapter_layers(model: nn.Module) -> Iterator[tuple[Any, list[nn.Module | nn.Parameter]]]:
-    """Find the layers that PEFT has put into a model, with what the active adapters have there.
+    """Yield the layers that PEFT added to a model, with the parts of the active adapters.
 
-    Copies of whole modules (`modules_to_save`) and trained rows of embeddings (`trainable_token_indices`) are among
-    them. PEFT's classes are told by what they call their weights, so that PEFT need not be installed.
+    Copies of whole modules (`modules_to_save`) and trained rows of embeddings (`trainable_token_indices`) are included.
+    PEFT's classes are recognized by the names of their weights, so PEFT need not be installed.
 
     Args:
         model: with or without adapters.
 
     Yields:
-        Layer, and the modules and parameters of the active adapters.
+        A layer, and the modules and parameters of the active adapters in it.
     """
     for module in model.modules():
         layer: Any = module
         tables = [attrgetter(name)(layer) for name in getattr(layer, "adapter_layer_names", ())]
-        own = [table[name] for table in tables for name in layer.active_adapters if name in table]
-        own = [part for part in own if isinstance(part, (nn.Module, nn.Parameter))]
-        if own:
-            yield layer, own
+        parts = [table[name] for table in tables for name in layer.active_adapters if name in table]
+        parts = [part for part in parts if isinstance(part, (nn.Module, nn.Parameter))]
+        if parts:
+            yield layer, parts
 
 
 def has_adapter(model: nn.Module) -> bool:
-    """Tell whether PEFT has put an adapter into a model.
+    """Return whether a model has an active PEFT adapter.
 
     Args:
         model: with or without adapters.
 
     Returns:
-        Whether one is active.
+        True if one is active.
     """
     return next(adapter_layers(model), None) is not None
 
 
 def adapter_parameters(model: nn.Module) -> set[nn.Parameter]:
-    """Return the parameters that training the active adapters would train, whether or not they need gradients now.
+    """Return the parameters that training the active adapters would update, whatever their `requires_grad`.
 
     Args:
         model: with or without adapters.
 
     Returns:
-        The adapters' weights, copies of modules, trained rows of embeddings, and biases where the adapter says so.
+        The adapters' weights, copies of modules, trained rows of embeddings, and biases if the adapter's configuration
+        includes them.
     """
-    found: set[nn.Parameter] = set()
-    for layer, own in adapter_layers(model):
-        for part in own:
-            found.update([part] if isinstance(part, nn.Parameter) else part.parameters())
+    trained: set[nn.Parameter] = set()
+    for layer, parts in adapter_layers(model):
+        for part in parts:
+            trained.update([part] if isinstance(part, nn.Parameter) else part.parameters())
         bias = getattr(getattr(layer, "base_layer", None), "bias", None)
         if isinstance(bias, nn.Parameter) and any(b.endswith("_only") for b in _biases(model)):
-            found.add(bias)
+            trained.add(bias)
     if "all" in _biases(model):
-        found.update(p for name, p in model.named_parameters() if name.endswith(".bias"))
-    return found
+        trained.update(p for name, p in model.named_parameters() if name.endswith(".bias"))
+    return trained
 
 
 def uncopied_layers(model: nn.Module) -> list[Any]:
-    """Return the layers that TRL 1.16 leaves out when it copies an adapter.
+    """Return the layers that TRL 1.16 does not copy when it copies an adapter.
 
     Args:
         model: with or without adapters.
 
     Returns:
-        Layers whose weights are parameters by themselves, so that their names end with the adapter's name; none that is
-        switched off already.
+        Layers whose weights are bare parameters, so that their names end with the adapter's name, without layers that
+        are disabled already.
     """
     return [
         layer
-        for layer, own in adapter_layers(model)
-        if any(isinstance(part, nn.Parameter) for part in own) and not layer.disable_adapters
+        for layer, parts in adapter_layers(model)
+        if any(isinstance(part, nn.Parameter) for part in parts) and not layer.disable_adapters
     ]
 
 
 def put_adapter(model: LanguageModel, adapter: str) -> LanguageModel:
-    """Put an adapter on a model, trainable.
+    """Load an adapter onto a model, trainable.
 
     Args:
-        model: that it was trained on.
+        model: the model that it was trained on.
         adapter: hub id or folder; only safetensors.
 
     Returns:
         PEFT's wrapper around the model.
 
     Raises:
-        InputError: there is none, it cannot be loaded, or it belongs to another model.
+        InputError: there is no adapter, it cannot be loaded, or it was trained on another model.
         MissingExtraError: peft is not installed.
     """
     try:
@@ -114,36 +115,36 @@ def put_adapter(model: LanguageModel, adapter: str) -> LanguageModel:
             # peft 0.21 asks transformers 5.23 for a name that it now spells otherwise
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
             wrapped = PeftModel.from_pretrained(model, folder, is_trainable=True)
-        left, unknown = _reload(wrapped, folder)
+        missing, unknown = _reload(wrapped, folder)
     except InputError:
         raise
     except LOADING_ERRORS as error:
         raise InputError(f"The adapter `{adapter}` cannot be loaded on this model: {first_line(error)}.") from None
-    for what, names in (("has no weights for", left), ("has weights that the model has no place for:", unknown)):
+    for what, names in (("has no weights for", missing), ("has weights that the model has no place for:", unknown)):
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             raise InputError(
                 f"The adapter `{adapter}` does not belong to this model. It {what} `{names[0]}`{more}. Pass the model "
                 "that it was trained on."
             )
-    return cast(LanguageModel, wrapped)  # it passes everything on to the model inside
+    return cast(LanguageModel, wrapped)  # it forwards attributes to the wrapped model
 
 
 def _reload(wrapped: Any, folder: str) -> tuple[list[str], list[str]]:  # noqa: ANN401  # a PeftModel
-    """Load an adapter once more over numbers that no file holds: what keeps them was not in the file.
+    """Fill the adapter with NaN and load it again: parameters that stay NaN are not in the file.
 
-    PEFT's own list of missing keys leaves copied modules and rows of embeddings out.
+    PEFT's own list of missing keys does not include copied modules and rows of embeddings.
 
     Returns:
-        Names of parameters that are not in the file, and keys of the file that are on no parameter.
+        Names of parameters that are not in the file, and keys of the file that match no parameter.
     """
-    own = {p for _, parts in adapter_layers(wrapped) for part in parts for p in _parameters(part)}
+    parameters = {p for _, parts in adapter_layers(wrapped) for part in parts for p in _parameters(part)}
     with torch.no_grad():
-        for parameter in own:
+        for parameter in parameters:
             parameter.fill_(torch.nan)
     result = wrapped.load_adapter(folder, wrapped.active_adapter, is_trainable=True)
-    left = [name for name, p in wrapped.named_parameters() if p in own and bool(p.isnan().all())]
-    return left, list(result.unexpected_keys)
+    missing = [name for name, p in wrapped.named_parameters() if p in parameters and bool(p.isnan().all())]
+    return missing, list(result.unexpected_keys)
 
 
 def _parameters(part: nn.Module | nn.Parameter) -> list[nn.Parameter]:
@@ -151,13 +152,13 @@ def _parameters(part: nn.Module | nn.Parameter) -> list[nn.Parameter]:
 
 
 def _biases(model: nn.Module) -> set[str]:
-    """How the adapters of a model treat biases: `none`, `all`, or an `…_only`."""
+    """The `bias` settings of a model's adapters: `none`, `all`, or an `…_only`."""
     configs: dict[str, Any] = getattr(model, "peft_config", {})
     return {getattr(config, "bias", "none") for config in configs.values()}
 
 
 def _folder(adapter: str) -> str:
-    """A local folder with safetensors in it: left to itself, peft would fall back to a pickle."""
+    """A local folder with safetensors. Without one, peft would fall back to a pickle."""
     files = [ADAPTER_FILE, _WEIGHTS]
     folder = adapter if Path(adapter).is_dir() else snapshot_download(adapter, allow_patterns=files)
     if not (Path(folder) / _WEIGHTS).is_file():

@@ -1,4 +1,4 @@
-"""What becomes of a row that cannot be used."""
+"""Invalid rows: stop, or skip and count them."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -9,33 +9,33 @@ OnBadRow = Literal["stop", "drop"]
 
 
 def refuse_or_note(error: InputError, on_bad_row: OnBadRow | None, noted: list[str]) -> None:
-    """Stop at a bad row, or note it and go on.
+    """Stop at an invalid row, or record it and continue.
 
     Args:
-        error: what is wrong with it, and where it stands.
-        on_bad_row: `stop` or `drop`; None for stopping where there is no such choice.
-        noted: gets the message of a row that is dropped.
+        error: the fault, with file and line.
+        on_bad_row: `stop` or `drop`; None stops without a hint at the choice.
+        noted: list to which the message of a dropped row is appended.
 
     Raises:
-        InputError: the rows are not to be dropped.
+        InputError: unless `on_bad_row` is `drop`.
     """
     if on_bad_row is None:
         raise error
     if on_bad_row == "stop":
         raise InputError(
-            f'{error} Mend the row, or leave such rows out with `on_bad_row="drop"`.',
+            f'{error} Fix the row, or skip such rows with `on_bad_row="drop"`.',
             arguments=[*error.arguments, "on_bad_row"],
         ) from None
     noted.append(str(error))
 
 
 def bad_rows(noted: Sequence[str]) -> dict[str, int]:
-    """Count the rows that were dropped, for people to read.
+    """Return the count of dropped rows, with a description.
 
     Args:
         noted: their messages.
 
     Returns:
-        One entry that names the first of them, or none.
+        One entry that names the first of them; empty without dropped rows.
     """
     return {f"bad row, the first is {noted[0].rstrip('.')}": len(noted)} if noted else {}

@@ -1,4 +1,4 @@
-"""Tokenised pairs in TRL's layout: chosen rows, then rejected rows, padded on the right."""
+"""Batches of tokenized pairs in TRL's layout: chosen rows, then rejected rows, padded on the right."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from preflens.language_models.tokenizing import TokenizedPair
 
 @dataclass(frozen=True)
 class PairBatch:
-    """Pairs ready for a model.
+    """A batch of pairs, as inputs of a model.
 
     Attributes:
         input_ids: token ids, padded on the right.
         attention_mask: true on real tokens.
-        completion_mask: true on the tokens of the response, at their own positions.
+        completion_mask: true on the tokens of the response.
     """
 
     input_ids: Int[Tensor, "response token"]
@@ -27,17 +27,17 @@ class PairBatch:
 
     @property
     def tokens(self) -> Int[Tensor, " response"]:
-        """Scored tokens of each response: a sequence's first token has no log-prob."""
+        """Number of scored tokens of each response. The first token of a sequence has no log-prob."""
         return self.completion_mask[:, 1:].sum(dim=1)
 
 
 def collate(pairs: Sequence[TokenizedPair], *, pad_token_id: int, device: torch.device | str = "cpu") -> PairBatch:
-    """Lay pairs out as a batch.
+    """Build a batch from pairs.
 
     Args:
         pairs: at least one.
-        pad_token_id: fills the rows on the right; masked everywhere, so it changes no number.
-        device: where to.
+        pad_token_id: the token that pads rows on the right; masked everywhere, so it changes no result.
+        device: the device of the batch.
 
     Returns:
         The batch: the chosen response of every pair, then the rejected ones.
@@ -55,10 +55,10 @@ def collate(pairs: Sequence[TokenizedPair], *, pad_token_id: int, device: torch.
 
 
 def model_inputs(model: nn.Module, batch: PairBatch) -> dict[str, Tensor]:
-    """Return what a model is called with: ids, mask, and positions of every row where the model takes them.
+    """Return the inputs of a model: ids, mask, and positions of every row if the model accepts them.
 
-    Left to itself a model may look up one row of positions for the whole batch, and the gradients of responses could
-    not be told apart in its position table.
+    Without positions, a model may use one row of positions for the whole batch, and per-response gradients of its
+    position table could not be separated.
 
     Args:
         model: a causal language model or its backbone.
@@ -74,7 +74,7 @@ def model_inputs(model: nn.Module, batch: PairBatch) -> dict[str, Tensor]:
 
 
 def positions(attention_mask: Bool[Tensor, "response token"]) -> Int[Tensor, "response token"]:
-    """Count the real tokens before each token; padding on the right goes on counting.
+    """Return the number of real tokens before each token; padding on the right continues the count.
 
     Args:
         attention_mask: true on real tokens.

@@ -1,4 +1,4 @@
-"""Columns beside those that are read: what a row would say in vain."""
+"""Columns that are not read: refused or reported if they would change the meaning of a pair."""
 
 from collections.abc import Iterator, Mapping
 
@@ -6,7 +6,7 @@ from preflens.errors import InputError
 from preflens.language_models.conversations import Text, render
 
 _MEDIA = ("image", "images", "video", "videos", "audio", "audios")
-# Names under which public data sets keep what a response answers to.
+# Names of columns in which public data sets keep the context of a response.
 _CONTEXT = (
     "question", "instruction", "input", "query", "system", "system_prompt", "context", "history", "messages",
     "conversation", "conversations",
@@ -14,14 +14,14 @@ _CONTEXT = (
 
 
 def refuse_media(row: Mapping[str, object], place: str) -> None:
-    """Refuse a row with pictures, films or sound: only its text would be read.
+    """Raise if a row has images, video or audio, because only text is read.
 
     Args:
-        row: with any columns.
+        row: a row with any columns.
         place: file and line, for messages.
 
     Raises:
-        InputError: it has one.
+        InputError: such a column is not empty.
     """
     for name in _MEDIA:
         if row.get(name) not in (None, "", [], {}):
@@ -32,34 +32,34 @@ def refuse_media(row: Mapping[str, object], place: str) -> None:
 
 
 def unread_context(row: Mapping[str, object], *read: Text) -> list[str]:
-    """Find columns whose texts belong before the responses and reach the model nowhere.
+    """Return columns whose texts belong to the context and are not part of prompt or responses.
 
     Args:
-        row: with any columns.
+        row: a row with any columns.
         *read: prompt and responses.
 
     Returns:
-        Their names; a column that only repeats what is read is not among them.
+        Their names, without columns that only repeat prompt or responses.
     """
-    there = [name for name in _CONTEXT if row.get(name)]
-    known = _words("\n".join(map(render, read))) if there else ""
-    return [name for name in there if any(_words(text) not in known for text in _texts(row[name]))]
+    columns = [name for name in _CONTEXT if row.get(name)]
+    known = _words("\n".join(map(render, read))) if columns else ""
+    return [name for name in columns if any(_words(text) not in known for text in _texts(row[name]))]
 
 
 def refuse_unread_context(row: Mapping[str, object], chosen: Text, rejected: Text, place: str) -> None:
-    """Refuse a row without `prompt` that keeps it in a column of another name.
+    """Raise if a row has its prompt in a column of another name.
 
     Args:
-        row: without `prompt`.
-        chosen: with whatever stands before it.
-        rejected: the same.
+        row: a row without `prompt`.
+        chosen: the chosen response, with its context.
+        rejected: likewise for the rejected response.
         place: file and line, for messages.
 
     Raises:
-        InputError: it does.
+        InputError: there is such a column.
     """
-    if found := unread_context(row, chosen, rejected):
-        names = ", ".join(f"`{name}`" for name in found)
+    if columns := unread_context(row, chosen, rejected):
+        names = ", ".join(f"`{name}`" for name in columns)
         raise InputError(
             f"{place}: there is no column `prompt`, so the prompt would be the common beginning of `chosen` and "
             f"`rejected`, and what {names} says would not be read. Put it into `prompt`, or remove the column."
@@ -67,7 +67,7 @@ def refuse_unread_context(row: Mapping[str, object], chosen: Text, rejected: Tex
 
 
 def _texts(value: object) -> Iterator[str]:
-    """All texts in a cell: itself, or those of messages, turns and pairs of turns."""
+    """All texts in a cell: a text, or those of messages, turns and pairs of turns."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):

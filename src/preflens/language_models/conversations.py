@@ -1,4 +1,4 @@
-"""Messages of a conversation: which can be used, what they say, and how people read them."""
+"""Messages of a conversation: validity, content, and a text form for display."""
 
 import json
 from collections.abc import Mapping
@@ -7,18 +7,18 @@ from typing import Any
 Message = dict[str, Any]  # Any: chat templates may use more than role and content
 Text = str | list[Message]
 
-# Says who speaks, not what is said.
+# Keys of a message that name the speaker.
 _WHO = ("role", "name")
 
 
 def is_message(value: object) -> bool:
-    """Tell whether a value has the form of a message: a role, and content that is text, parts, or left out.
+    """Return whether a value has the form of a message: a role, and content that is a text, a list of parts, or absent.
 
     Args:
         value: an entry of a list of messages.
 
     Returns:
-        Whether a chat template can be asked about it; what its parts are is another question.
+        True if a chat template accepts it. The types of its parts are not checked.
     """
     if not isinstance(value, Mapping) or not isinstance(value.get("role"), str):
         return False
@@ -29,10 +29,10 @@ def is_message(value: object) -> bool:
 
 
 def other_part(message: Mapping[str, Any]) -> str | None:
-    """Find a part of a message's content that is no text.
+    """Return the type of the first part of a message's content that is not text.
 
     Args:
-        message: of the form of a message.
+        message: a message.
 
     Returns:
         The `type` of the first such part, or None.
@@ -45,22 +45,22 @@ def other_part(message: Mapping[str, Any]) -> str | None:
 
 
 def says_something(message: Mapping[str, Any]) -> bool:
-    """Tell whether a message holds anything but its role: text that is not blank, calls of tools, reasoning.
+    """Return whether a message has more than its role: text that is not blank, tool calls or reasoning.
 
     Args:
-        message: any.
+        message: a message.
 
     Returns:
-        Whether it does.
+        True if it has.
     """
     return bool(_content(message).strip()) or bool(_beside_content(message))
 
 
 def text_of(message: Mapping[str, Any]) -> str:
-    """Return what a message says: its text, then whatever else a template may show, as JSON.
+    """Return the text of a message, followed by its other fields as JSON.
 
     Args:
-        message: any.
+        message: a message.
 
     Returns:
         One text.
@@ -75,7 +75,7 @@ def text_of(message: Mapping[str, Any]) -> str:
 
 
 def render(text: Text) -> str:
-    """Return a text as it is, and messages as `role: content` lines, for people to read.
+    """Return a text unchanged, and messages as `role: content` lines, for display.
 
     Args:
         text: either form.
@@ -94,5 +94,5 @@ def _content(message: Mapping[str, Any]) -> str:
 
 
 def _beside_content(message: Mapping[str, Any]) -> dict[str, Any]:
-    """What is empty does not count: a table has the same fields for all messages."""
+    """Fields that are not empty. In a table, all messages have the same fields."""
     return {key: value for key, value in message.items() if key not in {*_WHO, "content"} and value}

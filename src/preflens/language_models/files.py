@@ -1,4 +1,4 @@
-"""Rows of json, jsonl, parquet and csv files, each with the place it stands in."""
+"""Rows of json, jsonl, parquet and csv files, each with its file and line."""
 
 import csv
 import gzip
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from preflens.errors import InputError
 from preflens.language_models.model_names import first_line
 
-# Where it stands, and its cells; or what is wrong with it, where the rows after it can still be read.
+# File and line, and the cells of a row, or the error of this row if the rows after it can still be read.
 Row = tuple[str, Mapping[str, object] | InputError]
 
 _FILE_KINDS = ".json, .jsonl, .json.gz, .jsonl.gz, .parquet or .csv"
@@ -26,13 +26,13 @@ def file_rows(path: Path) -> Iterator[Row]:
     """Read a file row by row.
 
     Args:
-        path: an existing file; its ending says what it is.
+        path: an existing file; its suffix determines the format.
 
     Returns:
-        Place (file and line or row) and cells of each row, or the error that it alone is to blame for.
+        File and line (or row), and the cells of each row or its error.
 
     Raises:
-        InputError: the file is of another kind, or damaged as a whole.
+        InputError: the format is unknown, or the whole file is damaged.
     """
     suffix = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
     if suffix == ".parquet":
@@ -68,7 +68,7 @@ def _json_rows(path: Path, content: bytes) -> Iterator[Row]:
         yield from _json_array(path, _decoded(content, f"`{path}`"))
         return
     lines = content.split(b"\n")
-    well = True
+    valid = True
     for number, line in enumerate(lines, start=1):
         place = f"`{path}`, line {number}"
         if not line.strip():
@@ -76,9 +76,9 @@ def _json_rows(path: Path, content: bytes) -> Iterator[Row]:
         try:
             row: Mapping[str, object] | InputError = _json_object(_decoded(line, place), place)
         except InputError as error:
-            if well:
+            if valid:
                 _refuse_object_over_lines(b"\n".join(lines[number - 1 :]), place)
-            row, well = error, False
+            row, valid = error, False
         yield place, row
 
 
@@ -111,15 +111,15 @@ def _no_object(row: object, place: str) -> InputError:
 
 
 def _refuse_object_over_lines(rest: bytes, place: str) -> None:
-    """Tell an object that is laid out over several lines, as editors do it, from a line that is broken."""
+    """Raise if a JSON object spans several lines, as editors format it, instead of reporting a broken line."""
     try:
-        found, _ = json.JSONDecoder().raw_decode(rest.decode("utf-8").lstrip())
+        value, _ = json.JSONDecoder().raw_decode(rest.decode("utf-8").lstrip())
     except (ValueError, RecursionError):
         return
-    if isinstance(found, dict):
-        inside = next((name for name, value in found.items() if isinstance(value, list)), None)
-        hint = f" Its `{inside}` is an array: save that by itself." if inside and "chosen" not in found else ""
-        raise InputError(f"{place}: a JSON object over several lines. Expected an array, or one object a line.{hint}")
+    if isinstance(value, dict):
+        inside = next((name for name, cell in value.items() if isinstance(cell, list)), None)
+        hint = f" Its `{inside}` is an array: save that by itself." if inside and "chosen" not in value else ""
+        raise InputError(f"{place}: a JSON object over several lines. Expected an array, or one object per line.{hint}")
 
 
 def _csv_rows(path: Path) -> Iterator[Row]:
@@ -141,7 +141,7 @@ def _csv_rows(path: Path) -> Iterator[Row]:
 
 def _parquet_rows(path: Path) -> Iterator[Row]:
     try:
-        with path.open("rb") as file:  # Arrow takes no names that are not UTF-8
+        with path.open("rb") as file:  # Arrow accepts no file names that are not UTF-8
             table = pq.read_table(file)
         rows = table.to_pylist()
     except (pa.ArrowInvalid, OSError) as error:
@@ -150,7 +150,7 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
 
 
 def _out_of_json(row: Mapping[str, object], schema: pa.Schema) -> Mapping[str, object]:
-    """`datasets` saves what differs from row to row (messages with calls of tools) as JSON of its own Arrow type."""
+    """`datasets` saves fields that differ between rows (messages with tool calls) as JSON, with its own Arrow type."""
     return {field.name: _value(row[field.name], field.type) for field in schema}
 
 

@@ -1,4 +1,4 @@
-"""Hashes that tell whether two runs looked at the same model and the same pairs."""
+"""Hashes of models and pairs, to check whether two runs used the same ones."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -11,15 +11,15 @@ from torch import Tensor, nn
 from preflens.language_models.pairs import PreferencePair
 from preflens.language_models.tokenizing import TokenizedPair
 
-# Where a model came from and who saved it; its log-probs do not depend on them.
+# Origin of a model; its log-probs do not depend on these keys.
 _NO_MATTER = {"_name_or_path", "base_model_name_or_path", "transformers_version", "inference_mode"}
 
 
 def model_fingerprint(model: nn.Module) -> str:
-    """Hash every weight and buffer a model would save, with names, shapes and types.
+    """Return a hash of every weight and buffer in a model's state dict, with names, shapes and dtypes.
 
     Args:
-        model: anything with a state dict.
+        model: any module.
 
     Returns:
         32 hexadecimal digits.
@@ -28,7 +28,7 @@ def model_fingerprint(model: nn.Module) -> str:
 
 
 def adapter_fingerprint(model: nn.Module) -> str:
-    """Hash the weights of a model's adapters.
+    """Return a hash of the weights of a model's adapters.
 
     Args:
         model: with or without PEFT adapters.
@@ -42,10 +42,10 @@ def adapter_fingerprint(model: nn.Module) -> str:
 
 
 def configuration_fingerprint(configuration: Any) -> str:  # noqa: ANN401  # transformers' or peft's
-    """Hash what log-probs depend on beside weights: softcaps and rotations of a model, the strength of an adapter.
+    """Return a hash of settings that log-probs depend on: soft caps or rotations of a model, the scale of an adapter.
 
     Args:
-        configuration: of a model or an adapter; paths and versions in it do not matter.
+        configuration: of a model or an adapter; paths and versions are ignored.
 
     Returns:
         32 hexadecimal digits.
@@ -55,10 +55,10 @@ def configuration_fingerprint(configuration: Any) -> str:  # noqa: ANN401  # tra
 
 
 def tokens_fingerprint(pairs: Iterable[TokenizedPair]) -> str:
-    """Hash the ids of pairs and of their tokens, in order.
+    """Return a hash of the ids and token ids of pairs, in order.
 
     Args:
-        pairs: tokenised.
+        pairs: tokenized pairs.
 
     Returns:
         32 hexadecimal digits.
@@ -70,7 +70,7 @@ def tokens_fingerprint(pairs: Iterable[TokenizedPair]) -> str:
 
 
 def pairs_fingerprint(pairs: Iterable[PreferencePair]) -> str:
-    """Hash the ids and texts of pairs, in order.
+    """Return a hash of the ids and texts of pairs, in order.
 
     Args:
         pairs: the pairs.
@@ -95,7 +95,7 @@ def _hash_of(tensors: Mapping[str, Tensor]) -> str:
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401  # the nodes of a configuration
-    """A tree that JSON can hold and that is the same in every process."""
+    """A tree of JSON values that is the same in every process."""
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items() if k not in _NO_MATTER}
     if isinstance(value, (set, frozenset)):

@@ -1,4 +1,4 @@
-"""GPT-2's GELU in one kernel instead of eight: the same function, for the time of a forward pass."""
+"""GPT-2's GELU as one kernel instead of eight, during a forward pass."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,22 +11,22 @@ from transformers.activations import NewGELUActivation
 
 @contextmanager
 def fused_activations(model: nn.Module) -> Iterator[None]:
-    """Compute ½x(1 + tanh(√(2/π)(x + 0.044715x³))) by torch's own kernel where a model spells it out.
+    """Compute ½x(1 + tanh(√(2/π)(x + 0.044715x³))) with torch's kernel where a model uses eight elementary operations.
 
-    Only modules of exactly that class are touched, and none where gradient checkpointing would call them again in the
-    backward pass, when this is over.
+    Only modules of exactly that class are changed, and none under gradient checkpointing, which calls them again in the
+    backward pass, after this context.
 
     Args:
-        model: its modules are as before afterwards.
+        model: its modules are restored afterwards.
 
     Yields:
         Nothing.
     """
-    found = [m for m in model.modules() if type(m) is NewGELUActivation and "forward" not in vars(m)]
+    modules = [m for m in model.modules() if type(m) is NewGELUActivation and "forward" not in vars(m)]
     if model.training and any(getattr(m, "gradient_checkpointing", False) for m in model.modules()):
-        found = []
+        modules = []
     with ExitStack() as stack:
-        for module in found:
+        for module in modules:
             vars(module)["forward"] = partial(gelu, approximate="tanh")
             stack.callback(delattr, module, "forward")
         yield

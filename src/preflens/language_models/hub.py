@@ -1,4 +1,4 @@
-"""Data sets that the `datasets` library reads: folders it saved, and the hub."""
+"""Data sets read with the `datasets` library: folders saved by it, and the hub."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -11,40 +11,40 @@ _MEDIA = re.compile(r"\b(Image|Audio|Video|Pdf)\(")  # features of `datasets`
 
 
 def load_data_set(name: str, *, split: str | None, config: str | None) -> Iterator[Mapping[str, object]]:
-    """Yield the rows of a data set.
+    """Return the rows of a data set.
 
     Args:
         name: a folder written by `save_to_disk`, a folder of data files, or a hub id.
-        split: which split; without it `train`, or the only one.
-        config: configuration of a hub data set.
+        split: the split; None for `train`, or the only one.
+        config: the configuration of a hub data set.
 
     Returns:
         The rows.
 
     Raises:
-        InputError: it is not there, cannot be reached or read, has no such split, or holds more than texts.
+        InputError: it does not exist, cannot be reached or read, has no such split, or has columns with media.
     """
-    import datasets  # takes a second, and files do not need it
+    import datasets  # the import takes a second, and files do not need it
 
     datasets.disable_progress_bars()
     try:
         if (Path(name) / "dataset_info.json").is_file() or (Path(name) / "dataset_dict.json").is_file():
-            found = datasets.load_from_disk(name)
+            data = datasets.load_from_disk(name)
         else:
-            found = datasets.load_dataset(name, config)
+            data = datasets.load_dataset(name, config)
     except (OSError, ValueError, RuntimeError) as error:
         kind = "folder" if Path(name).is_dir() else "file or folder here, and no reachable data set of the hub"
         raise InputError(f"`{name}` is no readable {kind}: {first_line(error)}.") from None
-    if isinstance(found, Mapping):
-        found = found[_choose_split(name, list(found), split)]
+    if isinstance(data, Mapping):
+        data = data[_choose_split(name, list(data), split)]
     elif split not in {None, "train"}:
         raise InputError(f"`{name}` was saved without splits; it has no `{split}`.")
-    _refuse_media(name, found.features or {})
-    return iter(found)
+    _refuse_media(name, data.features or {})
+    return iter(data)
 
 
 def _refuse_media(name: str, features: Mapping[str, object]) -> None:
-    """Before a row is asked for, which would decode them."""
+    """Checked before a row is read, which would decode the media."""
     for column, kind in features.items():
         if _MEDIA.search(str(kind)):
             raise InputError(

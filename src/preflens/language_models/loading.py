@@ -1,4 +1,4 @@
-"""Models, tokenizers, adapters and references, from a folder or the hub."""
+"""Load models, tokenizers, adapters and references from a folder or the hub."""
 
 from pathlib import Path
 from typing import Any, get_args
@@ -16,7 +16,7 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.
 
 
 def check_model_folder(name: str) -> None:
-    """Refuse, before anything is loaded, a path where no model lies; names that may be hub ids pass.
+    """Raise if a path contains no model, before anything is loaded; names that may be hub ids pass.
 
     Args:
         name: hub id or folder.
@@ -37,15 +37,24 @@ def load_model(
     Args:
         name: hub id or folder.
         revision: branch, tag or commit of a hub model.
-        adapter: hub id or folder of a PEFT adapter to put on it, trainable.
+        adapter: hub id or folder of a PEFT adapter to load onto it, trainable.
         dtype: a key of `DTYPES`.
-        device: `auto` (CUDA where there is one), or a torch device.
+        device: `auto` (CUDA if available), or a torch device.
 
     Returns:
         The model in evaluation mode.
 
     Raises:
-        InputError: it is not there, holds no model, or cannot be loaded.
+        InputError: it does not exist, contains no model, or cannot be loaded.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from preflens.demo.tiny_model import make_model, make_tokenizer
+        >>> with TemporaryDirectory() as folder:
+        ...     make_model(make_tokenizer(), seed=0).save_pretrained(folder)
+        ...     model = load_model(folder, device="cpu")
+        >>> type(model).__name__, model.training
+        ('GPT2LMHeadModel', False)
     """
     check_model_folder(name)
     model = _load_whole(name, revision=revision, dtype=dtype)
@@ -59,20 +68,20 @@ def load_model(
 def load_reference(
     name: str, *, base: str | None = None, revision: str | None = None, dtype: str = "float32", device: str = "auto"
 ) -> Reference:
-    """Turn the name of a reference into what `analyze` takes.
+    """Return a reference as `analyze` accepts it, from its name.
 
     Args:
         name: `self`, `none`, `adapter-off`, `adapter-copy`, or a hub id or folder: of a model, or of another adapter.
-        base: what an adapter is put on: hub id or folder.
-        revision: of the base.
+        base: hub id or folder of the model that an adapter is loaded onto.
+        revision: branch, tag or commit of the base.
         dtype: a key of `DTYPES`.
         device: as for the policy.
 
     Returns:
-        The word itself, or the loaded model.
+        The keyword itself, or the loaded model.
     """
     if name in get_args(get_args(Reference)[1]):
-        return name  # type: ignore[return-value]  # one of the words
+        return name  # type: ignore[return-value]  # one of the keywords
     if base is not None and is_adapter(name):
         return load_model(base, revision=revision, adapter=name, dtype=dtype, device=device)
     return load_model(name, dtype=dtype, device=device)
@@ -83,23 +92,23 @@ def _load_whole(name: str, *, revision: str | None, dtype: str) -> LanguageModel
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             name, revision=revision, dtype=DTYPES[dtype], trust_remote_code=False, use_safetensors=True,
             output_loading_info=True, ignore_mismatched_sizes=True,
-        )  # fmt: skip  # a model and a report
+        )  # fmt: skip  # returns the model and a report
     except LOADING_ERRORS as error:
         raise InputError(f"The model `{name}` cannot be loaded: {first_line(error)}.") from None
     model: LanguageModel = loaded[0]
-    if hasattr(model, "peft_config"):  # an adapter on the hub, which transformers puts on its base by itself
+    if hasattr(model, "peft_config"):  # an adapter on the hub, which transformers loads onto its base
         raise InputError(adapter_alone(name))
     _refuse_random_weights(name, loaded[1])
     if dtype == "float64" and hasattr(model, "set_experts_implementation"):
-        model.set_experts_implementation("eager")  # the default multiplies experts by a function without float64
+        model.set_experts_implementation("eager")  # the default multiplies experts with a function without float64
     return model
 
 
 def _refuse_random_weights(name: str, report: dict[str, Any]) -> None:
-    """Weights that a file lacks, or has in other shapes, would be drawn at random, and results with them."""
-    for key, found, needed in report["mismatched_keys"]:
+    """Weights that are missing in the file, or have other shapes there, would be random, and so would the results."""
+    for key, shape, needed in report["mismatched_keys"]:
         raise InputError(
-            f"The model `{name}` cannot be loaded: `{key}` has the shape {list(found)} in its file, and {list(needed)} "
+            f"The model `{name}` cannot be loaded: `{key}` has the shape {list(shape)} in its file, and {list(needed)} "
             "by its config.json."
         )
     missing = sorted(report["missing_keys"])
@@ -122,17 +131,26 @@ def load_tokenizer(
         chat_template: a Jinja file that replaces the tokenizer's chat template.
 
     Returns:
-        The tokenizer; without a padding token it pads with its end-of-sequence token, as TRL does.
+        The tokenizer. Without a padding token, rows are padded with the end-of-sequence token, as in TRL.
 
     Raises:
-        InputError: it cannot be loaded, has neither padding nor end-of-sequence token, or the template is not there.
+        InputError: it cannot be loaded, has neither padding nor end-of-sequence token, or the template cannot be read.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from preflens.demo.tiny_model import make_tokenizer
+        >>> with TemporaryDirectory() as folder:
+        ...     _ = make_tokenizer().save_pretrained(folder)
+        ...     tokenizer = load_tokenizer(folder)
+        >>> tokenizer.pad_token
+        '<pad>'
     """
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             name, revision=revision, trust_remote_code=False
         )
     except Exception as error:
-        if not (isinstance(error, LOADING_ERRORS) or type(error) is Exception):  # what tokenizers raises has no class
+        if not (isinstance(error, LOADING_ERRORS) or type(error) is Exception):  # tokenizers raises plain exceptions
             raise
         raise InputError(f"The tokenizer of `{name}` cannot be loaded: {first_line(error)}.") from None
     if chat_template is not None:
@@ -145,7 +163,7 @@ def load_tokenizer(
 
 
 def padding_token_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Return the token that fills rows on the right; it is masked everywhere.
+    """Return the token that pads rows on the right; it is masked everywhere.
 
     Args:
         tokenizer: not changed.

@@ -1,4 +1,4 @@
-"""Log-probabilities of responses under a causal language model, the same numbers that TRL trains on."""
+"""Log-probs of responses under a causal language model, equal to those of TRL's trainer."""
 
 import torch
 from jaxtyping import Float
@@ -12,14 +12,14 @@ def response_logps(model: LanguageModel, batch: PairBatch) -> Float[Tensor, " re
     """Compute log π(y|x) of every response of a batch.
 
     log π(y|x) = Σ_t log softmax(logits_{t−1})[y_t] over the response's tokens, in nats: a sum, not a mean. The softmax
-    is taken in float32 or better whatever the model's type, and only on rows that predict a response token.
+    is computed in float32 or float64 whatever the model's dtype, and only at positions that predict a response token.
 
     Args:
-        model: a Hugging Face causal language model; called in whatever mode it is in.
+        model: a Hugging Face causal language model; called in its current mode.
         batch: rows in TRL's layout.
 
     Returns:
-        One log-prob a row, chosen rows first, with a graph where gradients are enabled.
+        One log-prob per row, chosen rows first, with a graph if gradients are enabled.
     """
     token_logps = scored_token_logps(model, batch)
     row = batch.completion_mask[:, 1:].nonzero()[:, 0]
@@ -28,14 +28,14 @@ def response_logps(model: LanguageModel, batch: PairBatch) -> Float[Tensor, " re
 
 
 def scored_token_logps(model: LanguageModel, batch: PairBatch) -> Float[Tensor, " scored_token"]:
-    """Compute log π(y_t | x, y_<t) of every response token of a batch, from the scores that the model itself returns.
+    """Compute log π(y_t | x, y_<t) of every response token of a batch, from the logits that the model returns.
 
     Args:
         model: a Hugging Face causal language model.
         batch: rows in TRL's layout.
 
     Returns:
-        One log-prob a token, response by response, nats.
+        One log-prob per token, response by response, nats.
     """
     logits = model(**model_inputs(without_adapter_wrapper(model), batch), use_cache=False).logits
     predicts_response = batch.completion_mask[:, 1:]

@@ -1,4 +1,4 @@
-"""What a language model is to us: its type, its context, its device, its modes and flags."""
+"""The type of a language model, its context length and device, and contexts that restore modes and flags."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from preflens.errors import InputError, UnsupportedModelError
 from preflens.language_models.model_names import first_line
 from preflens.language_models.quantized import kept_from_packing
 
-# A PEFT model is no PreTrainedModel but passes everything on to the one inside; for the type checker it is one.
+# A PEFT model is not a PreTrainedModel, but forwards attributes to the wrapped one; for the type checker it is one.
 if TYPE_CHECKING:
     LanguageModel = PreTrainedModel
 else:
@@ -22,7 +22,7 @@ Reference = LanguageModel | Literal["self", "none", "adapter-off", "adapter-copy
 
 
 def context_length(model: LanguageModel) -> int | None:
-    """Return how many positions a model has, or None where its configuration does not say.
+    """Return the number of positions of a model, or None if its configuration has none.
 
     Args:
         model: a language model, with or without an adapter.
@@ -36,35 +36,35 @@ def context_length(model: LanguageModel) -> int | None:
 
 @contextmanager
 def flags_kept(model: nn.Module) -> Iterator[Callable[[], None]]:
-    """Put `requires_grad` of every parameter back afterwards, whatever was done to it meanwhile.
+    """Restore `requires_grad` of every parameter at exit.
 
-    PEFT sets it whenever an adapter is switched: to False on what is switched off, and to True on every weight of the
-    adapter that is switched on, those that were frozen on purpose among them.
+    PEFT sets it whenever an adapter is enabled or disabled: to False on disabled weights, and to True on every weight
+    of the enabled adapter, including those that were frozen on purpose.
 
     Args:
         model: the model.
 
     Yields:
-        A function that puts the flags back at once.
+        A function that restores the flags at once.
     """
     flags = {parameter: parameter.requires_grad for parameter in model.parameters()}
 
-    def put_back() -> None:
+    def restore() -> None:
         for parameter, flag in flags.items():
             parameter.requires_grad_(flag)
 
     try:
-        yield put_back
+        yield restore
     finally:
-        put_back()
+        restore()
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model in evaluation mode for a while; every module's own mode comes back.
+    """Put a model in evaluation mode; restore the mode of every module at exit.
 
     Args:
-        model: the model; quantised layers do not pack their weights meanwhile.
+        model: the model; quantized layers do not pack their weights inside.
 
     Yields:
         Nothing.
@@ -80,7 +80,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def resolve_device(device: str) -> torch.device:
-    """Turn `auto` or a device's name into a device.
+    """Return the device for `auto` or a device's name.
 
     Args:
         device: `auto`, `cpu`, `cuda`, `cuda:1`, …
@@ -89,32 +89,32 @@ def resolve_device(device: str) -> torch.device:
         The device.
 
     Raises:
-        InputError: there is no such device.
+        InputError: the device does not exist or cannot be used.
     """
     try:
-        chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-        torch.empty(0, device=chosen)
+        resolved = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        torch.empty(0, device=resolved)
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"`device={device}` cannot be used: {first_line(error)}.", arguments=["device"]) from None
-    return chosen
+    return resolved
 
 
 def without_adapter_wrapper(model: LanguageModel) -> LanguageModel:
-    """Return the model that a PEFT wrapper is around, its layers replaced in place; any other model as it is.
+    """Return the model inside a PEFT wrapper, with its replaced layers; any other model unchanged.
 
     Args:
         model: a language model.
 
     Returns:
-        The model inside.
+        The wrapped model.
     """
     unwrap = getattr(model, "get_base_model", None)
-    inside: LanguageModel = model if unwrap is None else unwrap()
-    return inside
+    base: LanguageModel = model if unwrap is None else unwrap()
+    return base
 
 
 def check_experts(model: LanguageModel) -> None:
-    """Refuse experts that are computed by a function that takes no float64.
+    """Raise if experts are computed by a function without float64.
 
     Args:
         model: a language model.
@@ -122,8 +122,8 @@ def check_experts(model: LanguageModel) -> None:
     Raises:
         UnsupportedModelError: its forward pass would fail.
     """
-    ways: dict[str, str | None] = getattr(model, "get_experts_implementation", dict)()
-    if model.dtype == torch.float64 and "grouped_mm" in ways.values():
+    implementations: dict[str, str | None] = getattr(model, "get_experts_implementation", dict)()
+    if model.dtype == torch.float64 and "grouped_mm" in implementations.values():
         raise UnsupportedModelError(
             f"The experts of this `{type(model).__name__}` are multiplied by `grouped_mm`, which takes no float64. "
             'Call `model.set_experts_implementation("eager")`, or compute in float32.'
@@ -131,13 +131,13 @@ def check_experts(model: LanguageModel) -> None:
 
 
 def check_rows_are_independent(model: LanguageModel) -> None:
-    """Refuse a model whose training loss couples the rows of a batch beside the log-probs.
+    """Raise if the training loss of a model couples the rows of a batch in addition to the log-probs.
 
     Args:
         model: a language model.
 
     Raises:
-        UnsupportedModelError: its router losses are switched on.
+        UnsupportedModelError: router losses are enabled.
     """
     if getattr(model.config.get_text_config(), "output_router_logits", False):
         raise UnsupportedModelError(

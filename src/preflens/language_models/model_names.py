@@ -1,4 +1,4 @@
-"""Names under which models and data sets are asked for: folders and hub ids, and what is said when they fail."""
+"""Names of models: folders and hub ids, and the messages for names that cannot be loaded."""
 
 import json
 from pathlib import Path
@@ -7,50 +7,50 @@ from safetensors import SafetensorError
 
 from preflens.errors import InputError
 
-# What from_pretrained raises for a name, folder or file that is not as expected.
+# Exceptions of from_pretrained for a name, folder or file that is not as expected.
 LOADING_ERRORS = (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError)
-# Where an adapter says what it is.
+# The file that marks a folder as an adapter.
 ADAPTER_FILE = "adapter_config.json"
-# What torch says first of weights that do not fit; which they are follows.
+# First line of torch's error about weights that do not fit; their names follow.
 _TITLE = "Error(s) in loading state_dict"
 
 
 def check_folder(name: str, needed: str, what: str) -> None:
-    """Refuse a path where nothing of the kind lies; names that may be hub ids pass.
+    """Raise if a path has no such content; names that may be hub ids pass.
 
     Args:
         name: hub id or folder.
-        needed: file that such a folder has.
-        what: with its article, for messages.
+        needed: a file that such a folder has.
+        what: the kind of content with its article, for messages.
 
     Raises:
-        InputError: the folder is not there, or lacks the file.
+        InputError: the folder does not exist, or does not have the file.
     """
     folder = Path(name)
     if is_adapter(name) and needed != ADAPTER_FILE:
         raise InputError(adapter_alone(name))
     if folder.is_dir() and not (folder / needed).is_file():
-        found = ", ".join(sorted(p.name for p in folder.iterdir())[:6]) or "nothing"
-        raise InputError(f"The folder `{name}` holds no {what.split()[-1]}: {needed} is missing. Found {found}.")
+        names = ", ".join(sorted(p.name for p in folder.iterdir())[:6]) or "nothing"
+        raise InputError(f"The folder `{name}` holds no {what.split()[-1]}: {needed} is missing. Found {names}.")
     if not folder.exists() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
         raise InputError(f"There is no folder `{name}` to load {what} from.")
 
 
 def is_adapter(name: str) -> bool:
-    """Tell whether a folder holds an adapter and no model.
+    """Return whether a folder contains an adapter and no model.
 
     Args:
         name: hub id or folder.
 
     Returns:
-        False for what is no folder here.
+        False for names that are not local folders.
     """
     folder = Path(name)
     return (folder / ADAPTER_FILE).is_file() and not (folder / "config.json").is_file()
 
 
 def adapter_alone(name: str) -> str:
-    """Say what to do with an adapter that was given as a model.
+    """Return the message about an adapter that was passed as a model.
 
     Args:
         name: hub id or folder.
@@ -70,10 +70,10 @@ def adapter_alone(name: str) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what a library says that says something, without its full stop.
+    """Return the first informative line of a library's error message, without its full stop.
 
     Args:
-        error: what was raised.
+        error: the exception.
 
     Returns:
         One line.
@@ -81,5 +81,5 @@ def first_line(error: BaseException) -> str:
     if isinstance(error, KeyError) and error.args:
         return f"`{error.args[0]}` is missing"
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    found = lines[1] if lines[0].startswith(_TITLE) and len(lines) > 1 else lines[0]
-    return found.strip().rstrip(".")
+    line = lines[1] if lines[0].startswith(_TITLE) and len(lines) > 1 else lines[0]
+    return line.strip().rstrip(".")

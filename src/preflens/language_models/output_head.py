@@ -1,4 +1,4 @@
-"""The output head of a language model, where it is a plain one: hidden states in, scores out, nothing between."""
+"""The output head of a language model, if it is a linear map from hidden states to logits."""
 
 import logging
 from dataclasses import dataclass
@@ -16,20 +16,20 @@ from preflens.types import HeadInput, TokenRows
 
 LOGGER = logging.getLogger("preflens")
 
-# How much the log-prob of a token may differ from the model's own, as a share of 1 + the largest score: rounding of the
-# scores, which some models do in float32 whatever their type.
+# Tolerance of a token's log-prob against the model's own, as a share of 1 + the largest score: rounding of the scores,
+# which some models compute in float32 whatever their dtype.
 _SAME = {torch.float64: 1e-6, torch.float32: 1e-5}
 _SAME_HALF = 1e-2
-# The names that families of models give to κ: most; RecurrentGemma; xLSTM.
+# Names of κ in configurations: most families; RecurrentGemma; xLSTM.
 _SOFT_CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
 
 
 @dataclass(frozen=True)
 class PlainHead:
-    """A head whose scores are scale · (W h + b), perhaps soft-capped.
+    """A head with the scores scale · (W h + b), optionally soft-capped.
 
     Attributes:
-        backbone: what computes the hidden states h.
+        backbone: the module that computes the hidden states h.
         linear: W and b.
         scale: factor on the scores.
         soft_cap: κ of κ tanh(z/κ), or None.
@@ -42,26 +42,26 @@ class PlainHead:
 
 
 def plain_head(model: LanguageModel, batch: PairBatch | None = None) -> PlainHead | None:
-    """Recognise the head of a model, and compare the log-probs that it leads to with the model's own.
+    """Recognize the head of a model, and compare its log-probs with the model's own.
 
     Args:
         model: a causal language model, with or without an adapter.
-        batch: the first real rows, to compare on and to say so where the head is no plain one; None for two tokens,
-            on which heads may agree that differ elsewhere.
+        batch: the first real rows, for the comparison and for a warning if the head is not linear; None compares on two
+            tokens, where different heads may agree.
 
     Returns:
-        The head, or None where it is of another kind: scored by a module that is no `nn.Linear` (an adapter on it, for
-        example), or with something between hidden states and scores that is not known here.
+        The head, or None for another kind: a module that is not an `nn.Linear` (for example with an adapter on it), or
+        an unknown operation between hidden states and scores.
     """
-    found = _understood(model)
-    if found is not None:
-        rows = _two_tokens(found.linear.weight) if batch is None else batch
+    head = _from_configuration(model)
+    if head is not None:
+        rows = _two_tokens(head.linear.weight) if batch is None else batch
         with torch.no_grad(), evaluating(model):
             theirs = scored_token_logps(model, rows)
             if not bool(torch.isfinite(theirs).all()):
-                return None  # passes without the head name the pair
-            if _leads_to(found, theirs, rows):
-                return found
+                return None  # later passes raise an error that names the pair
+            if _matches(head, theirs, rows):
+                return head
     if batch is not None:
         LOGGER.warning(
             "The output head of this `%s` is no plain linear map of hidden states, so the model itself scores every "
@@ -71,8 +71,8 @@ def plain_head(model: LanguageModel, batch: PairBatch | None = None) -> PlainHea
     return None
 
 
-def _understood(model: LanguageModel) -> PlainHead | None:
-    """The head as its configuration describes it."""
+def _from_configuration(model: LanguageModel) -> PlainHead | None:
+    """The head according to the model's configuration."""
     base = without_adapter_wrapper(model)
     linear, backbone = _active(base.get_output_embeddings()), _backbone(base)
     if type(linear) is not nn.Linear or backbone is None:
@@ -83,8 +83,8 @@ def _understood(model: LanguageModel) -> PlainHead | None:
 
 
 def _backbone(base: LanguageModel) -> nn.Module | None:
-    found = [getattr(base, name, None) for name in ("base_model", "model")]  # Llama 4 has it under another name
-    return next((module for module in found if isinstance(module, nn.Module) and module is not base), None)
+    modules = [getattr(base, name, None) for name in ("base_model", "model")]  # Llama 4 uses the second name
+    return next((module for module in modules if isinstance(module, nn.Module) and module is not base), None)
 
 
 def _two_tokens(weight: Tensor) -> PairBatch:
@@ -93,29 +93,29 @@ def _two_tokens(weight: Tensor) -> PairBatch:
     return PairBatch(ids, everything, everything)
 
 
-def _leads_to(head: PlainHead, theirs: Float[Tensor, " scored_token"], batch: PairBatch) -> bool:
-    """Compare token by token, to rounding, with the model's own log-probs."""
-    given = head_input(head, batch)
-    if given.hidden.shape[-1] != given.weight.shape[1]:
+def _matches(head: PlainHead, theirs: Float[Tensor, " scored_token"], batch: PairBatch) -> bool:
+    """Compare with the model's own log-probs, token by token, up to rounding."""
+    inputs = head_input(head, batch)
+    if inputs.hidden.shape[-1] != inputs.weight.shape[1]:
         return False
-    raw = head.linear(given.hidden.to(given.weight.dtype))
+    raw = head.linear(inputs.hidden.to(inputs.weight.dtype))
     scores = raw.to(torch.promote_types(raw.dtype, torch.float32)) * head.scale
     if head.soft_cap is not None:
         scores = head.soft_cap * torch.tanh(scores / head.soft_cap)
-    ours = scores.gather(1, given.targets[:, None]).squeeze(1) - scores.logsumexp(1)
+    ours = scores.gather(1, inputs.targets[:, None]).squeeze(1) - scores.logsumexp(1)
     allowed = _SAME.get(raw.dtype, _SAME_HALF) * (1 + float(scores.abs().max()))
     return bool(((ours - theirs).abs() <= allowed).all())
 
 
 def head_input(head: PlainHead, batch: PairBatch) -> HeadInput:
-    """Run a model up to its head.
+    """Compute the inputs of a model's output head.
 
     Args:
-        head: of the model.
+        head: the head of the model.
         batch: rows in TRL's layout.
 
     Returns:
-        What the head gets: the hidden states that predict a response token, with their graph.
+        The hidden states that predict a response token, with their graph, and the parameters of the head.
     """
     with fused_activations(head.backbone):
         hidden = head.backbone(use_cache=False, **model_inputs(head.backbone, batch))[0]
@@ -134,7 +134,7 @@ def head_input(head: PlainHead, batch: PairBatch) -> HeadInput:
 
 
 def token_rows(batch: PairBatch) -> TokenRows:
-    """Say which positions of a batch can carry a gradient, and which the two responses of a pair have in common.
+    """Return the positions of a batch that can have a gradient, and those that both responses of a pair share.
 
     Args:
         batch: rows in TRL's layout.
@@ -153,13 +153,13 @@ def token_rows(batch: PairBatch) -> TokenRows:
 
 
 def _active(module: nn.Module | None) -> nn.Module | None:
-    """The trained copy where PEFT keeps one beside the original (`modules_to_save`)."""
+    """The trained copy if PEFT keeps one in addition to the original (`modules_to_save`)."""
     copies, active = getattr(module, "modules_to_save", None), getattr(module, "active_adapters", None)
     return copies[active[0]] if isinstance(copies, nn.ModuleDict) and isinstance(active, list) and active else module
 
 
 def _scale(config: PreTrainedConfig) -> float:
-    """The factor on the scores, under the names that families of models give it."""
+    """The factor on the scores, by its names in the configurations of model families."""
     divisor = getattr(config, "logits_scaling", None)  # Granite, MiniCPM; HyperCLOVA X multiplies with it
     if divisor:
         return float(divisor) if config.model_type == "hyperclovax" else 1 / float(divisor)

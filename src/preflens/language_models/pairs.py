@@ -20,13 +20,13 @@ class PreferencePair:
     """One row of a preference data set, its prompt made explicit.
 
     Attributes:
-        id: the row's `id`, or its number.
-        prompt: context, a text or messages.
+        id: the `id` of the row, or its number.
+        prompt: the context, a text or messages.
         chosen: the preferred response, of the same kind as the prompt.
         rejected: the other response.
-        template_arguments: passed to the chat template: `tools`, and what the row's `chat_template_kwargs` holds.
-        row: number of its row in the data that it came from, from 0; None where it came from none.
-        place: file and line it stands in, for messages; two pairs are equal wherever they stand.
+        template_arguments: arguments of the chat template: `tools`, and the row's `chat_template_kwargs`.
+        row: number of its row in the data, from 0; None for a pair that is not from data.
+        place: file and line, for messages; it does not count in comparisons of pairs.
     """
 
     id: str
@@ -44,24 +44,24 @@ class PreferencePair:
 
     @property
     def where(self) -> str:
-        """File and line, or else the id, for messages."""
+        """File and line if known, otherwise the id, for messages."""
         return self.place or f"Pair `{self.id}`"
 
 
 def preference_pair(row: Mapping[str, object], *, number: int, place: str) -> PreferencePair:
-    """Check one row and make its prompt explicit.
+    """Build a pair from a row: check the row and make its prompt explicit.
 
     Args:
         row: `chosen` and `rejected`, with or without `prompt`; optionally `id`, `tools`, `chat_template_kwargs`.
-        number: the row's number from 0; its id where it has none.
+        number: the number of the row, from 0; the id of a row without `id`.
         place: file and line, for messages.
 
     Returns:
         The pair.
 
     Raises:
-        InputError: a column is missing, a cell is not a text or a list of messages, a response is empty, or a column
-            that is not read would change what the pair is about.
+        InputError: a column is missing, a cell is neither a text nor a list of messages, a response is empty, or a
+            column that is not read would change the meaning of the pair.
 
     Note:
         A text prompt beside conversational responses has to be a copy of their first turns, which are then the prompt,
@@ -90,14 +90,14 @@ def preference_pair(row: Mapping[str, object], *, number: int, place: str) -> Pr
 
 
 def split_prompt(chosen: T, rejected: T) -> tuple[T, T, T]:
-    """Take the longest common beginning of two responses as their prompt.
+    """Split off the longest common beginning of two responses as their prompt.
 
     Characters are compared in texts, turns in conversations. A space just before the difference goes to the responses;
     the last character or turn of the shorter one is never part of the prompt.
 
     Args:
-        chosen: prompt and preferred response in one, not empty.
-        rejected: prompt and other response in one, not empty.
+        chosen: prompt and chosen response in one, not empty.
+        rejected: prompt and rejected response in one, not empty.
 
     Returns:
         Prompt, chosen, rejected.
@@ -145,10 +145,10 @@ def _text(cell: object, place: str, column: str) -> Text:
                     "parts of type `text`."
                 )
         return [dict(message) for message in cell]
-    found = "null" if cell is None else f"{type(cell).__name__} {json.dumps(cell, default=str)[:60]}"
+    description = "null" if cell is None else f"{type(cell).__name__} {json.dumps(cell, default=str)[:60]}"
     raise InputError(
         f"{place}: `{column}` should be a text, or a list of messages with `role` and `content` (or `tool_calls`). "
-        f"Found {found}."
+        f"Found {description}."
     )
 
 
@@ -187,7 +187,7 @@ def _without_prompt(chosen: Text, rejected: Text, place: str) -> tuple[Text, Tex
 
 
 def _refuse_half_characters(cells: Mapping[str, object], place: str) -> None:
-    """JSON can spell half of a surrogate pair; no tokenizer takes it, and no table holds it."""
+    """JSON can contain half of a surrogate pair, which tokenizers and tables cannot represent."""
     for column, cell in cells.items():
         text = cell if isinstance(cell, str) else json.dumps(cell, ensure_ascii=False, default=str)
         if (half := _HALF_CHARACTER.search(text)) is not None:

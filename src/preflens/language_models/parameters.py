@@ -1,4 +1,4 @@
-"""Which parameters step, and a model that is left as it was found."""
+"""Selection of the trainable parameters, and a context that restores the model."""
 
 import re
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ from preflens.language_models.model import evaluating, flags_kept
 
 @dataclass(frozen=True)
 class Stepping:
-    """The parameters of a model that step.
+    """The trainable parameters of a model.
 
     Attributes:
-        model: whose parameters they are.
-        chosen: those that need gradients.
+        model: the model.
+        chosen: its trainable parameters.
     """
 
     model: nn.Module
@@ -26,10 +26,10 @@ class Stepping:
 
     @classmethod
     def of(cls, model: nn.Module) -> "Stepping":
-        """Take those that need gradients now.
+        """Return the parameters with `requires_grad` set now.
 
         Args:
-            model: as it is to be differentiated.
+            model: the model, with the flags that it is to be differentiated with.
 
         Returns:
             The parameters.
@@ -37,10 +37,10 @@ class Stepping:
         return cls(model, frozenset(p for p in model.parameters() if p.requires_grad))
 
     def check(self) -> None:
-        """Refuse, before a pass, that other parameters step than were chosen.
+        """Raise if the parameters with `requires_grad` are no longer the chosen ones.
 
         Raises:
-            UnsupportedModelError: something has switched gradients on or off meanwhile.
+            UnsupportedModelError: `requires_grad` of a parameter was changed since.
         """
         changed = [n for n, p in self.model.named_parameters() if p.requires_grad != (p in self.chosen)]
         if changed:
@@ -52,7 +52,7 @@ class Stepping:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Let these parameters need gradients for a while, and no others.
+        """Set `requires_grad` on these parameters only; restore the flags at exit.
 
         Yields:
             Nothing.
@@ -65,12 +65,12 @@ class Stepping:
 
 @contextmanager
 def observing(model: nn.Module, parameters: str = "trainable") -> Iterator[nn.Module]:
-    """Put a model in evaluation mode with the chosen parameters trainable, and put everything back afterwards.
+    """Put a model in evaluation mode with the chosen parameters trainable; restore everything at exit.
 
     Args:
-        model: training flags of every module and `requires_grad` of every parameter are restored, also after an error.
-        parameters: `trainable` (those with `requires_grad`), `all`, `lora` (what training the adapter trains), or a
-            regular expression that is searched for in the parameters' names.
+        model: the model; modes and `requires_grad` are restored, also after an error.
+        parameters: `trainable` (those with `requires_grad`), `all`, `lora` (the parameters that training the adapter
+            updates), or a regular expression to search for in the parameters' names.
 
     Yields:
         The same model.
@@ -83,18 +83,19 @@ def observing(model: nn.Module, parameters: str = "trainable") -> Iterator[nn.Mo
 
 
 def select_parameters(model: nn.Module, parameters: str) -> set[nn.Parameter]:
-    """Choose parameters by a word or a regular expression.
+    """Return parameters selected by a keyword or a regular expression.
 
     Args:
-        model: where from; what is not floating point (quantised weights) has no gradient and is not chosen.
+        model: the model; parameters that are not floating point (quantized weights) have no gradient and are not
+            selected.
         parameters: `trainable`, `all`, `lora` (the weights of adapters, copies of modules and rows of embeddings that
-            are trained with them: what TRL trains) or a regular expression.
+            are trained with them, as in TRL) or a regular expression.
 
     Returns:
         The parameters, at least one.
 
     Raises:
-        InputError: the expression is not valid, or nothing matches.
+        InputError: the expression is not valid, or it matches no parameter.
     """
     named = {n: p for n, p in model.named_parameters(remove_duplicate=False) if p.is_floating_point()}
     if parameters == "trainable":

@@ -1,8 +1,8 @@
-"""Quantised layers that pack their weights for inference: kept from it, and refused where they have done it.
+"""Quantized layers that pack their weights for inference: prevent it, and refuse models that have packed weights.
 
-In evaluation mode, on a CPU with AVX512-BF16, the 4-bit layers of bitsandbytes turn their weights into another form at
-the first call whose input needs no gradient. From then on they send no gradient back and compute in bfloat16, and the
-weights can only be got back by loading them again.
+In evaluation mode, on a CPU with AVX512-BF16, the 4-bit layers of bitsandbytes pack their weights at the first call
+whose input needs no gradient. From then on they return no gradient and compute in bfloat16, and the weights can only be
+restored by loading them again.
 """
 
 from collections.abc import Iterator
@@ -12,16 +12,16 @@ from torch import nn
 
 from preflens.errors import UnsupportedModelError
 
-# What bitsandbytes' `Linear4bit` asks before it packs.
+# The attribute that bitsandbytes' `Linear4bit` checks before it packs.
 _SWITCH = "support_avx512bf16_for_cpu"
 
 
 @contextmanager
 def kept_from_packing(model: nn.Module) -> Iterator[None]:
-    """Let no layer pack its weights for a while.
+    """Prevent layers from packing their weights inside this context.
 
     Args:
-        model: any model; what its layers support is as before afterwards.
+        model: any model; its layers are restored at exit.
 
     Yields:
         Nothing.
@@ -35,13 +35,13 @@ def kept_from_packing(model: nn.Module) -> Iterator[None]:
 
 
 def never_packing(model: nn.Module) -> dict[nn.Module, object]:
-    """Let no layer pack its weights from now on; in training an evaluation in between would do it.
+    """Prevent layers from packing their weights from now on; an evaluation during training would pack them.
 
     Args:
         model: any model.
 
     Returns:
-        What the layers supported before.
+        The previous setting of each layer.
 
     Raises:
         UnsupportedModelError: a layer has packed its weights already.

@@ -1,4 +1,4 @@
-"""Rows of a data set, wherever it lies: files, a folder that `datasets` saved, the hub, or memory."""
+"""Read preference pairs from files, a folder saved by `datasets`, the hub, or memory."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,13 +18,13 @@ class PairSource:
     """The pairs of a data set.
 
     Attributes:
-        name: where they came from.
-        pairs: the usable rows, in order, their ids made unique.
-        rows: how many rows there were.
-        dropped: rows left out, by reason.
-        noted: rows kept in spite of something worth knowing, by what.
-        on_bad_row: how they were read, and so what becomes of a pair that the chat template fails on: `stop` or `drop`;
-            None for stopping where there was no choice.
+        name: the name of the data set.
+        pairs: the valid rows, in order, with unique ids.
+        rows: number of rows read.
+        dropped: number of rows left out, by reason.
+        noted: number of kept rows with a remark, by remark.
+        on_bad_row: what to do with a pair that the chat template fails on: `stop` or `drop`; None stops without a hint
+            at the choice.
     """
 
     name: str
@@ -45,15 +45,24 @@ def read_pairs(
 
     Args:
         data: a json, jsonl (also .gz), parquet or csv file, a folder written by `save_to_disk`, or a hub id.
-        split: split of a folder or hub data set; `train` if there is one.
-        config: configuration of a hub data set.
-        on_bad_row: `stop` raises at a row that cannot be used; `drop` leaves it out and counts it.
+        split: split of a folder or hub data set; default `train`, if there is one.
+        config: the configuration of a hub data set.
+        on_bad_row: what to do with invalid rows: `stop` raises, `drop` skips and counts them.
 
     Returns:
-        The pairs and what became of the other rows.
+        The pairs, with counts of the other rows.
 
     Raises:
-        InputError: nothing is there, it cannot be read, or (with `stop`) a row is bad.
+        InputError: the data do not exist or cannot be read, or (with `stop`) a row is invalid.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     path = Path(folder, "pairs.jsonl")
+        ...     _ = path.write_text('{"prompt": "1 + 1 =", "chosen": " 2", "rejected": " 3"}')
+        ...     source = read_pairs(path)
+        >>> source.rows, source.pairs[0].prompt, source.pairs[0].chosen
+        (1, '1 + 1 =', ' 2')
     """
     check_data(data)
     path = Path(data)
@@ -65,47 +74,47 @@ def read_pairs(
 
 
 def check_data(data: str | Path) -> None:
-    """Refuse, before anything is read, a path where nothing lies; names that may be hub ids pass.
+    """Raise if a path does not exist, before anything is read; names that may be hub ids pass.
 
     Args:
         data: as for `read_pairs`.
 
     Raises:
-        InputError: nothing is there.
+        InputError: the path does not exist.
     """
     if not Path(data).exists() and _looks_like_a_file(str(data)):
         raise InputError(f"There is no file or folder `{data}`.")
 
 
 def pair_source(pairs: PairInput) -> PairSource:
-    """Take pairs in any of the forms they come in.
+    """Return a `PairSource` from any accepted form of pairs.
 
     Args:
-        pairs: what `read_pairs` returned, or rows in TRL's columns (a list of dicts, a `datasets.Dataset`).
+        pairs: the result of `read_pairs`, or rows in TRL's columns (a list of dicts, a `datasets.Dataset`).
 
     Returns:
-        The pairs and what became of the other rows.
+        The pairs, with counts of the other rows.
     """
     return pairs if isinstance(pairs, PairSource) else pairs_in_memory(pairs)
 
 
 def pairs_in_memory(rows: Iterable[Mapping[str, object] | PreferencePair], *, name: str = "memory") -> PairSource:
-    """Take pairs from any iterable of rows: a list of dicts, a `datasets.Dataset`, or ready pairs.
+    """Return a `PairSource` from an iterable of rows: a list of dicts, a `datasets.Dataset`, or pairs.
 
     Args:
         rows: rows in TRL's columns, or pairs.
-        name: what to call the source.
+        name: the name of the source.
 
     Returns:
-        The pairs; a bad row raises.
+        The pairs; an invalid row raises.
 
     Raises:
-        InputError: there is no row, or a bad one.
+        InputError: there is no row, or an invalid one.
     """
-    found = [(f"row {i}", row) for i, row in enumerate(rows)]
-    if not found:
+    numbered = [(f"row {i}", row) for i, row in enumerate(rows)]
+    if not numbered:
         raise InputError("No preference pairs were given.")
-    return _checked(found, name=name, on_bad_row=None)
+    return _checked(numbered, name=name, on_bad_row=None)
 
 
 def _checked(
@@ -114,18 +123,18 @@ def _checked(
     name: str,
     on_bad_row: OnBadRow | None,
 ) -> PairSource:
-    """Check rows and make them pairs.
+    """Build pairs from rows.
 
     Args:
-        rows: each with the place it stands in, for messages; what is a pair already stays as it is.
-        name: what to call the source.
-        on_bad_row: `stop` or `drop`; None for stopping where there is no such choice.
+        rows: each with file and line, for messages; pairs stay unchanged.
+        name: the name of the source.
+        on_bad_row: `stop` or `drop`; None stops without a hint at the choice.
 
     Returns:
         The pairs.
 
     Raises:
-        InputError: there is no row, no usable row, or (with `stop`) a bad row.
+        InputError: there is no row, no valid row, or (with `stop`) an invalid row.
     """
     pairs: list[PreferencePair] = []
     bad: list[str] = []
@@ -156,7 +165,7 @@ def _pair(row: Mapping[str, object] | PreferencePair | InputError, number: int, 
 
 
 def _unique(pairs: Sequence[PreferencePair]) -> tuple[tuple[PreferencePair, ...], int]:
-    """Make ids unique: a repeated id gets the position of its pair, so that tables can be joined on it."""
+    """Make ids unique by appending the position of the pair to a repeated id, so that tables can be joined on it."""
     counts = Counter(pair.id for pair in pairs)
     unique, repeated = [], 0
     for position, pair in enumerate(pairs):

@@ -1,4 +1,4 @@
-"""Where reference log-probs come from: TRL's rule, and the model as each reference has it."""
+"""Reference models: TRL's default, and the policy as each kind of reference."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -9,21 +9,21 @@ from preflens.errors import InputError
 from preflens.language_models.adapters import has_adapter, uncopied_layers
 from preflens.language_models.model import LanguageModel, Reference, flags_kept
 
-# From here on PEFT takes a second adapter on parameters that are no module's own, such as those of experts.
+# From this version on, PEFT supports a second adapter on bare parameters, such as those of experts.
 _COPIES_EVERYTHING = (0, 20)
 
 
 def trl_reference(model: LanguageModel) -> Literal["self", "adapter-copy", "adapter-off"]:
-    """Say which reference TRL 1.16 takes when training starts from a model and no reference is given.
+    """Return the reference that TRL 1.16 uses by default for a model.
 
-    A model without an adapter is copied as it is. Of an adapter that training goes on from, a frozen copy is kept;
-    where PEFT is too old to copy it, the model without the adapter is taken.
+    For a model without an adapter, a copy of the model. For an adapter that training continues from, a frozen copy of
+    the adapter. If PEFT is too old to copy it, the model without the adapter.
 
     Args:
         model: with or without an adapter.
 
     Returns:
-        The word.
+        The keyword.
     """
     configs: dict[str, Any] | None = getattr(model, "peft_config", None)
     if not configs:
@@ -34,14 +34,14 @@ def trl_reference(model: LanguageModel) -> Literal["self", "adapter-copy", "adap
 
 
 def is_policy(model: LanguageModel, reference: Reference) -> bool:
-    """Tell whether a reference computes what the policy itself computes, as it is.
+    """Return whether a reference has the same log-probs as the current policy.
 
     Args:
         model: the policy.
-        reference: a model, or a word.
+        reference: a model, or a keyword.
 
     Returns:
-        Whether its log-probs need no pass of their own.
+        True if no separate pass is needed.
     """
     whole_copy = reference == "adapter-copy" and has_adapter(model) and not uncopied_layers(model)
     return reference == "self" or whole_copy
@@ -49,17 +49,17 @@ def is_policy(model: LanguageModel, reference: Reference) -> bool:
 
 @contextmanager
 def as_reference(model: LanguageModel, reference: Reference) -> Iterator[LanguageModel]:
-    """Switch to a reference for a while; which parameters step is the same inside and afterwards.
+    """Switch to a reference inside this context; `requires_grad` is the same inside and afterwards.
 
     Args:
         model: the policy.
-        reference: a model, or a word.
+        reference: a model, or a keyword.
 
     Yields:
-        What scores.
+        The model that computes the reference log-probs.
 
     Raises:
-        InputError: an adapter is asked for, and there is none, or it cannot be switched off.
+        InputError: the reference needs an adapter, and there is none, or it cannot be disabled.
     """
     if not isinstance(reference, str):
         yield reference
@@ -75,16 +75,16 @@ def as_reference(model: LanguageModel, reference: Reference) -> Iterator[Languag
 
 @contextmanager
 def adapter_off(model: LanguageModel) -> Iterator[LanguageModel]:
-    """Switch the adapter of a PEFT model off for a while.
+    """Disable the adapter of a PEFT model inside this context.
 
     Args:
         model: a PEFT model.
 
     Yields:
-        The same model, computing what its base computes.
+        The same model, with the outputs of its base.
 
     Raises:
-        InputError: the model carries no adapter, or one whose biases have replaced those of the base.
+        InputError: the model has no adapter, or one that trains the biases of the base.
     """
     disable = getattr(model, "disable_adapter", None)
     if disable is None:
@@ -99,18 +99,18 @@ def adapter_off(model: LanguageModel) -> Iterator[LanguageModel]:
             "are not put back when it is switched off. Name that model as `reference`.",
             arguments=["reference"],
         )
-    with flags_kept(model) as put_back, disable():
-        put_back()
+    with flags_kept(model) as restore, disable():
+        restore()
         yield model
 
 
 @contextmanager
 def adapter_copied(model: LanguageModel) -> Iterator[LanguageModel]:
-    """Let a PEFT model compute for a while what TRL 1.16's frozen copy of its adapter computes.
+    """Give a PEFT model the outputs of TRL 1.16's frozen copy of its adapter inside this context.
 
     TRL copies the parameters whose names have the adapter's name in the middle. Those that end with it (trained rows of
-    an embedding, LoRA on an embedding) stay in the copy as a new adapter has them, where they change nothing; so their
-    layers are switched off.
+    an embedding, LoRA on an embedding) have their initial values in the copy, where they change nothing. So their
+    layers are disabled here.
 
     Args:
         model: a PEFT model.
@@ -119,7 +119,7 @@ def adapter_copied(model: LanguageModel) -> Iterator[LanguageModel]:
         The same model.
 
     Raises:
-        InputError: the model carries no adapter.
+        InputError: the model has no adapter.
     """
     if not has_adapter(model):
         raise InputError(
@@ -127,9 +127,9 @@ def adapter_copied(model: LanguageModel) -> Iterator[LanguageModel]:
             arguments=["reference", "adapter"],
         )
     layers = uncopied_layers(model)
-    with flags_kept(model) as put_back, ExitStack() as stack:
+    with flags_kept(model) as restore, ExitStack() as stack:
         for layer in layers:
             stack.callback(layer.enable_adapters, True)
             layer.enable_adapters(False)
-        put_back()
+        restore()
         yield model

@@ -1,4 +1,4 @@
-"""Whether token ids fit a model: its vocabulary, and its context."""
+"""Checks of token ids against the vocabulary and the context length of a model."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from preflens.language_models.tokenizing import TokenizedPair
 
 @dataclass(frozen=True)
 class TokenLimits:
-    """How many tokens and positions a model knows.
+    """Vocabulary size and context length of a model.
 
     Attributes:
-        vocabulary: tokens, or None where that is not known.
-        context: positions, or None.
+        vocabulary: number of tokens, or None if unknown.
+        context: number of positions, or None if unknown.
     """
 
     vocabulary: int | None
@@ -25,33 +25,33 @@ class TokenLimits:
 
     @classmethod
     def of(cls, name: str, *, revision: str | None = None) -> "TokenLimits":
-        """Read it off a configuration, so that rows can be checked before the model is loaded.
+        """Read the limits from a configuration, so that rows can be checked before the model is loaded.
 
         Args:
             name: hub id or folder of the model.
             revision: branch, tag or commit on the hub.
 
         Returns:
-            The room.
+            The limits.
 
         Raises:
-            InputError: there is no configuration that can be read.
+            InputError: the configuration cannot be read.
         """
         try:
-            found: Any = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False).get_text_config()
+            config: Any = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False).get_text_config()
         except LOADING_ERRORS as error:
             raise InputError(f"The model `{name}` cannot be loaded: {first_line(error)}.") from None
-        return cls(getattr(found, "vocab_size", None), getattr(found, "max_position_embeddings", None))
+        return cls(getattr(config, "vocab_size", None), getattr(config, "max_position_embeddings", None))
 
     def check(self, pairs: Iterable[TokenizedPair], *, max_length: int | None) -> None:
-        """Refuse pairs that the model has no embedding or no position for.
+        """Raise if a pair has a token without an embedding or without a position.
 
         Args:
-            pairs: tokenised.
-            max_length: where rows are cut later on, or None.
+            pairs: tokenized pairs.
+            max_length: the length to which rows are truncated later, or None.
 
         Raises:
-            InputError: there is one.
+            InputError: there is such a pair.
         """
         for pair in pairs:
             largest = max((*pair.prompt_ids, *pair.chosen_ids, *pair.rejected_ids))
@@ -59,11 +59,11 @@ class TokenLimits:
             self.refuse_longer(min(pair.longest, max_length or pair.longest), where=pair.pair.where)
 
     def refuse_longer(self, tokens: int, *, where: str) -> None:
-        """Refuse a row for which there are not enough positions.
+        """Raise if a row is longer than the context.
 
         Args:
-            tokens: of the row.
-            where: it stands.
+            tokens: number of tokens of the row.
+            where: file and line, for the message.
 
         Raises:
             InputError: it is longer than the context.
@@ -77,16 +77,16 @@ class TokenLimits:
 
 
 def refuse_unknown_token(largest: int, vocabulary: int | None, what: str, *, where: str) -> None:
-    """Refuse a token that a model has no embedding for.
+    """Raise if a token has no embedding.
 
     Args:
-        largest: token id.
-        vocabulary: tokens that the model knows, or None.
+        largest: the largest token id.
+        vocabulary: vocabulary size of the model, or None.
         what: the model, for the message.
-        where: the token is from.
+        where: file and line of the token, for the message.
 
     Raises:
-        InputError: the model does not know it.
+        InputError: the token is beyond the vocabulary.
     """
     if vocabulary is not None and largest >= vocabulary:
         raise InputError(

@@ -1,21 +1,17 @@
-"""Preference pairs to token ids, cut where TRL cuts them."""
+"""Tokenize preference pairs, truncated as in TRL."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from jinja2 import TemplateError, TemplateSyntaxError
 from transformers import PreTrainedTokenizerBase
 
 from preflens.errors import InputError
 from preflens.language_models.bad_rows import OnBadRow, bad_rows, refuse_or_note
-from preflens.language_models.model_names import first_line
 from preflens.language_models.pairs import PreferencePair
-
-# What a template raises by itself, and what Python raises inside of it on a value that it was not written for.
-_TEMPLATE_ERRORS = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+from preflens.language_models.token_ids import RowError, check_tokenizer, token_ids
 
 
 @dataclass(frozen=True)
@@ -27,7 +23,7 @@ class TokenizedPair:
         prompt_ids: context shared by both responses.
         chosen_ids: tokens of the chosen response.
         rejected_ids: tokens of the rejected response.
-        notes: what is worth knowing about it (a response cut, …).
+        notes: remarks about the pair (a response truncated, …).
     """
 
     pair: PreferencePair
@@ -38,41 +34,37 @@ class TokenizedPair:
 
     @property
     def scored_tokens(self) -> tuple[int, int]:
-        """Chosen and rejected tokens that have a log-prob; a sequence's very first token has none."""
+        """Numbers of chosen and rejected tokens with a log-prob. The first token of a sequence has none."""
         unscored = 0 if self.prompt_ids else 1
         return len(self.chosen_ids) - unscored, len(self.rejected_ids) - unscored
 
     @property
     def longest(self) -> int:
-        """Tokens of the prompt and the longer response."""
+        """Number of tokens of the prompt and the longer response."""
         return len(self.prompt_ids) + max(len(self.chosen_ids), len(self.rejected_ids))
 
 
 @dataclass(frozen=True)
 class TokenizedPairs:
-    """Tokenised pairs, and what became of the others.
+    """Tokenized pairs, with counts of the others.
 
     Attributes:
-        pairs: in order.
-        dropped: pairs left out, by reason.
+        pairs: tokenized pairs, in order.
+        dropped: number of pairs left out, by reason.
     """
 
     pairs: tuple[TokenizedPair, ...]
     dropped: Mapping[str, int]
 
 
-class _RowError(InputError):
-    """A pair that alone is to blame."""
-
-
 class Tokenizing:
-    """Tokenises pairs one by one and keeps count.
+    """Tokenizes pairs one by one, and counts dropped and noted pairs.
 
     Args:
-        tokenizer: of the model; not changed.
-        max_length: tokens of prompt and response together; None for no limit.
-        on_bad_row: at a pair that the chat template fails on: `stop`, or `drop` and count it; None for stopping where
-            there is no such choice.
+        tokenizer: the tokenizer of the model; not changed.
+        max_length: maximal number of tokens of prompt and response together; None for no limit.
+        on_bad_row: what to do with a pair that the chat template fails on: `stop`, or `drop` and count it; None stops
+            without a hint at the choice.
     """
 
     def __init__(
@@ -84,22 +76,23 @@ class Tokenizing:
         self._noted: Counter[str] = Counter()
 
     def __call__(self, pairs: Iterable[PreferencePair]) -> Iterator[TokenizedPair]:
-        """Tokenise pairs.
+        """Tokenize pairs.
 
         Args:
-            pairs: in the order wanted.
+            pairs: pairs, in the order of the output.
 
         Yields:
-            Those that can be used.
+            The usable pairs.
 
         Raises:
-            InputError: the tokenizer lacks what a pair needs, or a pair is bad and is not to be dropped.
+            InputError: the tokenizer has no chat template or end-of-sequence token that a pair needs, or a pair is
+                invalid and `on_bad_row` is not `drop`.
         """
         for pair in pairs:
-            _check_tokenizer(pair, self._tokenizer)
+            check_tokenizer(pair, self._tokenizer)
             try:
-                prompt, chosen, rejected, boundary_moved = _token_ids(pair, self._tokenizer)
-            except _RowError as error:
+                prompt, chosen, rejected, boundary_moved = token_ids(pair, self._tokenizer)
+            except RowError as error:
                 refuse_or_note(error, self._on_bad_row, self._bad)
                 continue
             room = None if self._max_length is None else max(self._max_length - len(prompt), 0)
@@ -114,28 +107,28 @@ class Tokenizing:
                 "prompt of at most one token": len(prompt) <= 1,
                 "identical responses": done.chosen_ids == done.rejected_ids,
             }
-            done = replace(done, notes=tuple(what for what, so in notes.items() if so))
+            done = replace(done, notes=tuple(remark for remark, applies in notes.items() if applies))
             self._noted.update(done.notes)
             yield done
 
     @property
     def dropped(self) -> dict[str, int]:
-        """Pairs left out so far, by reason."""
+        """Number of pairs left out so far, by reason."""
         return bad_rows(self._bad) | dict(self._dropped)
 
     @property
     def noted(self) -> dict[str, int]:
-        """Pairs kept so far in spite of something worth knowing, by what."""
+        """Number of kept pairs with a remark so far, by remark."""
         return dict(self._noted)
 
     def refuse_none(self, what: str = "") -> NoReturn:
-        """Refuse a set of pairs of which none was usable.
+        """Raise the error of a set of pairs without a usable one.
 
         Args:
-            what: to call the pairs, or nothing.
+            what: a name for the pairs, or an empty text.
 
         Raises:
-            InputError: always; it says what became of them.
+            InputError: always, with the reasons why pairs were dropped.
         """
         reasons = ", ".join(f"{count} × {reason}" for reason, count in self.dropped.items()) or "there was none"
         left = f"No usable pair is left{' of the ' if what else ''}{what}: {reasons}."
@@ -152,26 +145,27 @@ def tokenize_pairs(
     limit: int | None = None,
     on_bad_row: OnBadRow | None = None,
 ) -> TokenizedPairs:
-    """Tokenise pairs as TRL 1.16's DPOTrainer does.
+    """Tokenize pairs as TRL 1.16's DPOTrainer.
 
-    Texts get the end-of-sequence token where they lack it; conversations go through the chat template, the prompt with
-    a generation prompt. Prompt and prompt + response are tokenised as wholes, and the responses start where either
-    departs from the prompt's tokens, so a token that merges across the boundary belongs to the response. A prompt that
-    fills `max_length` drops the pair; longer sequences lose their end.
+    The end-of-sequence token is appended to texts without it. Conversations are rendered with the chat template, the
+    prompt with a generation prompt. Prompt and prompt + response are tokenized separately. The responses start at the
+    first token where either differs from the prompt's tokens, so a token that merges across the boundary belongs to the
+    response. A pair whose prompt fills `max_length` is dropped; longer sequences are truncated at the end.
 
     Args:
-        pairs: in the order wanted.
-        tokenizer: of the model; not changed.
-        max_length: tokens of prompt and response together; None for no limit.
-        limit: stop after so many usable pairs.
-        on_bad_row: at a pair that the chat template fails on: `stop`, or `drop` and count it; None for stopping where
-            there is no such choice.
+        pairs: pairs, in the order of the output.
+        tokenizer: the tokenizer of the model; not changed.
+        max_length: maximal number of tokens of prompt and response together; None for no limit.
+        limit: stop after this many usable pairs.
+        on_bad_row: what to do with a pair that the chat template fails on: `stop`, or `drop` and count it; None stops
+            without a hint at the choice.
 
     Returns:
-        The tokenised pairs, each with what is worth knowing about it, and counts of the others.
+        The tokenized pairs with remarks, and counts of the dropped ones.
 
     Raises:
-        InputError: the tokenizer lacks what the pairs need, no pair is usable, or a pair is bad and not to be dropped.
+        InputError: the tokenizer has no chat template or end-of-sequence token that the pairs need, no pair is usable,
+            or a pair is invalid and `on_bad_row` is not `drop`.
     """
     tokenizing = Tokenizing(tokenizer, max_length=max_length, on_bad_row=on_bad_row)
     done = tuple(islice(tokenizing(pairs), limit))
@@ -181,101 +175,15 @@ def tokenize_pairs(
 
 
 def count_notes(pairs: Iterable[TokenizedPair]) -> dict[str, int]:
-    """Count what is worth knowing about some pairs.
+    """Count the remarks about pairs.
 
     Args:
-        pairs: tokenised.
+        pairs: tokenized pairs.
 
     Returns:
-        How many pairs, by what.
+        Number of pairs by remark.
     """
     return dict(Counter(note for pair in pairs for note in pair.notes))
-
-
-def common_prefix_length(ids: Sequence[int], other_ids: Sequence[int]) -> int:
-    """Count the tokens that two sequences share at their beginning.
-
-    Args:
-        ids: one sequence.
-        other_ids: the other.
-
-    Returns:
-        How many.
-
-    Example:
-        >>> common_prefix_length([1, 2, 3], [1, 2, 4, 5])
-        2
-    """
-    return next(
-        (i for i, (a, b) in enumerate(zip(ids, other_ids, strict=False)) if a != b), min(len(ids), len(other_ids))
-    )
-
-
-def _token_ids(
-    pair: PreferencePair, tokenizer: PreTrainedTokenizerBase
-) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], bool]:
-    """Prompt, chosen and rejected ids, and whether the responses took over some of the prompt's end."""
-    if pair.conversational:
-        turns = [*pair.prompt]
-        prompt = _conversation_ids(turns, pair, tokenizer, add_generation_prompt=True)
-        both = [_conversation_ids([*turns, *side], pair, tokenizer) for side in (pair.chosen, pair.rejected)]
-    else:
-        prompt = _text_ids(str(pair.prompt), pair, tokenizer)
-        whole = [f"{pair.prompt}{_ended(str(side), tokenizer)}" for side in (pair.chosen, pair.rejected)]
-        both = [_text_ids(text, pair, tokenizer) for text in whole]
-    cut = min(common_prefix_length(prompt, ids) for ids in both)
-    return tuple(prompt[:cut]), tuple(both[0][cut:]), tuple(both[1][cut:]), cut < len(prompt)
-
-
-def _text_ids(text: str, pair: PreferencePair, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    try:
-        ids: list[int] = tokenizer(text, verbose=False)["input_ids"]
-    except TypeError as error:  # of half a surrogate pair
-        raise _RowError(f"{pair.where}: the tokenizer cannot read its text: {first_line(error)}.") from None
-    return ids
-
-
-def _ended(response: str, tokenizer: PreTrainedTokenizerBase) -> str:
-    end = str(tokenizer.eos_token)
-    return response if response.endswith(end) else response + end
-
-
-def _check_tokenizer(pair: PreferencePair, tokenizer: PreTrainedTokenizerBase) -> None:
-    """What every pair of its kind would stumble over is no fault of a row."""
-    if pair.conversational and not tokenizer.chat_template:
-        raise InputError(
-            f"Pair `{pair.id}` consists of messages, and the tokenizer has no chat template. Name a file with one as "
-            "`chat_template`.",
-            arguments=["chat_template"],
-        )
-    if not pair.conversational and tokenizer.eos_token is None:
-        raise InputError("The tokenizer has no end-of-sequence token, and text responses must end in one.")
-
-
-def _conversation_ids(
-    messages: list[Any],  # of Message; the template takes what it finds
-    pair: PreferencePair,
-    tokenizer: PreTrainedTokenizerBase,
-    *,
-    add_generation_prompt: bool = False,
-) -> list[int]:
-    try:
-        encoded: Any = tokenizer.apply_chat_template(  # a BatchEncoding, which the annotation does not know of
-            messages,
-            tokenize=True,
-            return_dict=True,
-            add_generation_prompt=add_generation_prompt,
-            **pair.template_arguments,
-        )
-    except TemplateSyntaxError as error:
-        raise InputError(
-            f"The chat template is none: {first_line(error)}. Mend it, or name another file as `chat_template`.",
-            arguments=["chat_template"],
-        ) from None
-    except _TEMPLATE_ERRORS as error:
-        raise _RowError(f"{pair.where}: the chat template fails on it: {first_line(error)}.") from None
-    ids: list[int] = encoded["input_ids"]
-    return ids
 
 
 def _reason_to_drop(pair: TokenizedPair, room: int | None) -> str | None:

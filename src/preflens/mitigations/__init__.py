@@ -1,52 +1,18 @@
-"""Mitigations: maps from coefficients and geometry to coefficients, weights of tokens, steps of several gradients."""
+"""Mitigations: changes of coefficients, of token weights or of whole steps that keep chosen log-probs from falling."""
 
-from collections.abc import Callable, Mapping
-
-from preflens.mitigations.catalogue.band import band
-from preflens.mitigations.catalogue.cone import cone
-from preflens.mitigations.catalogue.controlled import controlled
-from preflens.mitigations.catalogue.normalized import normalized
-from preflens.mitigations.catalogue.reward_calibration import reward_calibration
-from preflens.mitigations.catalogue.sparse_mask import SharedGeometry, TokenMask, sparse_mask
-from preflens.mitigations.catalogue.splitting import Splitting, splitting
-from preflens.mitigations.kinds.base import CoefficientMap, Mitigated, MovingAverages, as_rollout_transform
-from preflens.mitigations.kinds.token_weights import LearnedMasks, TokenWeights, lambda_star, masked_logps
-
-Mitigation = CoefficientMap | TokenMask | Splitting
-MitigationFactory = Callable[..., Mitigation]
-
-_FACTORIES: tuple[MitigationFactory, ...] = (
-    normalized,
-    band,
-    reward_calibration,
-    cone,
-    controlled,
-    sparse_mask,
-    splitting,
-)
-
-MITIGATIONS: Mapping[str, MitigationFactory] = {f.__name__: f for f in _FACTORIES}
-
-__all__ = [
-    "MITIGATIONS",
-    "CoefficientMap",
-    "LearnedMasks",
-    "Mitigated",
-    "Mitigation",
-    "MitigationFactory",
-    "MovingAverages",
-    "SharedGeometry",
-    "Splitting",
-    "TokenMask",
-    "TokenWeights",
-    "as_rollout_transform",
-    "band",
-    "cone",
-    "controlled",
-    "lambda_star",
-    "masked_logps",
-    "normalized",
-    "reward_calibration",
-    "sparse_mask",
-    "splitting",
-]
+from preflens.mitigations.catalogue import *  # noqa: F403  # one function per mitigation, by its name in the table
+from preflens.mitigations.catalogue.sparse_mask import SharedGeometry as SharedGeometry
+from preflens.mitigations.catalogue.sparse_mask import TokenMask as TokenMask
+from preflens.mitigations.catalogue.splitting import Splitting as Splitting
+from preflens.mitigations.kinds.base import CoefficientMap as CoefficientMap
+from preflens.mitigations.kinds.base import Mitigated as Mitigated
+from preflens.mitigations.kinds.base import MovingAverages as MovingAverages
+from preflens.mitigations.kinds.base import as_rollout_transform as as_rollout_transform
+from preflens.mitigations.kinds.token_weights import LearnedMasks as LearnedMasks
+from preflens.mitigations.kinds.token_weights import TokenWeights as TokenWeights
+from preflens.mitigations.kinds.token_weights import lambda_star as lambda_star
+from preflens.mitigations.kinds.token_weights import masked_logps as masked_logps
+from preflens.mitigations.parse import mitigation_label as mitigation_label
+from preflens.mitigations.parse import parse_mitigation as parse_mitigation
+from preflens.mitigations.table import MITIGATIONS as MITIGATIONS
+from preflens.mitigations.table import Mitigation as Mitigation

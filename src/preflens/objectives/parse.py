@@ -1,37 +1,34 @@
-"""Objectives named in words: `dpo`, `simpo:beta=2,gamma=1`, `dpo@ld:alpha=0.5`, `0.7*dpo+0.3*sft`."""
+"""Objectives as texts: `dpo`, `simpo:beta=2,gamma=1`, `dpo@ld:alpha=0.5`, `0.7*dpo+0.3*sft`."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
-from inspect import signature
-from typing import TypeVar
+from collections.abc import Callable, Iterable
 
 from preflens.errors import ObjectiveError
-from preflens.objectives import MODIFIERS, NOT_INCLUDED, OBJECTIVES
 from preflens.objectives.kinds.base import Objective
 from preflens.objectives.kinds.weighted_sum import WeightedSum
-from preflens.objectives.modifiers import ModifiedObjective, modified
+from preflens.objectives.modifiers import MODIFIERS, ModifiedObjective, modified
+from preflens.objectives.not_included import NOT_INCLUDED
+from preflens.objectives.table import OBJECTIVES
 from preflens.objectives.trl import TRL_LOSS_TYPES, TrlSettings
-
-Made = TypeVar("Made")
+from preflens.specs import call_from_spec, factory_defaults, spec_of
 
 _PLUS = re.compile(r"(?<!\d[eE])\+")  # not the plus of 1e+3
 _WEIGHT = re.compile(r"^\s*([^*:@]*)\*(.*)$", re.DOTALL)
 
 
 def parse_objective(text: str) -> Objective:
-    """Build the objective that a text names.
+    """Build an objective from a text.
 
     Args:
-        text: `NAME`, `NAME:key=number,key=number`, either with modifiers as in `dpo@wpo` or `dpo@ld:alpha=0.5`, or a
-            sum of such as in `0.7*dpo+0.3*sft`.
+        text: `NAME`, `NAME:key=number,key=number`, with or without modifiers as in `dpo@wpo` or `dpo@ld:alpha=0.5`, or
+            a weighted sum as in `0.7*dpo+0.3*sft`.
 
     Returns:
         The objective.
 
     Raises:
-        ObjectiveError: a name or parameter is unknown (near matches are offered), a value is no number, or an objective
-            and a modifier do not go together.
+        ObjectiveError: a name or parameter is unknown (the message has near matches), a value is not a number, or a
+            modifier does not apply to an objective.
 
     Example:
         >>> dict(parse_objective("simpo:beta=2.5").parameters)
@@ -53,37 +50,42 @@ def default_parameters(name: str) -> dict[str, float]:
         Default by parameter name.
     """
     factory: Callable[..., object] = OBJECTIVES[name] if name in OBJECTIVES else MODIFIERS[name]
-    return {p.name: float(p.default) for p in signature(factory).parameters.values()}
+    return {key: float(value) for key, value in factory_defaults(factory).items()}
 
 
 def objective_label(objective: Objective) -> str:
     """Return the shortest text that `parse_objective` reads back: the name, and parameters that are not the default.
 
     Args:
-        objective: an entry of the table, one made of such, or an objective of one's own.
+        objective: from the table, a modified one, a sum, or your own.
 
     Returns:
         For example `dpo`, `simpo:gamma=0.5`, `dpo@wpo` or `0.7*dpo+0.3*sft`.
+
+    Example:
+        >>> from preflens.objectives import objective_label, simpo
+        >>> objective_label(simpo(beta=2.0, gamma=0.5))
+        'simpo:gamma=0.5'
     """
     if isinstance(objective, WeightedSum):
         return "+".join(f"{weight:g}*{objective_label(term)}" for weight, term in objective.terms)
     if isinstance(objective, ModifiedObjective):
         inner, modifier = objective.objective, objective.modifier
-        return f"{objective_label(inner)}@{_label(modifier.name, modifier.parameters, MODIFIERS)}"
-    return _label(objective.name, objective.parameters, OBJECTIVES)
+        return f"{objective_label(inner)}@{spec_of(modifier.name, modifier.parameters, MODIFIERS)}"
+    return spec_of(objective.name, objective.parameters, OBJECTIVES)
 
 
 def resolve_objectives(objectives: Iterable[str | Objective]) -> dict[str, Objective]:
     """Return the objectives by label, in order; texts are parsed.
 
     Args:
-        objectives: names with optional parameters, or objectives.
+        objectives: texts for `parse_objective`, or objectives.
 
     Returns:
         Objective by label.
 
     Raises:
-        ObjectiveError: none were given, or the same one twice.
+        ObjectiveError: there is none, or the same one twice.
     """
     resolved: dict[str, Objective] = {}
     for item in objectives:
@@ -105,37 +107,16 @@ def _term(text: str) -> tuple[float, Objective]:
     except ValueError:
         raise ObjectiveError(f"A weight should be a number, as in `0.7*dpo`. Found `{number.strip()}`.") from None
     name, *changes = rest.split("@")
-    objective = _made(name, "objective", OBJECTIVES)
+    objective = call_from_spec(name, OBJECTIVES, noun="objective", error=ObjectiveError, hint=_hint)
     for change in changes:
-        objective = modified(objective, _made(change, "modifier", MODIFIERS))
+        objective = modified(
+            objective, call_from_spec(change, MODIFIERS, noun="modifier", error=ObjectiveError, hint=_hint)
+        )
     return weight, objective
 
 
-def _made(text: str, what: str, table: Mapping[str, Callable[..., Made]]) -> Made:
-    name, _, rest = text.strip().partition(":")
-    if name not in table:
-        raise ObjectiveError(f"Unknown {what} `{name}`.{_hint(name, table)} Known: {', '.join(table)}.")
-    known, values = default_parameters(name), dict[str, float]()
-    for part in filter(None, (p.strip() for p in rest.split(","))):
-        key, equals, number = (p.strip() for p in part.partition("="))
-        if key not in known:
-            has = f"{_near(key, known)} Known: {', '.join(known)}." if known else " It has none."
-            raise ObjectiveError(f"{what.capitalize()} `{name}` has no parameter `{key}`.{has}")
-        try:
-            values[key] = float(number)
-        except ValueError:
-            found = f"`{number}`" if equals else "no value"
-            raise ObjectiveError(f"Parameter `{key}` of {what} `{name}` should be a number. Found {found}.") from None
-    return table[name](**values)
-
-
-def _label(name: str, parameters: Mapping[str, float], table: Mapping[str, Callable[..., object]]) -> str:
-    defaults = default_parameters(name) if name in table else {}
-    changed = [f"{k}={v:g}" for k, v in parameters.items() if defaults.get(k) != v]
-    return name + (":" + ",".join(changed) if changed else "")
-
-
-def _hint(name: str, table: Mapping[str, Callable[..., object]]) -> str:
+def _hint(name: str) -> str:
+    """A sentence about an unknown name: left out on purpose, TRL's name, or a modifier."""
     if name.lower() in NOT_INCLUDED:
         return f" It is left out: {NOT_INCLUDED[name.lower()]}"
     if name in TRL_LOSS_TYPES:
@@ -143,9 +124,4 @@ def _hint(name: str, table: Mapping[str, Callable[..., object]]) -> str:
         return f" TRL's `{name}` is `{ours}` here."
     if name in MODIFIERS:
         return f" It is a modifier: write `NAME@{name}`, for example `dpo@{name}`."
-    return _near(name, table)
-
-
-def _near(word: str, known: Iterable[str]) -> str:
-    close = get_close_matches(word.lower(), list(known), n=2, cutoff=0.5)
-    return f" Did you mean {' or '.join(f'`{c}`' for c in close)}?" if close else ""
+    return ""

@@ -1,4 +1,4 @@
-"""An objective that changes in the course of training."""
+"""Objectives that change during training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from preflens.objectives.parse import parse_objective
 
 @dataclass(frozen=True)
 class Schedule:
-    """Objectives over steps.
+    """An objective for every optimizer step.
 
     Attributes:
-        stages: the optimizer step from which each objective is the one, ascending, the first at 0.
-        ramp: pass from one to the next by a sum whose weights change step by step; else switch.
+        stages: pairs of the first optimizer step and the objective from then on, ascending, the first at 0.
+        ramp: interpolate to the next objective, with weights that change linearly from step to step; otherwise switch.
     """
 
     stages: tuple[tuple[int, Objective], ...]
@@ -25,7 +25,7 @@ class Schedule:
         """Return the objective of a step.
 
         Args:
-            step: optimizer steps done so far.
+            step: optimizer steps done.
 
         Returns:
             The objective.
@@ -40,23 +40,23 @@ class Schedule:
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
-        """All of them."""
+        """The objectives of all stages."""
         return tuple(objective for _, objective in self.stages)
 
 
 def schedule(stages: Sequence[tuple[int, Objective | str]] | str | Objective, *, ramp: bool = False) -> Schedule:
-    """Make a schedule.
+    """Build a schedule.
 
     Args:
         stages: pairs of a step and an objective; or one objective; or a text: `sft -> dpo:beta=0.1 @ 100` switches at
-            step 100, `sft => dpo @ 100` passes over in equal steps until then.
-        ramp: pass from one to the next step by step.
+            step 100, `sft => dpo @ 100` interpolates linearly until then.
+        ramp: interpolate between stages.
 
     Returns:
         The schedule.
 
     Raises:
-        InputError: steps do not ascend from 0.
+        InputError: steps do not ascend from 0, or the text has another form.
 
     Example:
         >>> schedule("sft -> dpo @ 100").at(99).name, schedule("sft -> dpo @ 100").at(100).name
@@ -64,18 +64,18 @@ def schedule(stages: Sequence[tuple[int, Objective | str]] | str | Objective, *,
     """
     parts: Sequence[tuple[int, Objective | str]]
     if isinstance(stages, str) and "=>" in stages and "->" in stages:
-        raise InputError(f"A schedule either switches (`->`) or passes over (`=>`), not both. Found `{stages}`.")
+        raise InputError(f"A schedule either switches (`->`) or interpolates (`=>`), not both. Found `{stages}`.")
     if isinstance(stages, str):
         parts, ramp = _parsed(stages.replace("=>", "->")), "=>" in stages
     elif isinstance(stages, Objective):
         parts = [(0, stages)]
     else:
         parts = stages
-    made = tuple((step, parse_objective(o) if isinstance(o, str) else o) for step, o in parts)
-    steps = [step for step, _ in made]
+    parsed = tuple((step, parse_objective(o) if isinstance(o, str) else o) for step, o in parts)
+    steps = [step for step, _ in parsed]
     if not steps or steps[0] != 0 or sorted(set(steps)) != steps:
         raise InputError(f"The stages of a schedule should begin at step 0 and ascend. Found steps {steps}.")
-    return Schedule(made, ramp)
+    return Schedule(parsed, ramp)
 
 
 def _parsed(text: str) -> list[tuple[int, Objective | str]]:

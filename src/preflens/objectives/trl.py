@@ -1,8 +1,7 @@
-"""TRL's DPO losses in our terms: the objective that equals what a `DPOConfig` trains."""
+"""TRL's DPO losses: the objective that equals the loss of a `DPOConfig`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from preflens.errors import ObjectiveError
 from preflens.objectives.catalogue.aot import aot
@@ -23,6 +22,7 @@ from preflens.objectives.catalogue.sppo import sppo
 from preflens.objectives.kinds.base import Objective
 from preflens.objectives.kinds.weighted_sum import WeightedSum
 from preflens.objectives.modifiers import MODIFIERS, Modifier, modified
+from preflens.specs import near_matches
 
 
 @dataclass(frozen=True)
@@ -71,21 +71,21 @@ def trl_objective(
     ld_alpha: float | None = None,
     discopop_tau: float = 0.05,
 ) -> Objective:
-    """Build the objective that TRL 1.16's `DPOTrainer` minimises; arguments are named as in its `DPOConfig`.
+    """Build the objective that TRL 1.16's `DPOTrainer` minimizes. Arguments have the names of its `DPOConfig`.
 
     Args:
-        loss_type: one of `TRL_LOSS_TYPES`, or several that are added.
+        loss_type: one of `TRL_LOSS_TYPES`, or a list of losses to add.
         loss_weights: weight of each loss; default 1 each.
         beta: β; for `ipo` it is τ.
         label_smoothing: ε of `robust`, `exo_pair`, `aot` and `aot_unpaired`; TRL ignores it elsewhere.
         f_divergence_type: `reverse_kl`, `forward_kl`, `js_divergence` or `alpha_divergence`.
         f_alpha_divergence_coef: α of `alpha_divergence`.
-        use_weighting: weigh pairs as WPO does.
+        use_weighting: weight pairs as in WPO.
         ld_alpha: weight of the tail tokens as in LD-DPO, or None.
         discopop_tau: τ of `discopop`.
 
     Returns:
-        The objective whose mean loss over a batch is TRL's loss, its auxiliary loss for routers apart.
+        The objective whose mean loss over a batch is TRL's loss, without its auxiliary loss for routers.
 
     Raises:
         ObjectiveError: TRL refuses the combination, or a name is unknown.
@@ -100,7 +100,7 @@ def trl_objective(
     names = [loss_type] if isinstance(loss_type, str) else list(loss_type)
     weights = [1.0] * len(names) if loss_weights is None else list(loss_weights)
     if len(weights) != len(names):
-        raise ObjectiveError(f"`loss_weights` should be as many as `loss_type`. Found {len(weights)} and {len(names)}.")
+        raise ObjectiveError(f"`loss_weights` should have one entry per loss. Found {len(weights)} and {len(names)}.")
     settings = TrlSettings(beta, label_smoothing, discopop_tau)
     changes = [] if ld_alpha is None else [MODIFIERS["ld"](ld_alpha)]
     changes += _divergence(f_divergence_type, f_alpha_divergence_coef)
@@ -111,8 +111,7 @@ def trl_objective(
 
 def _loss(name: str, settings: TrlSettings, changes: list[Modifier], weighting: list[Modifier]) -> Objective:
     if name not in TRL_LOSS_TYPES:
-        close = get_close_matches(name, TRL_LOSS_TYPES, n=1)
-        hint = f" Did you mean `{close[0]}`?" if close else ""
+        hint = near_matches(name, TRL_LOSS_TYPES)
         raise ObjectiveError(f"TRL has no loss type `{name}`.{hint} Known: {', '.join(TRL_LOSS_TYPES)}.")
     objective = TRL_LOSS_TYPES[name](settings)
     for modifier in [*(changes if name != "sft" else []), *weighting]:

@@ -10,11 +10,11 @@ from preflens.gram.factors.scored_rows import head_logps
 from preflens.language_models.batch import PairBatch, collate
 from preflens.language_models.fused_gelu import fused_activations
 from preflens.language_models.logps import response_logps
-from preflens.language_models.output_head import _understood as understood
+from preflens.language_models.output_head import _from_configuration as head_from_configuration
 from preflens.language_models.output_head import head_input, plain_head, token_rows
 from tests.cases.families import tiny_family
 from tests.cases.language_models import tiny_lora, tiny_model, tiny_tokenizer
-from tests.laws.test_gram import tokenized
+from tests.support.rows import tokenized
 
 
 def test_rows_end_where_the_last_scored_token_is_predicted_and_share_what_is_equal():
@@ -71,7 +71,7 @@ def test_a_cap_that_nobody_knows_is_found_on_the_first_real_rows(caplog):
         out["logits"] = 15 * torch.tanh(out["logits"] / 15)
 
     model.register_forward_hook(capped)
-    without = head_logps(head_input(understood(model), batch()))
+    without = head_logps(head_input(head_from_configuration(model), batch()))
     assert 1e-2 < (without - response_logps(model, batch())).abs().max() < 0.5
     assert plain_head(model) is None
     assert plain_head(model, batch()) is None

@@ -112,7 +112,7 @@ def test_a_row_that_the_template_fails_on_is_named_or_dropped(template):
     tokenizer = with_template(template + "{% for m in messages %}{{ m.content }}{% endfor %}")
     with pytest.raises(ValueError, match="^row 1: the chat template fails on it: [^.]*.$"):
         tokenized(rows, tokenizer)
-    with pytest.raises(ValueError, match="^row 1: the chat template fails.* leave such rows out with `on_bad_row="):
+    with pytest.raises(ValueError, match="^row 1: the chat template fails.* skip such rows with `on_bad_row="):
         tokenized(rows, tokenizer, on_bad_row="stop")
     found = tokenized(rows, tokenizer, on_bad_row="drop")
     ((reason, count),) = found.dropped.items()

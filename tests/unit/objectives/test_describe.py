@@ -5,16 +5,7 @@ import re
 import pytest
 
 from preflens import MODIFIERS, OBJECTIVES, parse_objective
-from preflens.objectives import NOT_INCLUDED
-from preflens.objectives.describe import (
-    EQUAL,
-    GENERAL,
-    at_reference,
-    condition_of,
-    describe,
-    describe_modifier,
-    sources_of,
-)
+from preflens.objectives.describe import describe, describe_modifier, sources_of
 
 every_objective = pytest.mark.parametrize("name", OBJECTIVES)
 
@@ -47,22 +38,6 @@ def test_bibtex_has_the_fields_a_bibliography_needs(name):
     assert all(f"  {field} = {{" in entry for field in ("title", "author", "year"))
 
 
-def test_equal_coefficients_are_recognised():
-    equal = {name for name in OBJECTIVES if condition_of(OBJECTIVES[name]()) == EQUAL}
-    assert equal == {
-        "dpo", "rdpo", "ipo", "dpo_hinge", "exo", "robust_dpo", "aot", "discopop", "beta_dpo", "odpo", "cdpo", "fpa",
-    }  # fmt: skip
-    assert condition_of(OBJECTIVES["simpo"]()) == GENERAL
-    assert "tokens have coefficients of their own" in condition_of(OBJECTIVES["slime"]())
-
-
-@every_objective
-def test_the_first_step_is_computed_for_every_objective(name):
-    text = at_reference(OBJECTIVES[name]())
-    assert text.startswith("d_w = ")
-    assert ("backwards" in text) == (name == "discopop")
-
-
 def test_papers_of_modified_objectives_and_sums_are_all_named():
     numbers = [s.arxiv for s in sources_of(parse_objective("0.7*dpo@wpo+0.3*dpo@ld"))]
     assert numbers == ["2305.18290", "2406.11827", "2409.06411"]
@@ -72,8 +47,3 @@ def test_papers_of_modified_objectives_and_sums_are_all_named():
 def test_modifiers_are_described(name):
     assert len(describe_modifier(name)) > 80
     assert "Args:" not in describe_modifier(name)
-
-
-def test_what_is_left_out_has_a_reason():
-    assert "tdpo" in NOT_INCLUDED
-    assert all(len(reason) > 40 for reason in NOT_INCLUDED.values())

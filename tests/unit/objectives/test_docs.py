@@ -16,6 +16,12 @@ def test_the_catalogue_page_is_up_to_date():
     assert written == page, "Run `python docs/generate_objectives.py`."
 
 
+def test_the_page_of_papers_is_up_to_date():
+    page = run_path(str(DOCS / "generate_papers.py"))["page"]()
+    written = (DOCS / "papers.md").read_text(encoding="utf-8")
+    assert written == page, "Run `python docs/generate_papers.py`."
+
+
 def test_every_objective_has_its_paper_on_the_page_of_papers():
     text = (DOCS / "papers.md").read_text(encoding="utf-8")
     for name, factory in OBJECTIVES.items():

@@ -89,7 +89,7 @@ def roll(
     logps, gram = followed.geometry.logps, followed.geometry.gram
     through = None if mitigation is None else as_rollout_transform(mitigation)
     path = iterate_rollout(
-        gram, logps, objective, learning_rate=learning_rate, batches=followed.batches, through=through
+        gram, logps, objective, learning_rate=learning_rate, batches=followed.batches, transform=through
     )
     start = torch.stack([logps.chosen, logps.rejected]).double()
     seen: list[Tensor] = []

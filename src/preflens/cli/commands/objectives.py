@@ -58,7 +58,8 @@ def _row(name: str, objective: "Objective") -> tuple[str, ...]:
 
 
 def _print_one(objective: "Objective") -> None:
-    from preflens.objectives.describe import at_reference, condition_of, sources_of
+    from preflens.objectives.describe import sources_of
+    from preflens.objectives.first_step import at_reference, condition_of
     from preflens.objectives.parse import objective_label
 
     OUTPUT.print(f"[bold]{escape(objective_label(objective))}[/]")

@@ -1,4 +1,4 @@
-"""The smallest change of an update after which every chosen response rises and every rejected one falls."""
+"""Cone: the smallest change of an update after which every chosen log-prob rises and every rejected one falls."""
 
 from dataclasses import dataclass
 
@@ -13,9 +13,9 @@ from preflens.mitigations.kinds.batch_update import BatchUpdate, update_of
 from preflens.objectives.kinds.base import Citation
 from preflens.types import BatchGram, PairCoefficients, PairGram
 
-# Below this share of the plain update's size we say that an update has collapsed.
+# An update has collapsed if its norm is below this share of the plain update's.
 COLLAPSED = 0.1
-_MET = 1e-2  # by how much of itself a floor may be missed and still count as met: slack is not free of charge
+_MET = 1e-2  # relative tolerance at which a floor counts as met: slack leaves small violations
 
 _CONSTRAINED = Citation(
     title="Gradient Episodic Memory for Continual Learning", authors="Lopez-Paz et al.", year=2017, arxiv="1706.08840",
@@ -25,27 +25,39 @@ _CONSTRAINED = Citation(
 
 
 def cone(floor: float = 0.1, slack: float = 1e-3, strength: float = 1.0) -> CoefficientMap:
-    """Change an update as little as possible so that, to first order, all log-probs move as they should.
+    """Change an update as little as possible so that, to first order, all log-probs move as intended.
 
-    With u = Σ c_i g_i the plain update (its common factor 1/n apart) and s_i = ±1 for chosen and rejected, find the u'
-    nearest to u with s_i ⟨g_i, u'⟩ ≥ b_i for every response of the update batch and of the probe pairs. Its dual is a
-    non-negative least squares problem on G: u' = u + Σ x_i s_i g_i with x ≥ 0. All floors are the same,
-    b = floor · mean |⟨g_i, u⟩| over the responses that are treated. Where floors contradict each other, a squared
-    penalty on what is missing decides.
-    An update that can only obey by shrinking to nothing is reported: `size` is ‖u'‖/‖u‖, and `collapsed` is 1 where it
-    is below a tenth.
+    With u = Σ c_i g_i the plain update (without its common factor 1/n) and s_i = ±1 for chosen and rejected, find the
+    u' nearest to u with s_i ⟨g_i, u'⟩ ≥ b_i for every response of the update batch and of the constraint pairs. Its
+    dual is a non-negative least squares problem on G: u' = u + Σ x_i s_i g_i with x ≥ 0. All floors are the same, b =
+    floor · mean |⟨g_i, u⟩| over the treated responses. Where floors contradict each other, the squared shortfall is
+    penalized. An update that can meet the floors only by shrinking towards zero is reported: `size` is ‖u'‖/‖u‖, and
+    `collapsed` is 1 where it is below a tenth.
 
-    The promise is about a plain gradient step over exactly these responses. Where an update batch is split into
-    micro-batches, the cone of each is its own.
+    The guarantee holds for a plain gradient step over exactly these responses. Where an update batch is split into
+    micro-batches, each micro-batch has its own cone.
 
     Args:
-        floor: least movement of every response, as a share of the plain update's mean movement; no unit.
-        slack: how soft the floors are, relative to squared gradient norms: a floor is missed by `slack` times the
-            weight that its response gets. Small is exact; too small trusts the rounding of gradients.
-        strength: 0 for the plain step, 1 for the whole map.
+        floor: minimal change of every log-prob, as a share of the mean change by the plain update; no unit.
+        slack: softness of the floors, relative to squared gradient norms: a floor is missed by `slack` times the added
+            weight of its response. A small value is more exact; too small a value amplifies rounding of gradients.
+        strength: 0 for the plain step, 1 for the full map.
 
     Returns:
         The mitigation.
+
+    Example:
+        The plain update (−1, 0) lowers both log-probs. In the nearest one, chosen does not fall.
+
+        >>> import torch
+        >>> from preflens.mitigations import cone
+        >>> from preflens.types import BatchGram, PairCoefficients
+        >>> g = torch.tensor([[1.0, 0.0], [2.0, 0.5]], dtype=torch.float64)  # rows: g_w, g_l
+        >>> gram, one = BatchGram(g @ g.T, torch.zeros(2, dtype=torch.float64)), torch.ones(1, dtype=torch.float64)
+        >>> d = cone(floor=0.0, slack=1e-9).apply(PairCoefficients(one, one), gram).coefficients
+        >>> update = torch.cat([d.chosen, -d.rejected]) @ g
+        >>> [abs(round(x, 4)) for x in (g @ update)[:1].tolist()], bool((g @ update)[1] < 0)
+        ([0.0], True)
 
     References:
         The projection is that of gradient episodic memory, arXiv 1706.08840; on responses of preference pairs it is
@@ -58,8 +70,8 @@ def cone(floor: float = 0.1, slack: float = 1e-3, strength: float = 1.0) -> Coef
         assert isinstance(gram, BatchGram)
         update = update_of(coefficients, gram)
         movement = update.gram @ update.weights
-        own = update.free & (update.weights != 0)
-        mean = movement[own].abs().mean() if bool(own.any()) else movement.new_zeros(())
+        treated = update.free & (update.weights != 0)
+        mean = movement[treated].abs().mean() if bool(treated.any()) else movement.new_zeros(())
         nearest = nearest_update(update, floor * mean.expand(len(movement)), slack=slack)
         before = update.size(update.weights)
         size = nearest.size / before if before > 0 else 1.0
@@ -72,12 +84,12 @@ def cone(floor: float = 0.1, slack: float = 1e-3, strength: float = 1.0) -> Coef
 
 @dataclass(frozen=True)
 class Nearest:
-    """An update that obeys floors, or nearly.
+    """The nearest update that meets the floors, up to slack.
 
     Attributes:
-        weights: of the gradients in it.
-        size: its norm.
-        met: share of the floors that it obeys.
+        weights: weight of each gradient.
+        size: the norm of the update.
+        met: share of the floors that are met.
     """
 
     weights: Float64[Tensor, " response"]
@@ -86,16 +98,16 @@ class Nearest:
 
 
 def nearest_update(update: BatchUpdate, floors: Float64[Tensor, " response"], *, slack: float) -> Nearest:
-    """Find the update nearest to the plain one that moves every free response by at least its floor.
+    """Find the update nearest to the plain one that changes every free response's log-prob by at least its floor.
 
     min ‖u' − u‖² + Σ ξ_i²/slack with s_i ⟨ĝ_i, u'⟩ ≥ b_i/‖g_i‖ − ξ_i, ĝ = g/‖g‖. Its dual over y ≥ 0 is
-    ½ yᵀ(M + slack·1)y − qᵀy, M the Gram of the s_i ĝ_i and q what the plain update falls short of the floors by. With
+    ½ yᵀ(M + slack·1)y − qᵀy, M the Gram of the s_i ĝ_i and q the shortfalls of the plain update. With
     the Cholesky factor LLᵀ of M + slack·1 that is ½ ‖Lᵀy − L⁻¹q‖².
 
     Args:
-        update: the plain one.
-        floors: b, nats for each unit of learning rate; those of other than free responses are not read.
-        slack: price of what is missing, no unit.
+        update: the plain update.
+        floors: b, nats per unit of learning rate; read for free responses only.
+        slack: inverse of the penalty on squared shortfalls, no unit.
 
     Returns:
         The update.
@@ -116,15 +128,15 @@ def _dual(
     matrix: Float64[Tensor, "free free"], short: Float64[Tensor, " free"], slack: float
 ) -> Float64[Tensor, " free"]:
     lower = torch.linalg.cholesky(matrix + slack * torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device))
-    largest = short.abs().max()  # the problem is linear in it
+    largest = short.abs().max()  # the solution scales with it
     goal = torch.linalg.solve_triangular(lower, (short / largest)[:, None], upper=False)[:, 0]
     try:
-        found, _ = nnls(lower.T.cpu().numpy(), goal.cpu().numpy(), maxiter=30 * len(goal))
+        solution, _ = nnls(lower.T.cpu().numpy(), goal.cpu().numpy(), maxiter=30 * len(goal))
     except RuntimeError as error:
         raise NumericalError(
-            f"The cone over {len(goal)} responses was not found: {error}. Raise `slack`, or step with fewer pairs."
+            f"The cone over {len(goal)} responses was not solved: {error}. Raise `slack`, or step with fewer pairs."
         ) from None
-    return largest * torch.as_tensor(found, dtype=matrix.dtype, device=matrix.device)
+    return largest * torch.as_tensor(solution, dtype=matrix.dtype, device=matrix.device)
 
 
 def _met(

@@ -1,4 +1,4 @@
-"""Sparsity-regularised token masks: only the tokens that tell the two responses apart take part in the step."""
+"""Sparse token masks: only the tokens that distinguish the two responses contribute to the step."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,13 +8,14 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from preflens.errors import InputError
-from preflens.mitigations.kinds.base import Value, within
+from preflens.mitigations.kinds.base import within
 from preflens.mitigations.kinds.token_weights import LearnedMasks, TokenWeights, contrast_tokens, lambda_star, sparsest
 from preflens.objectives.kinds.base import Citation
 from preflens.pair_logps import PairLogps, ResponseLogps
+from preflens.specs import Value
 from preflens.types import PairGram
 
-Ids = Sequence[tuple[Sequence[int], Sequence[int]]]  # of each pair: chosen and rejected tokens
+Ids = Sequence[tuple[Sequence[int], Sequence[int]]]  # token ids of the chosen and the rejected response of each pair
 
 SPARSE = Citation(
     title="A Common Pitfall of Margin-based Language Model Alignment: Gradient Entanglement",
@@ -25,12 +26,18 @@ SPARSE = Citation(
 
 @dataclass(frozen=True)
 class SharedGeometry:
-    """What λ* is computed from.
+    """The inputs of λ*.
 
     Attributes:
-        gram: of whole responses.
+        gram: Gram of the whole responses.
         shared_product: ⟨g_w, S⟩, S the gradient of the rejected response's shared tokens.
         ratio: d_w/d_l.
+
+    Example:
+        >>> from preflens.types import PairGram
+        >>> one = torch.ones(1, dtype=torch.float64)
+        >>> SharedGeometry(PairGram(one, one, 0.5 * one), shared_product=0.5 * one, ratio=one).ratio.item()
+        1.0
     """
 
     gram: PairGram
@@ -40,18 +47,24 @@ class SharedGeometry:
 
 @dataclass(frozen=True)
 class TokenMask:
-    """A mitigation that weighs tokens.
+    """A mitigation that weights tokens.
 
     Attributes:
         name: the name in the table of mitigations.
-        kind: which mask.
-        beta: β of the loss that masks are chosen for.
-        kappa: κ, the price of a token.
-        warm_up: updates over which the price rises from 0.
-        rate: step of learned masks.
-        source: where it is from.
-        strength: 0 leaves every token's weight at 1, 1 is the whole mask.
-        parameters: the values it was made with.
+        kind: the mask, one of `MASK_KINDS`.
+        beta: β of the loss that determines the masks.
+        kappa: κ, the penalty per token.
+        warm_up: updates over which the penalty rises from 0.
+        rate: step size of learned masks.
+        source: the paper.
+        strength: 0 leaves every weight at 1; 1 applies the full mask.
+        parameters: hyperparameters, by name.
+
+    Example:
+        >>> from preflens.mitigations import parse_mitigation
+        >>> mask = parse_mitigation("sparse_mask:kind=lambda")
+        >>> isinstance(mask, TokenMask), mask.needs_geometry
+        (True, True)
     """
 
     name: str
@@ -66,7 +79,7 @@ class TokenMask:
 
     @property
     def needs_geometry(self) -> bool:
-        """Whether it asks for gradient products."""
+        """Whether `apply` needs gradient products."""
         return self.kind == "lambda"
 
     def apply(
@@ -78,31 +91,33 @@ class TokenMask:
         state: LearnedMasks | None = None,
         geometry: SharedGeometry | None = None,
     ) -> tuple[TokenWeights, LearnedMasks | None]:
-        """Choose the weights of the tokens of a batch; log-ratios count as numbers, not as functions of the model.
+        """Compute the token weights of a batch. Log-ratios are treated as constants.
 
         Args:
-            logps: with those of tokens, under policy and reference; their graph is not followed.
-            ids: tokens of the responses.
-            keys: by which learned masks are kept; of each pair another.
-            state: learned masks, as they were handed back before.
-            geometry: for λ*.
+            logps: log-probs, with token log-probs under policy and reference; detached.
+            ids: token ids of the responses.
+            keys: a unique key per pair, for learned masks.
+            state: the state returned at the previous update.
+            geometry: inputs of λ*, for kind `lambda`.
 
         Returns:
-            The weights, and the state to hand over at the next update.
+            The weights, and the state for the next update.
         """
         flat, updates = logps.double(), 0 if state is None else state.updates
         ratios = [_ratios(side) for side in (flat.chosen_side, flat.rejected_side)]
         if self.strength == 0:
             return TokenWeights(*(torch.ones_like(r) for r in ratios)), state
-        price = self.kappa * (min(1.0, updates / self.warm_up) if self.warm_up else 1.0)
+        penalty = self.kappa * (min(1.0, updates / self.warm_up) if self.warm_up else 1.0)
         counts = [side.length.tolist() for side in (flat.chosen_side, flat.rejected_side)]
-        rows = [(ratios[0][k, : counts[0][k]], ratios[1][k, : counts[1][k]], *_alone(ids[k])) for k in range(len(ids))]
+        rows = [
+            (ratios[0][k, : counts[0][k]], ratios[1][k, : counts[1][k]], *_unmatched(ids[k])) for k in range(len(ids))
+        ]
         if self.kind == "learned":
             before = {} if state is None else dict(state.masks)
-            masks = [self._learned(before.get(key), row, price) for key, row in zip(keys, rows, strict=True)]
+            masks = [self._learned(before.get(key), row, penalty) for key, row in zip(keys, rows, strict=True)]
             state = LearnedMasks(before | dict(zip(keys, masks, strict=True)), updates + 1)
         elif self.kind == "exact":
-            masks = [self._exact(row, price) for row in rows]
+            masks = [self._exact(row, penalty) for row in rows]
             state = LearnedMasks({}, updates + 1)
         elif self.kind == "contrast":
             masks = [(chosen, rejected) for _, _, chosen, rejected in rows]
@@ -111,19 +126,19 @@ class TokenMask:
         sides = (_padded([m[k] for m in masks], like=ratios[k]) for k in (0, 1))
         return TokenWeights(*(1 + self.strength * (side - 1) for side in sides)), state
 
-    def _exact(self, row: "_Row", price: float) -> "_Masks":
+    def _exact(self, row: "_Row", penalty: float) -> "_Masks":
         gains = torch.cat([row[0], -row[1]])
-        chosen, rejected = sparsest(gains, beta=self.beta, kappa=price).split([len(row[0]), len(row[1])])
+        chosen, rejected = sparsest(gains, beta=self.beta, kappa=penalty).split([len(row[0]), len(row[1])])
         return chosen, rejected
 
-    def _learned(self, before: "_Masks | None", row: "_Row", price: float) -> "_Masks":
-        """One projected gradient step on −log σ(z) + κ Σ μ; the first masks are those of the alignment, softened."""
+    def _learned(self, before: "_Masks | None", row: "_Row", penalty: float) -> "_Masks":
+        """One projected gradient step on −log σ(z) + κ Σ μ, starting from the softened alignment."""
         chosen, rejected = (0.5 + 0.5 * row[2], 0.5 + 0.5 * row[3]) if before is None else before
         z = self.beta * (chosen @ row[0] - rejected @ row[1])
         pull = self.beta * torch.sigmoid(-z)
         return (
-            (chosen - self.rate * (price - pull * row[0])).clamp(0, 1),
-            (rejected - self.rate * (price + pull * row[1])).clamp(0, 1),
+            (chosen - self.rate * (penalty - pull * row[0])).clamp(0, 1),
+            (rejected - self.rate * (penalty + pull * row[1])).clamp(0, 1),
         )
 
 
@@ -134,36 +149,49 @@ MASK_KINDS = ("exact", "learned", "contrast", "lambda")
 
 def sparse_mask(
     kind: str = "exact",
+    *,
     beta: float = 0.1,
     kappa: float = 0.001,
     warm_up: float = 100.0,
     rate: float = 1.0,
     strength: float = 1.0,
 ) -> TokenMask:
-    """Train on Σ_t μ_t log π(y_t|…) with masks μ in [0, 1] that few tokens survive.
+    """Train on Σ_t μ_t log π(y_t|…) with sparse masks μ in [0, 1].
 
     The loss is −log σ(β Σ μ_{w,t} R_{w,t} − β Σ μ_{l,t} R_{l,t}) + κ (|μ_w|₁ + |μ_l|₁), R the log-ratio of a token to
-    the reference; for any other objective the masked log-probs take the place of the whole ones. At the start all R
-    are 0 and every mask with a price would be empty, so the price is warmed up. Nothing is promised: in a deep network
-    masked log-probs share parameters like whole ones do. Judge it by the unmasked log-probs.
+    the reference; any other objective gets the masked log-probs in place of the plain ones. At the start all R are 0
+    and every mask with a penalty would be empty, so the penalty is warmed up. Nothing is guaranteed: in a deep network,
+    masked log-probs share parameters like plain ones. Evaluate it on the unmasked log-probs.
 
     Args:
-        kind: `exact`: the minimiser over masks at the present log-ratios. `learned`: one gradient step on the masks
-            each time a pair comes by, kept over epochs, started from the alignment of the two responses (1 at tokens
+        kind: `exact`: the minimizer over masks at the current log-ratios. `learned`: one gradient step on the masks at
+            each update with a pair, kept between epochs, starting from the alignment of the two responses (1 at tokens
             that only one of them has, ½ at shared ones). `contrast`: tokens that only one of them has. `lambda`: the
-            shared tokens of the rejected response get the largest weight with which the pair's own chosen
-            log-prob does not fall, from exact gradient products (two more passes).
-        beta: β; the objective's.
-        kappa: κ, price of a token.
-        warm_up: updates until the price is κ.
+            shared tokens of the rejected response get the largest weight at which the pair alone does not lower its
+            chosen log-prob, from exact gradient products (two more passes).
+        beta: β of the objective.
+        kappa: κ, penalty per token.
+        warm_up: updates until the penalty is κ.
         rate: step size of learned masks.
-        strength: 0 for the plain loss, 1 for the whole mask.
+        strength: 0 for the plain loss, 1 for the full mask.
 
     Returns:
         The mitigation.
 
     Raises:
         InputError: a parameter is out of range.
+
+    Example:
+        The responses share their first token (id 5), so the mask `contrast` keeps the second one only.
+
+        >>> import torch
+        >>> from preflens.mitigations import sparse_mask
+        >>> from preflens.pair_logps import PairLogps
+        >>> rows, mask = torch.tensor([[-1.0, -2.0], [-1.0, -4.0]]), torch.ones(2, 2, dtype=torch.bool)
+        >>> logps = PairLogps.from_rows(rows, mask, ref_token_logps=rows)
+        >>> weights, _ = sparse_mask(kind="contrast").apply(logps, [((5, 6), (5, 7))])
+        >>> weights.chosen.tolist(), weights.rejected.tolist()
+        ([[0.0, 1.0]], [[0.0, 1.0]])
     """
     if kind not in MASK_KINDS:
         raise InputError(
@@ -181,7 +209,7 @@ def _ratios(side: ResponseLogps) -> Float64[Tensor, "pair response_token"]:
     return side.at_tokens(side.token_logps, "log-probs") - side.at_tokens(side.ref_token_logps, "reference log-probs")
 
 
-def _alone(ids: tuple[Sequence[int], Sequence[int]]) -> tuple[Tensor, Tensor]:
+def _unmatched(ids: tuple[Sequence[int], Sequence[int]]) -> tuple[Tensor, Tensor]:
     chosen, rejected = (torch.tensor(side, dtype=torch.float64) for side in contrast_tokens(*ids))
     return chosen, rejected
 
@@ -196,7 +224,7 @@ def _down_weighted(rows: Sequence[_Row], geometry: SharedGeometry | None) -> lis
 
 
 def _padded(masks: Sequence[Tensor], *, like: Float64[Tensor, "pair token"]) -> Float64[Tensor, "pair token"]:
-    """Rows of masks with zeros behind them."""
+    """Stack masks of different lengths, padded with zeros."""
     padded = torch.zeros_like(like)
     for row, mask in zip(padded, masks, strict=True):
         row[: len(mask)] = mask.to(row)

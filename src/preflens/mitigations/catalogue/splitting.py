@@ -1,11 +1,12 @@
-"""Updates in two stages: climbing the chosen answers and descending the rejected ones where the other has been."""
+"""Splitting: the gradients of chosen and rejected responses are evaluated at different points."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from preflens.errors import InputError
-from preflens.mitigations.kinds.base import Value, within
+from preflens.mitigations.kinds.base import within
 from preflens.objectives.kinds.base import Citation
+from preflens.specs import Value
 
 SPLITTING_KINDS = ("virtual", "sequential")
 
@@ -17,15 +18,20 @@ _BLOG = Citation(
 
 @dataclass(frozen=True)
 class Splitting:
-    """A mitigation that puts an update together from several gradients.
+    """A mitigation that combines an update from several gradients.
 
     Attributes:
         name: the name in the table of mitigations.
-        kind: which update.
-        kappa: how far apart the points are at which the two sides are differentiated, in steps.
-        source: where it is from.
+        kind: the update, one of `SPLITTING_KINDS`.
+        kappa: distance of the points at which the two gradients are evaluated, in steps.
+        source: the source.
         strength: factor on κ.
-        parameters: the values it was made with.
+        parameters: hyperparameters, by name.
+
+    Example:
+        >>> from preflens.mitigations import Splitting, splitting
+        >>> isinstance(splitting(), Splitting), splitting(kind="sequential").kind
+        (True, 'sequential')
     """
 
     name: str
@@ -42,19 +48,19 @@ class Splitting:
 
 
 def splitting(kind: str = "virtual", kappa: float = 1.0, strength: float = 1.0) -> Splitting:
-    """Differentiate each side where the other one's step would have led.
+    """Evaluate each side's gradient at the point reached by the other side's step.
 
-    With g₊ and g₋ the gradients of the weighted negative log-likelihoods of chosen and rejected answers (so that a
+    With g₊ and g₋ the gradients of the weighted negative log-likelihoods of chosen and rejected responses (so that a
     plain step is θ − h (g₊ − g₋)) and h the learning rate:
 
     `virtual`: q = g₊(θ + κh/2 · g₋) − g₋(θ − κh/2 · g₊), the gradient of L + κh/2 · ⟨g₊, g₋⟩ up to h²: entanglement is
-    what is penalised. Under Adam and AdamW q goes into the first moment and the plain g₊ − g₋ into the second one.
+    penalized. Under Adam and AdamW q goes into the first moment and the plain g₊ − g₋ into the second one.
 
-    `sequential`: θ' = θ − h g₊(θ), then θ' + h g₋(θ'), or the other way round, by a fair coin. On average over the
-    coin it is the aggregate step less h²/2 · ∇⟨g₊, g₋⟩. Exact for plain gradient steps; other optimizers are given
-    (θ − θ'')/h as a gradient.
+    `sequential`: θ' = θ − h g₊(θ), then θ' + h g₋(θ'), or the other way round, with probability ½ each. In expectation
+    it is the aggregate step less h²/2 · ∇⟨g₊, g₋⟩. Exact for plain gradient steps; other optimizers get (θ − θ'')/h as
+    the gradient.
 
-    Nothing is differentiated twice. A step costs two to four passes; nothing is promised for single pairs.
+    No second derivative is needed. A step costs two to four passes. Nothing is guaranteed for single pairs.
 
     Args:
         kind: `virtual` or `sequential`.
@@ -65,7 +71,12 @@ def splitting(kind: str = "virtual", kappa: float = 1.0, strength: float = 1.0) 
         The mitigation.
 
     Raises:
-        InputError: there is no such kind.
+        InputError: `kind` is unknown, or a parameter is out of range.
+
+    Example:
+        >>> from preflens.mitigations import splitting
+        >>> splitting(kind="virtual", kappa=2.0, strength=0.5).reach
+        1.0
 
     References:
         J. Yu, 2026 (blog post; not confirmed beyond notes on it).

@@ -1,4 +1,4 @@
-"""What a mitigation is: a map from the coefficients of a step and the gradient Gram to other coefficients."""
+"""The type of most mitigations: a map from the coefficients of a step and the gradient Gram to other coefficients."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -12,22 +12,29 @@ from torch import Tensor
 from preflens.dynamics import CoefficientTransform
 from preflens.errors import InputError
 from preflens.objectives.kinds.base import Citation
+from preflens.specs import Value
 from preflens.types import BatchGram, PairCoefficients, PairGram
 
 Scope = Literal["pair", "batch"]
-Value = float | str
 
-# A pair whose cosine is closer to 1 has one gradient, not two: what would tell its sides apart is rounding.
+# Above a cosine of 1 minus this, the two gradients of a pair are parallel up to rounding.
 PARALLEL = 1e-6
 
 
 @dataclass(frozen=True)
 class MovingAverages:
-    """What a mitigation remembers from update to update: exponential averages of logarithms.
+    """The state of a mitigation between updates: exponential moving averages of logarithms.
 
     Attributes:
         logs: by name, the average of natural logarithms.
-        updates: how many updates are in it.
+        updates: number of updates so far.
+
+    Example:
+        >>> from preflens.mitigations import reward_calibration
+        >>> gram = BatchGram(torch.eye(2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64))
+        >>> one = torch.ones(1, dtype=torch.float64)
+        >>> reward_calibration().apply(PairCoefficients(one, one), gram).state.updates
+        1
     """
 
     logs: Mapping[str, float]
@@ -36,14 +43,22 @@ class MovingAverages:
 
 @dataclass(frozen=True)
 class Mitigated:
-    """What a mitigation made of the coefficients of an update batch.
+    """The result of applying a mitigation to the coefficients of an update batch.
 
     Attributes:
-        coefficients: d_w and d_l to step with, no unit; of probe pairs too, where the Gram holds any.
-        untreated: pairs that keep the coefficients they had because nothing can be promised for them: d_w ≤ 0,
-            d_l ≤ 0, a gradient that is zero, or parallel gradients.
-        state: what to hand over at the next update, or None where nothing is remembered.
-        report: numbers worth logging, by name.
+        coefficients: d_w and d_l of the step, no unit; also of constraint pairs, if the Gram contains any.
+        untreated: pairs that keep their coefficients because the mitigation guarantees nothing for them: d_w ≤ 0, d_l ≤
+            0, a gradient that is zero, or parallel gradients.
+        state: the state for the next update, or None for a mitigation without a state.
+        report: numbers to log, by name.
+
+    Example:
+        A zero rejected gradient: nothing is guaranteed for the pair, so it is untreated.
+
+        >>> from preflens.mitigations import normalized
+        >>> one = torch.ones(1, dtype=torch.float64)
+        >>> normalized().apply(PairCoefficients(one, one), PairGram(one, 0 * one, 0 * one)).untreated.tolist()
+        [True]
     """
 
     coefficients: PairCoefficients
@@ -57,16 +72,30 @@ Full = Callable[[PairCoefficients, PairGram | BatchGram, MovingAverages | None],
 
 @dataclass(frozen=True)
 class CoefficientMap:
-    """A mitigation that is stated once, at full strength; what strength does is derived.
+    """A mitigation defined by its map at full strength. Weaker strengths are derived from it.
 
     Attributes:
         name: the name in the table of mitigations.
         full: the map at strength 1.
-        source: where it is from.
-        scope: what it looks at. `pair`: each pair alone, so it is the same however an update batch is split. `batch`:
-            all pairs that it is given, cross-pair terms among them; it needs a `BatchGram`.
-        strength: 0 leaves every coefficient as it is, to the last bit; 1 is the whole map.
-        parameters: the values it was made with.
+        source: the paper.
+        scope: the pairs that it depends on. `pair`: each pair alone, so splitting an update batch changes nothing.
+            `batch`: all pairs, including cross-pair terms; it needs a `BatchGram`.
+        strength: 0 leaves every coefficient bit-identical; 1 applies the full map.
+        parameters: hyperparameters, by name.
+
+    Example:
+        A mitigation of your own that halves d_l. At strength ½ the factor is √½, because the scope is `pair`.
+
+        >>> from preflens.mitigations import CoefficientMap, Mitigated
+        >>> from preflens.objectives import Citation
+        >>> def halve(coefficients, gram, state):
+        ...     changed = PairCoefficients(coefficients.chosen, 0.5 * coefficients.rejected)
+        ...     return Mitigated(changed, torch.zeros_like(coefficients.chosen, dtype=torch.bool))
+        >>> source = Citation("An example", "Nobody", 2026, "", "no equation")
+        >>> mine = CoefficientMap("halved", halve, source, scope="pair", strength=0.5)
+        >>> one = torch.ones(1, dtype=torch.float64)
+        >>> round(mine.apply(PairCoefficients(one, one), PairGram(one, one, 0 * one)).coefficients.rejected.item(), 4)
+        0.7071
     """
 
     name: str
@@ -84,77 +113,93 @@ class CoefficientMap:
     ) -> Mitigated:
         """Change the coefficients of an update batch.
 
-        In between strengths, coefficients of pairs move geometrically (d^(1−s) d'^s, so they keep their sign) and
-        those of batches linearly.
+        Between strengths 0 and 1, coefficients are interpolated geometrically for scope `pair` (d^(1−s) d'^s, so they
+        keep their sign) and linearly for scope `batch`.
 
         Args:
-            coefficients: d_w and d_l of the pairs, as the objective has them.
-            gram: their geometry; blocks, if any, are added up. Pairs beyond those of the coefficients are probe pairs.
-            state: what was handed back at the update before, or None at the first.
+            coefficients: d_w and d_l of the pairs, from the objective.
+            gram: geometry of the pairs; blocks, if any, are added up. Pairs beyond those of the coefficients are
+                constraint pairs.
+            state: `Mitigated.state` of the previous update, or None at the first.
 
         Returns:
-            The coefficients to step with.
+            The coefficients of the step, and the state for the next update.
 
         Raises:
-            InputError: the map looks at a batch and got the geometry of single pairs.
+            InputError: the scope is `batch` and `gram` is a `PairGram`.
         """
-        whole, own = gram.total(), coefficients.of_whole_responses()
+        geometry, plain = gram.total(), coefficients.of_whole_responses()
         if self.strength == 0:
-            return Mitigated(coefficients, torch.zeros_like(own.chosen, dtype=torch.bool), state)
+            return Mitigated(coefficients, torch.zeros_like(plain.chosen, dtype=torch.bool), state)
         if self.scope == "pair":
-            whole = whole.pair_gram() if isinstance(whole, BatchGram) else whole
-        elif isinstance(whole, PairGram):
-            raise InputError(f"Mitigation `{self.name}` looks at the whole batch: give it a `BatchGram`.")
-        found = self.full(own, whole, state)
+            geometry = geometry.pair_gram() if isinstance(geometry, BatchGram) else geometry
+        elif isinstance(geometry, PairGram):
+            raise InputError(f"Mitigation `{self.name}` depends on the whole batch. Pass a `BatchGram`.")
+        result = self.full(plain, geometry, state)
         if self.strength == 1:
-            return found
+            return result
         blend = _geometric if self.scope == "pair" else _linear
-        chosen = blend(_like(own.chosen, found.coefficients.chosen), found.coefficients.chosen, self.strength)
-        rejected = blend(_like(own.rejected, found.coefficients.rejected), found.coefficients.rejected, self.strength)
-        return replace(found, coefficients=PairCoefficients(chosen, rejected))
+        full = result.coefficients
+        chosen = blend(_like(plain.chosen, full.chosen), full.chosen, self.strength)
+        rejected = blend(_like(plain.rejected, full.rejected), full.rejected, self.strength)
+        return replace(result, coefficients=PairCoefficients(chosen, rejected))
 
 
 def as_rollout_transform(mitigation: CoefficientMap) -> CoefficientTransform:
-    """Put a mitigation between the coefficients and the steps of a rollout.
+    """Return a mitigation as the `transform` of a rollout.
 
     Args:
-        mitigation: starts without a memory.
+        mitigation: it starts without a state.
 
     Returns:
-        What `rollout(..., through=…)` takes; it remembers from call to call what the mitigation remembers.
+        The argument of `rollout(..., transform=…)`. It passes the mitigation's state from call to call.
+
+    Example:
+        With `normalized`, both log-probs of a pair with norms 1 and 2 move by c times their norm.
+
+        >>> from preflens.dynamics import rollout
+        >>> from preflens.mitigations import as_rollout_transform, normalized
+        >>> from preflens.objectives import dpo
+        >>> from preflens.pair_logps import PairLogps
+        >>> start = torch.tensor([-10.0], dtype=torch.float64)
+        >>> gram = BatchGram(torch.diag(torch.tensor([1.0, 4.0], dtype=torch.float64)), torch.cat([start, start]))
+        >>> logps, transform = PairLogps(start, start, start, start), as_rollout_transform(normalized("unit"))
+        >>> path = rollout(gram, logps, dpo(), steps=1, learning_rate=0.1, transform=transform)
+        >>> round(path.chosen[1].item(), 4), round(path.rejected[1].item(), 4)
+        (-9.9, -10.2)
     """
     state: MovingAverages | None = None
 
     def step(coefficients: PairCoefficients, gram: BatchGram) -> PairCoefficients:
         nonlocal state
-        found = mitigation.apply(coefficients, gram, state)
-        state = found.state
-        return found.coefficients
+        mitigated = mitigation.apply(coefficients, gram, state)
+        state = mitigated.state
+        return mitigated.coefficients
 
     return step
 
 
 def is_treatable(coefficients: PairCoefficients, gram: PairGram) -> Bool[Tensor, " pair"]:
-    """Tell for which pairs a change of coefficients can be reasoned about.
+    """Return the pairs for which a mitigation can guarantee a direction.
 
     Args:
         coefficients: d_w and d_l.
         gram: geometry of the same pairs, without blocks.
 
     Returns:
-        True where both coefficients are positive, and both gradients there and not parallel.
+        True where both coefficients are positive, and both gradients are nonzero and not parallel.
     """
     positive = (coefficients.chosen > 0) & (coefficients.rejected > 0)
-    there = (gram.chosen_sq_norm > 0) & (gram.rejected_sq_norm > 0)
-    cosine = torch.where(there, gram.cosine, torch.ones_like(gram.cosine))
+    nonzero = (gram.chosen_sq_norm > 0) & (gram.rejected_sq_norm > 0)
+    cosine = torch.where(nonzero, gram.cosine, torch.ones_like(gram.cosine))
     return positive & (cosine < 1 - PARALLEL)
 
 
 def within(mitigation: str, low: float, high: float, **values: float) -> None:
-    """Refuse a parameter outside a closed interval.
+    """Raise if a parameter is outside a closed interval.
 
     Args:
-        mitigation: name for the message.
+        mitigation: the mitigation's name, for the message.
         low: least value.
         high: greatest value.
         **values: parameters by name.
@@ -169,7 +214,7 @@ def within(mitigation: str, low: float, high: float, **values: float) -> None:
 
 
 def _geometric(start: Tensor, end: Tensor, share: float) -> Tensor:
-    """Where nothing changed, the very same number."""
+    """An unchanged coefficient stays bit-identical."""
     ratio = torch.where(end == start, torch.ones_like(start), end / start)
     return start * ratio.pow(share)
 
@@ -179,5 +224,5 @@ def _linear(start: Tensor, end: Tensor, share: float) -> Tensor:
 
 
 def _like(values: Tensor, longer: Tensor) -> Tensor:
-    """Zeros for the probe pairs behind."""
+    """Append zeros for constraint pairs."""
     return torch.cat([values, values.new_zeros(len(longer) - len(values))])

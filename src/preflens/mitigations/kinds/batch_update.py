@@ -1,4 +1,4 @@
-"""An update batch as maps over all of its responses see it."""
+"""Gram, weights and signs of an update batch, as maps of scope `batch` use them."""
 
 import math
 from dataclasses import dataclass
@@ -16,12 +16,13 @@ class BatchUpdate:
     """Gram and weights of an update batch.
 
     Attributes:
-        gram: G of all responses, chosen ones first; probe pairs, whose coefficients are zero, behind the own pairs.
-        weights: c, so that the plain update is u = Σ c_i g_i and changes log-probs by (η/n) G c; the factor 1/n is
-            common to all and left out.
+        gram: G of all responses, chosen responses first; constraint pairs, whose coefficients are zero, after the pairs
+            that step.
+        weights: c. The plain update is u = Σ c_i g_i and changes log-probs by (η/n) G c; the common factor 1/n is left
+            out.
         signs: +1 for chosen, −1 for rejected responses.
-        free: responses whose weight may change: those of treatable pairs, and of probe pairs.
-        pairs: how many are own pairs.
+        free: responses whose weight may change: those of treatable pairs and of constraint pairs.
+        pairs: number of pairs that step.
     """
 
     gram: Float64[Tensor, "response response"]
@@ -32,7 +33,7 @@ class BatchUpdate:
 
     @property
     def untreated(self) -> Bool[Tensor, " pair"]:
-        """Own pairs that keep their coefficients."""
+        """Pairs of the update batch that keep their coefficients."""
         return ~self.free[: self.pairs]
 
     def size(self, weights: Float64[Tensor, " response"]) -> float:
@@ -40,27 +41,27 @@ class BatchUpdate:
         return math.sqrt(max(0.0, float(weights @ self.gram @ weights)))
 
     def coefficients(self, weights: Float64[Tensor, " response"]) -> PairCoefficients:
-        """Return d_w and d_l that step with other weights."""
+        """Return the d_w and d_l that correspond to other weights."""
         chosen, rejected = (self.signs * weights).chunk(2)
         return PairCoefficients(chosen, rejected)
 
 
 def update_of(coefficients: PairCoefficients, gram: BatchGram) -> BatchUpdate:
-    """Bring coefficients and Gram together.
+    """Build the update of a batch from coefficients and Gram.
 
     Args:
-        coefficients: d_w and d_l of the own pairs.
-        gram: of the own pairs and of any probe pairs behind them, without blocks.
+        coefficients: d_w and d_l of the pairs that step.
+        gram: of these pairs and of any constraint pairs after them, without blocks.
 
     Returns:
         The update.
     """
-    own, n = gram.pair_gram(), len(coefficients.chosen)
-    more = gram.pairs - n
-    # A probe pair has no coefficients; with 1 in their place the question is only what its gradients are like.
-    chosen, rejected = (torch.cat([d, d.new_ones(more)]) for d in (coefficients.chosen, coefficients.rejected))
-    free = is_treatable(PairCoefficients(chosen, rejected), own)
-    zeros = coefficients.chosen.new_zeros(more)
+    n = len(coefficients.chosen)
+    constraints = gram.pairs - n
+    # A constraint pair has no coefficients. With 1 in their place, only its gradients decide whether it is treatable.
+    chosen, rejected = (torch.cat([d, d.new_ones(constraints)]) for d in (coefficients.chosen, coefficients.rejected))
+    free = is_treatable(PairCoefficients(chosen, rejected), gram.pair_gram())
+    zeros = coefficients.chosen.new_zeros(constraints)
     weights = torch.cat([coefficients.chosen, zeros, -coefficients.rejected, zeros])
     signs = torch.ones_like(weights)
     signs[gram.pairs :] = -1

@@ -1,4 +1,4 @@
-"""Weights of tokens: what they do to log-probs, and the two that can be computed exactly."""
+"""Token weights: masked log-probs, the exact sparse mask, λ*, and the alignment of two responses."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,11 +14,16 @@ from preflens.types import PairGram
 
 @dataclass(frozen=True)
 class TokenWeights:
-    """A weight for each token of the responses, in the layout of `PairLogps`; padding is not read.
+    """A weight for each token of the responses, in the layout of `PairLogps`. Padding is not read.
 
     Attributes:
-        chosen: μ_w, from 0 (left out) to 1 (as it is).
+        chosen: μ_w, from 0 (left out) to 1 (unchanged).
         rejected: μ_l.
+
+    Example:
+        >>> weights = TokenWeights(torch.ones(1, 2, dtype=torch.float64), torch.zeros(1, 3, dtype=torch.float64))
+        >>> weights.rejected.sum().item()
+        0.0
     """
 
     chosen: Float64[Tensor, "pair chosen_token"]
@@ -27,11 +32,21 @@ class TokenWeights:
 
 @dataclass(frozen=True)
 class LearnedMasks:
-    """Masks that are kept from epoch to epoch.
+    """Learned masks, kept between epochs.
 
     Attributes:
-        masks: by the pair's key, the weights of its chosen and of its rejected tokens.
-        updates: how many updates were made with them.
+        masks: weights of the chosen and of the rejected tokens, by the key of the pair.
+        updates: number of updates so far.
+
+    Example:
+        >>> import torch
+        >>> from preflens.mitigations import sparse_mask
+        >>> from preflens.pair_logps import PairLogps
+        >>> rows, mask = torch.tensor([[-1.0, -2.0], [-1.0, -4.0]]), torch.ones(2, 2, dtype=torch.bool)
+        >>> logps = PairLogps.from_rows(rows, mask, ref_token_logps=rows)
+        >>> _, state = sparse_mask(kind="learned").apply(logps, [((5, 6), (5, 7))], keys=["pair 0"])
+        >>> state.updates, list(state.masks)
+        (1, ['pair 0'])
     """
 
     masks: Mapping[str, tuple[Float64[Tensor, " chosen"], Float64[Tensor, " rejected"]]]
@@ -39,15 +54,26 @@ class LearnedMasks:
 
 
 def masked_logps(logps: PairLogps, weights: TokenWeights) -> PairLogps:
-    """Put Σ_t μ_t log π(y_t|…) in the place of each log-prob, under the policy and under the reference.
+    """Replace each log-prob with Σ_t μ_t log π(y_t|…), under the policy and under the reference.
 
     Args:
-        logps: with those of the tokens; the graph is kept. Token counts stay, so losses that divide by length divide
-            by the length of the whole response.
+        logps: log-probs, with token log-probs; the graph is kept. Token counts stay, so losses that divide by length
+            divide by the length of the whole response.
         weights: μ.
 
     Returns:
-        Log-probs that an objective of whole responses takes; token log-probs are left out, as they are weighted.
+        Log-probs for an objective of whole responses, without token log-probs.
+
+    Example:
+        >>> import torch
+        >>> from preflens.mitigations import TokenWeights, masked_logps
+        >>> from preflens.pair_logps import PairLogps
+        >>> rows, mask = torch.tensor([[-1.0, -2.0], [-1.0, -4.0]]), torch.ones(2, 2, dtype=torch.bool)
+        >>> logps = PairLogps.from_rows(rows, mask, ref_token_logps=rows)
+        >>> half = torch.tensor([[1.0, 0.5]], dtype=torch.float64)
+        >>> masked = masked_logps(logps, TokenWeights(half, half))
+        >>> masked.chosen.item(), masked.rejected.item()
+        (-2.0, -3.0)
     """
     sides = ((logps.chosen_side, weights.chosen), (logps.rejected_side, weights.rejected))
     (chosen, ref_chosen), (rejected, ref_rejected) = (_masked(side, mu) for side, mu in sides)
@@ -58,17 +84,17 @@ def masked_logps(logps: PairLogps, weights: TokenWeights) -> PairLogps:
 
 
 def sparsest(gains: Float64[Tensor, " token"], *, beta: float, kappa: float) -> Float64[Tensor, " token"]:
-    """Minimise −log σ(β Σ_t μ_t v_t) + κ Σ_t μ_t over μ in [0, 1], exactly.
+    """Minimize −log σ(β Σ_t μ_t v_t) + κ Σ_t μ_t over μ in [0, 1], exactly.
 
     The function is convex, and its derivative at token t, κ − β σ(−z) v_t with z = β Σ μ v, is smaller for the greater
-    gain. So the minimiser takes tokens in the order of their gains, whole ones, as long as β σ(−z) v_t > κ, and of the
-    next one as much as makes the two equal: z = log(β v_t/κ − 1). Without a price (κ = 0), every token is taken that
-    does not lose.
+    gain. So the minimizer takes tokens in the order of their gains, with weight 1, as long as β σ(−z) v_t > κ, and the
+    next one with the weight that makes the two equal: z = log(β v_t/κ − 1). For κ = 0, every token with v_t ≥ 0 is
+    taken.
 
     Args:
         gains: v, the log-ratio of a chosen token or minus that of a rejected one, nats.
         beta: β, no unit.
-        kappa: κ, the price of a whole token, no unit.
+        kappa: κ, the penalty of a token of weight 1, no unit.
 
     Returns:
         The mask.
@@ -80,15 +106,15 @@ def sparsest(gains: Float64[Tensor, " token"], *, beta: float, kappa: float) -> 
     if kappa == 0:
         return (gains >= 0).double()
     mask, z = torch.zeros_like(gains), 0.0
-    for place in gains.argsort(descending=True).tolist():
-        slope = beta * float(gains[place])
+    for index in gains.argsort(descending=True).tolist():
+        slope = beta * float(gains[index])
         if slope <= kappa:
             break
         reach = float(torch.special.logit(torch.tensor(1 - kappa / slope, dtype=torch.float64)))
         share = min(1.0, (reach - z) / slope)
         if share <= 0:
             break
-        mask[place] = share
+        mask[index] = share
         z += share * slope
     return mask
 
@@ -96,11 +122,11 @@ def sparsest(gains: Float64[Tensor, " token"], *, beta: float, kappa: float) -> 
 def lambda_star(
     gram: PairGram, shared_product: Float64[Tensor, " pair"], *, ratio: Float64[Tensor, " pair"]
 ) -> Float64[Tensor, " pair"]:
-    """Return the largest weight of the rejected response's shared tokens with which chosen does not fall.
+    """Return the largest weight of the rejected response's shared tokens at which the chosen log-prob does not fall.
 
-    With g_l = C + S, C from the contrast tokens and S from the shared ones, the chosen log-prob's own change is
-    η (d_w ‖g_w‖² − d_l ⟨g_w, C⟩ − λ d_l ⟨g_w, S⟩). It is not negative iff
-    λ ≤ (r ‖g_w‖² − ⟨g_w, C⟩)/⟨g_w, S⟩, r = d_w/d_l, where ⟨g_w, S⟩ > 0.
+    With g_l = C + S, C from the contrast tokens and S from the shared ones, the change of the chosen log-prob by its
+    own pair is η (d_w ‖g_w‖² − d_l ⟨g_w, C⟩ − λ d_l ⟨g_w, S⟩). It is not negative iff λ ≤ (r ‖g_w‖² − ⟨g_w, C⟩)/⟨g_w,
+    S⟩, r = d_w/d_l, where ⟨g_w, S⟩ > 0.
 
     Args:
         gram: geometry of the whole responses.
@@ -108,7 +134,15 @@ def lambda_star(
         ratio: r.
 
     Returns:
-        λ from 0 to 1. At 0 chosen may still fall: then contrast tokens alone sink it.
+        λ from 0 to 1. At 0 the chosen log-prob may still fall, because of the contrast tokens alone.
+
+    Example:
+        ⟨g_w, C⟩ = 0 and ⟨g_w, S⟩ = 2 with ‖g_w‖² = 1 and r = 1: λ* = ½.
+
+        >>> from preflens.mitigations import lambda_star
+        >>> one = torch.ones(1, dtype=torch.float64)
+        >>> lambda_star(PairGram(one, 9 * one, 2 * one), 2 * one, ratio=one).item()
+        0.5
     """
     contrast_product = gram.inner_product - shared_product
     room = ratio * gram.chosen_sq_norm - contrast_product
@@ -127,25 +161,25 @@ def _masked(side: ResponseLogps, mu: Float64[Tensor, "pair response_token"]) -> 
 
 
 def contrast_tokens(chosen: Sequence[int], rejected: Sequence[int]) -> tuple[list[bool], list[bool]]:
-    """Align two responses and mark the tokens that have no partner in the other one.
+    """Align two responses and mark the tokens that have no counterpart in the other one.
 
-    Insertions and deletions shift what follows, and the shifted tokens still meet. Matching blocks are those of
-    Ratcliff and Obershelp: the longest common run first, then the same on both sides of it.
+    Tokens after an insertion or deletion are still aligned. Matching blocks are those of Ratcliff and Obershelp: the
+    longest common run first, then recursively on both sides of it.
 
     Args:
         chosen: token ids of the chosen response.
         rejected: token ids of the rejected response.
 
     Returns:
-        For each token of the chosen and of the rejected response, whether it stands alone.
+        For each token of the chosen and of the rejected response, whether it has no counterpart.
 
     Example:
         >>> contrast_tokens([5, 7, 8, 9], [6, 6, 7, 8, 9])
         ([True, False, False, False], [True, True, False, False, False])
     """
-    alone = [True] * len(chosen), [True] * len(rejected)
+    unmatched = [True] * len(chosen), [True] * len(rejected)
     matcher = SequenceMatcher(None, list(chosen), list(rejected), autojunk=False)
     for block in matcher.get_matching_blocks():
-        for side, start in zip(alone, (block.a, block.b), strict=True):
+        for side, start in zip(unmatched, (block.a, block.b), strict=True):
             side[start : start + block.size] = [False] * block.size
-    return alone
+    return unmatched

@@ -15,6 +15,8 @@ _CITATION = Citation(
     "2605.28440",
     "the AdaDPO loss",
     unverified="Reconstructed from a summary of the paper",
+    method="AdaDPO",
+    configurations="`adadpo:cap=2`",
 )
 
 
@@ -37,6 +39,11 @@ def adadpo(beta: float = 0.1, cap: float = 2.0) -> PairwiseObjective:
 
     Returns:
         The objective.
+
+    Example:
+        >>> from preflens.objectives import at_reference, adadpo
+        >>> at_reference(adadpo(beta=0.1))
+        'd_w = 0.05, d_l = 0.05 for a pair with 10 tokens and −20 nats on each side.'
 
     References:
         Chen et al., "AdaDPO: Self-Adaptive Direct Preference Optimization with Balanced Gradient Updates", 2026,

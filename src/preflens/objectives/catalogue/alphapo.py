@@ -8,7 +8,14 @@ from preflens.objectives.kinds.validation import finite, non_negative, positive
 from preflens.pair_logps import PerPair, ResponseLogps
 
 _CITATION = Citation(
-    "AlphaPO: Reward Shape Matters for LLM Alignment", "Gupta et al.", 2025, "2501.03884", "the AlphaPO loss"
+    "AlphaPO: Reward Shape Matters for LLM Alignment",
+    "Gupta et al.",
+    2025,
+    "2501.03884",
+    "the AlphaPO loss",
+    method="AlphaPO",
+    configurations="`alphapo:alpha=0.25,beta=2.5,gamma=0.1` (authors)",
+    differences="in TRL's experimental CPO trainer",
 )
 
 
@@ -23,7 +30,7 @@ def alphapo(beta: float = 2.5, gamma: float = 0.1, alpha: float = 0.25) -> Margi
 
     Domain: exp(−α q) representable: q above −709/α nats per token in float64.
 
-    Helps: where SimPO lowers the chosen response too far: for α > 0 unlikely responses weigh more.
+    Helps: where SimPO lowers the chosen response too far: for α > 0 unlikely responses get larger coefficients.
 
     Args:
         beta: β > 0; 2.5 in the authors' configuration.
@@ -32,6 +39,11 @@ def alphapo(beta: float = 2.5, gamma: float = 0.1, alpha: float = 0.25) -> Margi
 
     Returns:
         The objective.
+
+    Example:
+        >>> from preflens.objectives import at_reference, alphapo
+        >>> at_reference(alphapo(beta=2.5))
+        'd_w = 0.216, d_l = 0.216 for a pair with 10 tokens and −20 nats on each side.'
 
     References:
         Gupta et al., "AlphaPO: Reward Shape Matters for LLM Alignment", 2025, https://arxiv.org/abs/2501.03884, the

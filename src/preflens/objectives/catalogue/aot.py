@@ -1,4 +1,4 @@
-"""AOT, paired: the whole distribution of margins is moved above that of the reference."""
+"""AOT, paired: a logistic loss between margins and reference margins of the same rank."""
 
 import torch.nn.functional as F
 
@@ -13,6 +13,9 @@ _CITATION = Citation(
     2024,
     "2406.05882",
     "the paired loss, number of the equation not confirmed",
+    method="AOT",
+    configurations="`aot:beta=0.1` (TRL)",
+    differences="the sort runs over the pairs that are given: TRL's device batch, here the update batch",
 )
 
 
@@ -26,22 +29,28 @@ def aot(beta: float = 0.1, eps: float = 0.0) -> BatchObjective:
 
     Domain: every log-prob.
 
-    Helps: where single references are noisy: a pair is compared with its quantile and not with its own reference.
+    Helps: where single references are noisy: a pair is compared with the quantile of the reference margins, not with
+    its own.
 
     Args:
         beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.
-        eps: ε in [0, 1), smoothing of the label. TRL calls it `label_smoothing` and has 0.
+        eps: ε in [0, 1), smoothing of the label. TRL calls it `label_smoothing`; its default is 0.
 
     Returns:
         The objective.
+
+    Example:
+        >>> from preflens.objectives import at_reference, aot
+        >>> at_reference(aot(beta=0.1))
+        'd_w = 0.05, d_l = 0.05 for a pair with 10 tokens and −20 nats on each side.'
 
     References:
         Melnyk et al., "Distributional Preference Alignment of LLMs via Optimal Transport", 2024,
         https://arxiv.org/abs/2406.05882, the paired loss, number of the equation not confirmed.
 
     Note:
-        The loss of rank k stands at the pair that has rank k, so the mean over the batch is TRL's. Among equal margins,
-        any order may be taken.
+        The loss of rank k is assigned to the pair with rank k, so the mean over the batch is TRL's. Among equal
+        margins, the order is arbitrary.
     """
     positive("aot", beta=beta)
     between("aot", 0.0, 1.0, eps=eps)

@@ -13,6 +13,9 @@ _CITATION = Citation(
     2024,
     "2408.06266",
     "Eq. 8",
+    method="APO-down",
+    configurations="`apo_down:beta=0.1` (TRL)",
+    differences="none found",
 )
 
 
@@ -27,13 +30,18 @@ def apo_down(beta: float = 0.1) -> MarginObjective:
 
     Domain: every log-prob.
 
-    Helps: where even the chosen responses are worse than what the model says by itself: it is meant to lower both.
+    Helps: where even the chosen responses are worse than what the model generates: the loss is designed to lower both.
 
     Args:
         beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.
 
     Returns:
         The objective.
+
+    Example:
+        >>> from preflens.objectives import at_reference, apo_down
+        >>> at_reference(apo_down(beta=0.1))
+        'd_w = 0, d_l = 0.025 for a pair with 10 tokens and −20 nats on each side.'
 
     References:
         D'Oosterlinck et al., "Anchored Preference Optimization and Contrastive Revisions: Addressing Underspecification

@@ -1,4 +1,4 @@
-"""APO-zero: the chosen response up, the rejected one down, each on its own."""
+"""APO-zero: a sigmoid loss of each log-ratio, chosen up and rejected down."""
 
 import torch.nn.functional as F
 
@@ -12,6 +12,9 @@ _CITATION = Citation(
     2024,
     "2408.06266",
     "Eq. 7",
+    method="APO-zero",
+    configurations="`apo_zero:beta=0.1` (TRL)",
+    differences="none found",
 )
 
 
@@ -24,13 +27,18 @@ def apo_zero(beta: float = 0.1) -> PairwiseObjective:
 
     Domain: every log-prob.
 
-    Helps: where the chosen responses are better than what the model says by itself.
+    Helps: where the chosen responses are better than what the model generates.
 
     Args:
         beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.
 
     Returns:
         The objective.
+
+    Example:
+        >>> from preflens.objectives import at_reference, apo_zero
+        >>> at_reference(apo_zero(beta=0.1))
+        'd_w = 0.025, d_l = 0.025 for a pair with 10 tokens and −20 nats on each side.'
 
     References:
         D'Oosterlinck et al., "Anchored Preference Optimization and Contrastive Revisions: Addressing Underspecification

@@ -11,6 +11,8 @@ _CITATION = Citation(
     2026,
     "2604.18239",
     "as in the authors' code",
+    method="BCE",
+    configurations="no parameters",
 )
 
 
@@ -23,10 +25,15 @@ def bce() -> PairwiseObjective:
 
     Domain: every log-prob.
 
-    Helps: as `bco` at β = 1: each response stops on its own.
+    Helps: as `bco` at β = 1: the coefficient of each response goes to zero independently.
 
     Returns:
         The objective.
+
+    Example:
+        >>> from preflens.objectives import at_reference, bce
+        >>> at_reference(bce())
+        'd_w = 0.5, d_l = 0.5 for a pair with 10 tokens and −20 nats on each side.'
 
     References:
         Chen et al., "Towards Disentangled Preference Optimization Dynamics: Suppress the Loser, Preserve the Winner",

@@ -12,6 +12,10 @@ _CITATION = Citation(
     2024,
     "2404.04656",
     "the BCO loss, number of the equation not confirmed",
+    method="BCO",
+    configurations="`bco:delta=0` (TRL 1.16)",
+    differences="TRL: `bco_pair`; the paper keeps a running reward mean δ. TRL's documentation prints a DPO formula "
+    "for it",
 )
 
 
@@ -24,22 +28,27 @@ def bco(beta: float = 0.1, delta: float = 0.0) -> PairwiseObjective:
 
     Domain: every log-prob.
 
-    Helps: where each response should be judged on its own: the rejected one stops being pushed once it is far below the
-    reference.
+    Helps: where each response should be scored independently: the rejected coefficient goes to zero once that response
+    is far below the reference.
 
     Args:
         beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.
-        delta: δ, a shift of both rewards; no unit. The paper keeps a running mean of rewards; TRL 1.16 has 0.
+        delta: δ, a shift of both rewards; no unit. The paper keeps a running mean of rewards; TRL 1.16 uses 0.
 
     Returns:
         The objective.
+
+    Example:
+        >>> from preflens.objectives import at_reference, bco
+        >>> at_reference(bco(beta=0.1))
+        'd_w = 0.05, d_l = 0.05 for a pair with 10 tokens and −20 nats on each side.'
 
     References:
         Jung et al., "Binary Classifier Optimization for Large Language Model Alignment", 2024,
         https://arxiv.org/abs/2404.04656, the BCO loss, number of the equation not confirmed.
 
     Note:
-        This is TRL's `bco_pair` at δ = 0. TRL's documentation prints another formula for it; its code is this one.
+        This is TRL's `bco_pair` at δ = 0. TRL's documentation prints another formula; its code computes this one.
     """
     positive("bco", beta=beta)
     finite("bco", delta=delta)

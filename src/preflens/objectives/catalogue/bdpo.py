@@ -16,6 +16,9 @@ _CITATION = Citation(
     2025,
     "2506.12725",
     "the BDPO loss",
+    method="BDPO",
+    configurations="`bdpo:lam=0.5` (paper)",
+    differences="none found",
 )
 
 
@@ -30,8 +33,8 @@ def bdpo(beta: float = 0.1, lam: float = 0.5) -> MarginObjective:
 
     Domain: every log-prob.
 
-    Helps: where DPO wins its margin by pushing the rejected response down without end: the push dies out, and the
-    chosen response is kept.
+    Helps: where DPO grows its margin by lowering the rejected response without bound: d_l goes to zero, and d_w does
+    not.
 
     Args:
         beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.
@@ -39,6 +42,11 @@ def bdpo(beta: float = 0.1, lam: float = 0.5) -> MarginObjective:
 
     Returns:
         The objective.
+
+    Example:
+        >>> from preflens.objectives import at_reference, bdpo
+        >>> at_reference(bdpo(beta=0.1))
+        'd_w = 0.05, d_l = 0.025 for a pair with 10 tokens and −20 nats on each side.'
 
     References:
         Cho et al., "Rethinking DPO: The Role of Rejected Responses in Preference Misalignment", 2025,

@@ -12,6 +12,9 @@ _CITATION = Citation(
     2024,
     "2407.08639",
     "the batch-level dynamic β, as in `preference_loss` of the authors' code (junkangwu/beta-DPO)",
+    method="β-DPO",
+    configurations="`beta_dpo:alpha=0.6,m0=0,floor=0.001` (authors' code: α = 0, β at least 0.001)",
+    differences="the authors' trainer also filters pairs and keeps M_0 as a moving average",
 )
 
 
@@ -29,21 +32,26 @@ def beta_dpo(beta: float = 0.1, alpha: float = 0.6, m0: float = 0.0, floor: floa
 
     Args:
         beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.
-        alpha: α ≥ 0, how strongly β follows the margin, per nat. The authors' code has 0, which is DPO; 0.6 is from
+        alpha: α ≥ 0, how strongly β follows the margin, per nat. The authors' code uses 0, which is DPO; 0.6 is from
             memory of the paper.
         m0: M_0, the mean margin at which β is unchanged, nats. The authors keep a moving average of batch means (decay
-            0.9); here it is a number that the caller may renew.
+            0.9); here it is a number that the caller may update.
         floor: β_min > 0, the least β_batch; 0.001 in the authors' code.
 
     Returns:
         The objective.
+
+    Example:
+        >>> from preflens.objectives import at_reference, beta_dpo
+        >>> at_reference(beta_dpo(beta=0.1))
+        'd_w = 0.05, d_l = 0.05 for a pair with 10 tokens and −20 nats on each side.'
 
     References:
         Wu et al., "β-DPO: Direct Preference Optimization with Dynamic β", 2024, https://arxiv.org/abs/2407.08639, the
         batch-level dynamic β, as in `preference_loss` of the authors' code (junkangwu/beta-DPO).
 
     Note:
-        The authors' trainer also leaves out a fifth of the pairs, drawn by how far their margin is from M_0; that is
+        The authors' trainer also drops a fifth of the pairs, sampled by the distance of their margin from M_0; that is
         not done here.
     """
     positive("beta_dpo", beta=beta, floor=floor)

@@ -1,4 +1,4 @@
-"""BPO (balanced): only the worse of the two rewards is worked on."""
+"""BPO (balanced): only the smaller of the two rewards gets a gradient."""
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,9 @@ _CITATION = Citation(
     2025,
     "2506.03557",
     "the BPO loss",
+    method="BPO (balanced)",
+    configurations="`bpo:alpha=0.3` (paper)",
+    differences="at a tie autograd gives half to each side",
 )
 
 
@@ -35,6 +38,11 @@ def bpo(beta: float = 0.1, alpha: float = 0.3) -> PairwiseObjective:
 
     Returns:
         The objective.
+
+    Example:
+        >>> from preflens.objectives import at_reference, bpo
+        >>> at_reference(bpo(beta=0.1))
+        'd_w = 0.025, d_l = 0.0075 for a pair with 10 tokens and −20 nats on each side.'
 
     References:
         Sun et al., "BPO: Revisiting Preference Modeling in Direct Preference Optimization", 2025,

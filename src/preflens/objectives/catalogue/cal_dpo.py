@@ -1,4 +1,4 @@
-"""Cal-DPO: DPO with rewards calibrated to a target each."""
+"""Cal-DPO: DPO plus a squared distance of each reward to its target."""
 
 import torch.nn.functional as F
 
@@ -13,6 +13,8 @@ _CITATION = Citation(
     "2412.14516",
     "the Cal-DPO loss",
     unverified="Written from general knowledge of the paper; the equation was not re-read",
+    method="Cal-DPO",
+    configurations="`cal_dpo:beta=0.1`",
 )
 
 
@@ -28,10 +30,15 @@ def cal_dpo(beta: float = 0.1) -> PairwiseObjective:
     Helps: where DPO widens the margin by lowering both: the chosen log-ratio is pulled to +1/(2β).
 
     Args:
-        beta: β > 0; the targets are ±1/(2β) nats. The value is TRL's default for DPO, not one of the paper.
+        beta: β > 0; the targets are ±1/(2β) nats. The default is TRL's for DPO, not the paper's.
 
     Returns:
         The objective.
+
+    Example:
+        >>> from preflens.objectives import at_reference, cal_dpo
+        >>> at_reference(cal_dpo(beta=0.1))
+        'd_w = 10.5, d_l = 10.5 for a pair with 10 tokens and −20 nats on each side.'
 
     References:
         Xiao et al., "Cal-DPO: Calibrated Direct Preference Optimization for Language Model Alignment", 2024,

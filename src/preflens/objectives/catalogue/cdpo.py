@@ -14,6 +14,9 @@ _CITATION = Citation(
     "",
     "Eq. 3",
     url="https://ericmitchell.ai/cdpo.pdf",
+    method="cDPO",
+    configurations="`cdpo:eps=0.1`",
+    differences="TRL before 0.29 only",
 )
 
 
@@ -35,6 +38,11 @@ def cdpo(beta: float = 0.1, eps: float = 0.1) -> MarginObjective:
 
     Returns:
         The objective.
+
+    Example:
+        >>> from preflens.objectives import at_reference, cdpo
+        >>> at_reference(cdpo(beta=0.1))
+        'd_w = 0.04, d_l = 0.04 for a pair with 10 tokens and −20 nats on each side.'
 
     References:
         Mitchell, "A note on DPO with noisy preferences and relationship to IPO", 2023,

@@ -14,8 +14,11 @@ _CITATION = Citation(
     2024,
     "2407.13399",
     "the χPO loss",
-    unverified="Written from general knowledge of the paper; the equation was not re-read; the clipping of the margin that "
-    "the paper analyses is left out",
+    unverified="Written from general knowledge of the paper; the equation was not re-read; the clipping of the margin "
+    "that the paper analyses is left out",
+    method="χPO",
+    configurations="`chipo:beta=0.1`",
+    differences="the paper analyses a clipped margin",
 )
 
 
@@ -29,13 +32,19 @@ def chipo(beta: float = 0.1) -> MarginObjective:
 
     Domain: exp A and exp B representable: log-ratios below about 700 nats in float64, 80 in float32.
 
-    Helps: against overoptimisation; d_w/d_l grows with the chosen log-ratio, which loosens the chosen side's condition.
+    Helps: against overoptimization; d_w/d_l grows with the chosen log-ratio, which loosens the condition of the chosen
+    response.
 
     Args:
         beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.
 
     Returns:
         The objective.
+
+    Example:
+        >>> from preflens.objectives import at_reference, chipo
+        >>> at_reference(chipo(beta=0.1))
+        'd_w = 0.1, d_l = 0.1 for a pair with 10 tokens and −20 nats on each side.'
 
     References:
         Huang et al., "Correcting the Mythos of KL-Regularization: Direct Alignment without Overoptimization via

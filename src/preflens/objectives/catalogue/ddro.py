@@ -12,6 +12,8 @@ _CITATION = Citation(
     "2505.07558",
     "in the form of the code of Chen et al., arXiv 2604.18239",
     unverified="The form is that of another paper's code; the original was not re-read",
+    method="DDRO",
+    configurations="no parameters",
 )
 
 
@@ -24,11 +26,15 @@ def ddro() -> PairwiseObjective:
 
     Domain: B below log 2 = 0.693 nats: the rejected response at most twice as likely as under the reference.
 
-    Helps: where the chosen response must rise: its coefficient never fades. The rejected one's explodes as B nears log
-    2.
+    Helps: where the chosen response must rise: d_w = 1 always. d_l grows without bound as B nears log 2.
 
     Returns:
         The objective.
+
+    Example:
+        >>> from preflens.objectives import at_reference, ddro
+        >>> at_reference(ddro())
+        'd_w = 1, d_l = 1 for a pair with 10 tokens and −20 nats on each side.'
 
     References:
         Higuchi and Suzuki, "Direct Density Ratio Optimization: A Statistically Consistent Approach to Aligning Large

@@ -14,6 +14,9 @@ _CITATION = Citation(
     2024,
     "2406.08414",
     "Eq. 5",
+    method="DiscoPOP",
+    configurations="`discopop:tau=0.05` (paper and TRL)",
+    differences="none found; at the reference its coefficients are negative and the first step runs backwards",
 )
 
 
@@ -29,7 +32,7 @@ def discopop(beta: float = 0.1, tau: float = 0.05) -> MarginObjective:
 
     Domain: every log-prob for τ ≤ 1; for larger τ the loss overflows at very negative margins.
 
-    Helps: as a comparison; the loss is not monotone in the margin, so follow the sign of its coefficients.
+    Helps: as a comparison; the loss is not monotone in the margin, so check the signs of its coefficients.
 
     Args:
         beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.
@@ -37,6 +40,11 @@ def discopop(beta: float = 0.1, tau: float = 0.05) -> MarginObjective:
 
     Returns:
         The objective.
+
+    Example:
+        >>> from preflens.objectives import at_reference, discopop
+        >>> print(at_reference(discopop(beta=0.1)))
+        d_w = -0.0784, d_l = -0.0784 for a pair with 10 tokens and −20 nats on each side: the first step runs backwards.
 
     References:
         Lu et al., "Discovering Preference Optimization Algorithms with and for Large Language Models", 2024,

@@ -8,8 +8,14 @@ from preflens.objectives.kinds.validation import positive
 
 _CITATION = Citation(
     "Direct Preference Optimization: Your Language Model is Secretly a Reward Model",
-    "Rafailov et al.", 2023, "2305.18290", "Eq. 7",
-)  # fmt: skip
+    "Rafailov et al.",
+    2023,
+    "2305.18290",
+    "Eq. 7",
+    method="DPO",
+    configurations="`dpo:beta=0.1` (TRL's default); `dpo:beta=0.01` for the tuned baselines of the SimPO paper",
+    differences="TRL 0.29 and later ignore `label_smoothing` on `sigmoid`; use `cdpo` for it",
+)
 
 
 def dpo(beta: float = 0.1) -> MarginObjective:
@@ -22,8 +28,8 @@ def dpo(beta: float = 0.1) -> MarginObjective:
 
     Domain: every log-prob.
 
-    Helps: as the plain case: with d_w = d_l the side with the smaller gradient moves the wrong way first when gradients
-    align.
+    Helps: as the baseline: with d_w = d_l and aligned gradients, the response with the smaller gradient norm moves the
+    wrong way first.
 
     Args:
         beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.
@@ -39,6 +45,11 @@ def dpo(beta: float = 0.1) -> MarginObjective:
         >>> logps = PairLogps(*(torch.tensor([x]) for x in (-3.0, -5.0, -3.0, -5.0)))
         >>> dpo().coefficients(logps).chosen.item()
         0.05
+
+    Example:
+        >>> from preflens.objectives import at_reference, dpo
+        >>> at_reference(dpo(beta=0.1))
+        'd_w = 0.05, d_l = 0.05 for a pair with 10 tokens and −20 nats on each side.'
 
     References:
         Rafailov et al., "Direct Preference Optimization: Your Language Model is Secretly a Reward Model", 2023,

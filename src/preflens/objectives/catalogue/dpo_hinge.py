@@ -12,6 +12,9 @@ _CITATION = Citation(
     2023,
     "2309.06657",
     "the hinge-norm loss",
+    method="RSO's hinge",
+    configurations="`dpo_hinge:beta=0.1` (TRL)",
+    differences="TRL: `hinge`. With `use_weighting`, TRL 1.16 fails in its backward pass (in-place product)",
 )
 
 
@@ -25,13 +28,18 @@ def dpo_hinge(beta: float = 0.1) -> MarginObjective:
 
     Domain: every log-prob.
 
-    Helps: where pairs should stop pulling once they are separated by 1/β nats.
+    Helps: where the coefficients of a pair should be zero once its margin is 1/β nats.
 
     Args:
-        beta: β > 0; the hinge lets go at a margin of 1/β nats. 0.1 is the default of TRL.
+        beta: β > 0; the hinge is inactive from a margin of 1/β nats on. 0.1 is the default of TRL.
 
     Returns:
         The objective.
+
+    Example:
+        >>> from preflens.objectives import at_reference, dpo_hinge
+        >>> at_reference(dpo_hinge(beta=0.1))
+        'd_w = 0.1, d_l = 0.1 for a pair with 10 tokens and −20 nats on each side.'
 
     References:
         Liu et al., "Statistical Rejection Sampling Improves Preference Optimization", 2023,

@@ -12,6 +12,9 @@ _CITATION = Citation(
     2024,
     "2411.15124",
     "the length-normalized DPO loss, number of the equation not confirmed",
+    method="Tulu 3",
+    configurations="`dpo_norm:beta=5` (paper)",
+    differences="TRL: `sigmoid_norm`, with its default β of 0.1",
 )
 
 
@@ -29,10 +32,15 @@ def dpo_norm(beta: float = 0.1) -> MarginObjective:
     descended.
 
     Args:
-        beta: β > 0; no unit. 0.1 is the default of TRL; length normalisation asks for larger values (Tulu 3 uses 5).
+        beta: β > 0; no unit. 0.1 is the default of TRL; length normalization needs larger values (Tulu 3 uses 5).
 
     Returns:
         The objective.
+
+    Example:
+        >>> from preflens.objectives import at_reference, dpo_norm
+        >>> at_reference(dpo_norm(beta=0.1))
+        'd_w = 0.005, d_l = 0.005 for a pair with 10 tokens and −20 nats on each side.'
 
     References:
         Lambert et al., "Tulu 3: Pushing Frontiers in Open Language Model Post-Training", 2024,

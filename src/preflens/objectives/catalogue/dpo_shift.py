@@ -12,6 +12,9 @@ _CITATION = Citation(
     2025,
     "2502.07599",
     "the DPO-Shift loss",
+    method="DPO-Shift",
+    configurations="`dpo_shift:factor=0.95` (authors' code)",
+    differences="the paper also has a schedule, which is not here",
 )
 
 
@@ -25,8 +28,8 @@ def dpo_shift(beta: float = 0.1, factor: float = 0.95) -> MarginObjective:
 
     Domain: every log-prob.
 
-    Helps: where ⟨g_w,g_l⟩ is a little above ‖g_w‖²: the chosen response rises as long as ⟨g_w,g_l⟩ < ‖g_w‖²/f, at a
-    smaller margin.
+    Helps: where ⟨g_w,g_l⟩ is a little above ‖g_w‖²: the chosen response rises as long as ⟨g_w,g_l⟩ < ‖g_w‖²/f, at the
+    price of a smaller margin.
 
     Args:
         beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.
@@ -34,6 +37,11 @@ def dpo_shift(beta: float = 0.1, factor: float = 0.95) -> MarginObjective:
 
     Returns:
         The objective.
+
+    Example:
+        >>> from preflens.objectives import at_reference, dpo_shift
+        >>> at_reference(dpo_shift(beta=0.1))
+        'd_w = 0.05, d_l = 0.0475 for a pair with 10 tokens and −20 nats on each side.'
 
     References:
         Yang et al., "DPO-Shift: Shifting the Distribution of Direct Preference Optimization", 2025,

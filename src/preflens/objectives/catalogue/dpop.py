@@ -13,6 +13,9 @@ _CITATION = Citation(
     2024,
     "2402.13228",
     "the DPOP loss",
+    method="DPO-Positive",
+    configurations="`dpop:lam=50` (authors; 5 and 500 too)",
+    differences="not in TRL",
 )
 
 
@@ -37,6 +40,11 @@ def dpop(beta: float = 0.1, lam: float = 50.0) -> MarginObjective:
 
     Returns:
         The objective.
+
+    Example:
+        >>> from preflens.objectives import at_reference, dpop
+        >>> at_reference(dpop(beta=0.1))
+        'd_w = 0.05, d_l = 0.05 for a pair with 10 tokens and −20 nats on each side.'
 
     References:
         Pal et al., "Smaug: Fixing Failure Modes of Preference Optimisation with DPO-Positive", 2024,

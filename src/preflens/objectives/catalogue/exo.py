@@ -10,7 +10,14 @@ from preflens.objectives.kinds.validation import between, positive
 from preflens.pair_logps import PerPair
 
 _CITATION = Citation(
-    "Towards Efficient Exact Optimization of Language Model Alignment", "Ji et al.", 2024, "2402.00856", "Eq. 16"
+    "Towards Efficient Exact Optimization of Language Model Alignment",
+    "Ji et al.",
+    2024,
+    "2402.00856",
+    "Eq. 16",
+    method="EXO",
+    configurations="`exo:eps=0.001` (paper)",
+    differences="TRL: `exo_pair`; its default `label_smoothing` of 0 is refused there and here",
 )
 
 
@@ -24,8 +31,7 @@ def exo(beta: float = 0.1, eps: float = 0.001) -> MarginObjective:
 
     Domain: every log-prob.
 
-    Helps: where DPO overshoots: the margin has a finite target, and pairs that are hopelessly wrong (q near 0) pull
-    little.
+    Helps: where DPO overshoots: the margin has a finite target, and pairs with q near 0 get small coefficients.
 
     Args:
         beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.
@@ -33,6 +39,11 @@ def exo(beta: float = 0.1, eps: float = 0.001) -> MarginObjective:
 
     Returns:
         The objective.
+
+    Example:
+        >>> from preflens.objectives import at_reference, exo
+        >>> at_reference(exo(beta=0.1))
+        'd_w = 0.173, d_l = 0.173 for a pair with 10 tokens and −20 nats on each side.'
 
     References:
         Ji et al., "Towards Efficient Exact Optimization of Language Model Alignment", 2024,

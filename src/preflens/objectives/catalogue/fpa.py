@@ -12,6 +12,9 @@ _CITATION = Citation(
     2025,
     "2509.19893",
     "the FPA loss",
+    method="FPA",
+    configurations="`fpa:beta=0.1`, with the future policy at λ from 0.5 to 2 (paper)",
+    differences="the caller computes log-probs under the future policy; the value of the loss means nothing",
 )
 
 
@@ -25,7 +28,8 @@ def fpa(beta: float = 0.1) -> PairwiseObjective:
 
     Domain: every log-prob.
 
-    Helps: where correct and wrong answers share most of their tokens: the push ends before the damage is done.
+    Helps: where correct and wrong answers share most of their tokens: the coefficients shrink before the chosen
+    response falls.
 
     Args:
         beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.
@@ -33,13 +37,19 @@ def fpa(beta: float = 0.1) -> PairwiseObjective:
     Returns:
         The objective.
 
+    Example:
+        >>> from preflens.objectives import at_reference, fpa
+        >>> at_reference(fpa(beta=0.1))
+        'd_w = 0.05, d_l = 0.05 for a pair with 10 tokens and −20 nats on each side.'
+
     References:
         Oh et al., "Future Policy Aware Preference Learning for Mathematical Reasoning", 2025,
         https://arxiv.org/abs/2509.19893, the FPA loss.
 
     Note:
-        λ (0.5 to 2 in the paper) is the caller's: π̂ needs the logits of both models, so its log-probs are an input,
-        `PairLogps.future_chosen` and `.future_rejected`. The value of the loss means nothing; its gradient does.
+        λ (0.5 to 2 in the paper) is applied by the caller: π̂ needs the logits of both models, so its log-probs are an
+        input, `PairLogps.future_chosen` and `.future_rejected`. Only the gradient of the loss has a meaning, not its
+        value.
     """
     positive("fpa", beta=beta)
 

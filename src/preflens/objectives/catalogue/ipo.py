@@ -6,8 +6,14 @@ from preflens.objectives.kinds.validation import positive
 
 _CITATION = Citation(
     "A General Theoretical Paradigm to Understand Learning from Human Preferences",
-    "Azar et al.", 2023, "2310.12036", "Eq. 17",
-)  # fmt: skip
+    "Azar et al.",
+    2023,
+    "2310.12036",
+    "Eq. 17",
+    method="IPO",
+    configurations="`ipo:tau=0.1`",
+    differences="the printed equation sums log-ratios, as here; TRL's `ipo` is `ipo_per_token`",
+)
 
 
 def ipo(tau: float = 0.1) -> MarginObjective:
@@ -21,13 +27,18 @@ def ipo(tau: float = 0.1) -> MarginObjective:
 
     Domain: every log-prob.
 
-    Helps: against margins that grow without end; d_w/d_l = 1 stays, so the condition is DPO's.
+    Helps: against margins that grow without bound; d_w/d_l = 1 stays, so the condition is DPO's.
 
     Args:
-        tau: τ > 0; the margin aims at 1/(2τ) nats. TRL calls it `beta` and has 0.1.
+        tau: τ > 0; the margin aims at 1/(2τ) nats. TRL calls it `beta`; its default is 0.1.
 
     Returns:
         The objective.
+
+    Example:
+        >>> from preflens.objectives import at_reference, ipo
+        >>> at_reference(ipo(tau=0.1))
+        'd_w = 10, d_l = 10 for a pair with 10 tokens and −20 nats on each side.'
 
     References:
         Azar et al., "A General Theoretical Paradigm to Understand Learning from Human Preferences", 2023,
@@ -35,7 +46,7 @@ def ipo(tau: float = 0.1) -> MarginObjective:
 
     Note:
         TRL from 0.29 on divides each log-ratio by the response's token count before the margin is taken. This is the
-        paper's sum.
+        sum of the paper.
     """
     positive("ipo", tau=tau)
     target = 1 / (2 * tau)

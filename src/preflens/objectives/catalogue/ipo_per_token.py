@@ -10,6 +10,10 @@ _CITATION = Citation(
     2023,
     "2310.12036",
     "Eq. 17, with log-ratios per token",
+    method="IPO per token",
+    configurations="`ipo_per_token:tau=0.1` (TRL's default)",
+    differences="the printed equation sums log-ratios; TRL divides them by length since 0.29, confirmed by the "
+    "authors according to its source",
 )
 
 
@@ -28,18 +32,23 @@ def ipo_per_token(tau: float = 0.1) -> MarginObjective:
     rejected one is descended.
 
     Args:
-        tau: τ > 0; the margin aims at 1/(2τ) nats per token. TRL calls it `beta` and has 0.1.
+        tau: τ > 0; the margin aims at 1/(2τ) nats per token. TRL calls it `beta`; its default is 0.1.
 
     Returns:
         The objective.
+
+    Example:
+        >>> from preflens.objectives import at_reference, ipo_per_token
+        >>> at_reference(ipo_per_token(tau=0.1))
+        'd_w = 1, d_l = 1 for a pair with 10 tokens and −20 nats on each side.'
 
     References:
         Azar et al., "A General Theoretical Paradigm to Understand Learning from Human Preferences", 2023,
         https://arxiv.org/abs/2310.12036, Eq. 17, with log-ratios per token.
 
     Note:
-        TRL 0.29 and later; a comment in its source says that the authors of the paper confirmed the normalised form.
-        `ipo` is the sum of the printed equation.
+        TRL 0.29 and later; a comment in its source says that the authors of the paper confirmed the normalized form.
+        `ipo` has the sum of the printed equation.
     """
     positive("ipo_per_token", tau=tau)
     target = 1 / (2 * tau)

@@ -1,4 +1,4 @@
-"""KTO on pairs: each response against a reference point that the batch sets."""
+"""KTO on pairs: each response compared with a reference point from the batch."""
 
 import torch.nn.functional as F
 
@@ -14,6 +14,9 @@ _CITATION = Citation(
     "Eq. 8, number not confirmed",
     unverified="The paired form follows the loss type `kto_pair` of TRL 0.7 to 0.9 as remembered, with the reference "
     "points detached as in the paper",
+    method="KTO",
+    configurations="`kto:beta=0.1,lam_w=1,lam_l=1`",
+    differences="the paper and TRL's KTO trainer are unpaired, with a KL from mismatched pairs",
 )
 
 
@@ -28,7 +31,8 @@ def kto(beta: float = 0.1, lam_w: float = 1.0, lam_l: float = 1.0) -> BatchObjec
 
     Domain: every log-prob.
 
-    Helps: where one side is learned before the other: its coefficient dies on its own, which moves d_w/d_l away from 1.
+    Helps: where one response is learned before the other: its coefficient goes to zero independently, which moves
+    d_w/d_l away from 1.
 
     Args:
         beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.
@@ -37,6 +41,11 @@ def kto(beta: float = 0.1, lam_w: float = 1.0, lam_l: float = 1.0) -> BatchObjec
 
     Returns:
         The objective.
+
+    Example:
+        >>> from preflens.objectives import at_reference, kto
+        >>> at_reference(kto(beta=0.1))
+        'd_w = 0.025, d_l = 0.025 for a pair with 10 tokens and −20 nats on each side.'
 
     References:
         Ethayarajh et al., "KTO: Model Alignment as Prospect Theoretic Optimization", 2024,

@@ -11,6 +11,8 @@ _CITATION = Citation(
     2026,
     "2604.18239",
     "as in the authors' code; least-squares importance fitting is by Kanamori et al., 2009",
+    method="LSIF",
+    configurations="no parameters",
 )
 
 
@@ -23,10 +25,15 @@ def lsif() -> PairwiseObjective:
 
     Domain: exp A and exp(2 B) representable: A below 709 and B below 354 nats in float64, 88 and 44 in float32.
 
-    Helps: in comparison: d_w/d_l grows as the rejected response falls, which keeps the chosen one up.
+    Helps: as a comparison: d_w/d_l grows as the rejected response falls, which keeps the chosen one up.
 
     Returns:
         The objective.
+
+    Example:
+        >>> from preflens.objectives import at_reference, lsif
+        >>> at_reference(lsif())
+        'd_w = 1, d_l = 1 for a pair with 10 tokens and −20 nats on each side.'
 
     References:
         Chen et al., "Towards Disentangled Preference Optimization Dynamics: Suppress the Loser, Preserve the Winner",

@@ -1,4 +1,4 @@
-"""NCA: noise contrastive alignment, which holds the chosen response near a fixed reward."""
+"""NCA: noise contrastive alignment, which pulls the chosen response towards a fixed reward."""
 
 import torch.nn.functional as F
 
@@ -12,6 +12,9 @@ _CITATION = Citation(
     2024,
     "2402.05369",
     "the pairwise NCA loss",
+    method="NCA",
+    configurations="`nca:beta=0.1` (TRL)",
+    differences="TRL: `nca_pair`",
 )
 
 
@@ -24,14 +27,19 @@ def nca(beta: float = 0.1) -> PairwiseObjective:
 
     Domain: every log-prob.
 
-    Helps: where the chosen likelihood should not decay: below the reference it is pulled up at full strength. It is
-    pulled down past R_w = log 2.
+    Helps: where the chosen log-prob should not fall: below the reference d_w is largest. It is negative past R_w = log
+    2.
 
     Args:
         beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.
 
     Returns:
         The objective.
+
+    Example:
+        >>> from preflens.objectives import at_reference, nca
+        >>> at_reference(nca(beta=0.1))
+        'd_w = 0.025, d_l = 0.025 for a pair with 10 tokens and −20 nats on each side.'
 
     References:
         Chen et al., "Noise Contrastive Alignment of Language Models with Explicit Rewards", 2024,

@@ -1,4 +1,4 @@
-"""ODPO: DPO that asks for a margin."""
+"""ODPO: DPO with a required margin."""
 
 import torch.nn.functional as F
 
@@ -14,6 +14,9 @@ _CITATION = Citation(
     "the ODPO loss",
     unverified="Written from general knowledge of the paper; the equation was not re-read; one offset stands for the "
     "paper's offset of each pair",
+    method="ODPO",
+    configurations="`odpo:offset=1`",
+    differences="the paper's offset differs from pair to pair",
 )
 
 
@@ -31,10 +34,15 @@ def odpo(beta: float = 0.1, offset: float = 1.0) -> MarginObjective:
 
     Args:
         beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.
-        offset: Δ, logits. The paper sets it pair by pair from the difference of scores; 1 is only a placeholder.
+        offset: Δ, logits. The paper sets it for each pair from the difference of scores; 1 is only a placeholder.
 
     Returns:
         The objective.
+
+    Example:
+        >>> from preflens.objectives import at_reference, odpo
+        >>> at_reference(odpo(beta=0.1))
+        'd_w = 0.0731, d_l = 0.0731 for a pair with 10 tokens and −20 nats on each side.'
 
     References:
         Amini et al., "Direct Preference Optimization with an Offset", 2024, https://arxiv.org/abs/2402.10571, the ODPO

@@ -1,4 +1,4 @@
-"""ORPO: the likelihood of the chosen response and a ratio of odds, without a reference model."""
+"""ORPO: the likelihood of the chosen response and an odds ratio, without a reference model."""
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,10 @@ _CITATION = Citation(
     2024,
     "2403.07691",
     "Eqs. 6 and 7",
+    method="ORPO",
+    configurations="`orpo:lam=0.1` (paper)",
+    differences="TRL's experimental ORPO trainer takes the mean over all chosen tokens as likelihood and calls λ "
+    "`beta`",
 )
 
 
@@ -28,13 +32,18 @@ def orpo(lam: float = 0.1) -> MarginObjective:
     Domain: log-probs below zero; at probability 1 the odds are infinite.
 
     Helps: where there is no separate supervised stage. The likelihood term makes d_w/d_l large, so the chosen response
-    tends to rise, and the rejected one with it.
+    tends to rise, and the rejected one as well.
 
     Args:
         lam: λ ≥ 0, weight of the odds ratio; the paper's and TRL's value is 0.1 (TRL calls it `beta`).
 
     Returns:
         The objective.
+
+    Example:
+        >>> from preflens.objectives import at_reference, orpo
+        >>> at_reference(orpo(lam=0.1))
+        'd_w = 0.106, d_l = 0.00578 for a pair with 10 tokens and −20 nats on each side.'
 
     References:
         Hong et al., "ORPO: Monolithic Preference Optimization without Reference Model", 2024,

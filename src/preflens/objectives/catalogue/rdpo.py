@@ -12,6 +12,9 @@ _CITATION = Citation(
     2024,
     "2403.19159",
     "the regularized loss, number of the equation not confirmed",
+    method="R-DPO",
+    configurations="`rdpo:alpha=0.2` (code of Yuan et al., TL;DR)",
+    differences="not in TRL",
 )
 
 
@@ -31,18 +34,23 @@ def rdpo(beta: float = 0.1, alpha: float = 0.2) -> MarginObjective:
 
     Args:
         beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.
-        alpha: α ≥ 0, logits a token of difference. 0.2 is what Yuan et al. (arXiv 2410.13828) use on TL;DR in their
+        alpha: α ≥ 0, logits per token of difference. 0.2 is what Yuan et al. (arXiv 2410.13828) use on TL;DR in their
             code; 0.05 to 1 were tried elsewhere.
 
     Returns:
         The objective.
+
+    Example:
+        >>> from preflens.objectives import at_reference, rdpo
+        >>> at_reference(rdpo(beta=0.1))
+        'd_w = 0.05, d_l = 0.05 for a pair with 10 tokens and −20 nats on each side.'
 
     References:
         Park et al., "Disentangling Length from Quality in Direct Preference Optimization", 2024,
         https://arxiv.org/abs/2403.19159, the regularized loss, number of the equation not confirmed.
 
     Note:
-        The sign follows from the reward r(x,y) − α|y|; it is the one of the code of Yuan et al.
+        The sign follows from the reward r(x,y) − α|y|, as in the code of Yuan et al.
     """
     positive("rdpo", beta=beta)
     non_negative("rdpo", alpha=alpha)

@@ -13,6 +13,9 @@ _CITATION = Citation(
     2024,
     "2403.00409",
     "the robust loss, number of the equation not confirmed",
+    method="Robust DPO",
+    configurations="`robust_dpo:eps=0.1` (TRL's documentation)",
+    differences="TRL: `robust`; it only warns for ε ≥ 0.5, here that is an error",
 )
 
 
@@ -26,15 +29,21 @@ def robust_dpo(beta: float = 0.1, eps: float = 0.1) -> MarginObjective:
 
     Domain: every log-prob.
 
-    Helps: where a share ε of the labels is wrong. Separated pairs keep pulling, so entanglement does not end.
+    Helps: where a share ε of the labels is wrong. Separated pairs keep a positive coefficient, so entanglement does not
+    end.
 
     Args:
         beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.
-        eps: ε in [0, 0.5), the share of flipped labels. 0.1 is what TRL's documentation names as typical; TRL calls it
+        eps: ε in [0, 0.5), the share of flipped labels. 0.1 is the typical value in TRL's documentation; TRL calls it
             `label_smoothing`.
 
     Returns:
         The objective.
+
+    Example:
+        >>> from preflens.objectives import at_reference, robust_dpo
+        >>> at_reference(robust_dpo(beta=0.1))
+        'd_w = 0.0625, d_l = 0.0625 for a pair with 10 tokens and −20 nats on each side.'
 
     References:
         Chowdhury et al., "Provably Robust DPO: Aligning Language Models with Noisy Feedback", 2024,

@@ -12,6 +12,9 @@ _CITATION = Citation(
     2024,
     "2404.19733",
     "Eq. 1; likewise Liu et al., arXiv 2405.16436",
+    method="DPO+NLL (RPO)",
+    configurations="`rpo:lam=1` (paper)",
+    differences='TRL: `["sigmoid", "sft"]`, a mean over all tokens instead of within a response',
 )
 
 
@@ -34,6 +37,11 @@ def rpo(beta: float = 0.1, lam: float = 1.0) -> MarginObjective:
 
     Returns:
         The objective.
+
+    Example:
+        >>> from preflens.objectives import at_reference, rpo
+        >>> at_reference(rpo(beta=0.1))
+        'd_w = 0.15, d_l = 0.05 for a pair with 10 tokens and −20 nats on each side.'
 
     References:
         Pang et al., "Iterative Reasoning Preference Optimization", 2024, https://arxiv.org/abs/2404.19733, Eq. 1;

@@ -1,4 +1,4 @@
-"""SimPO: a logistic loss of length-normalised log-probs, without a reference model."""
+"""SimPO: a logistic loss of length-normalized log-probs, without a reference model."""
 
 import torch.nn.functional as F
 
@@ -12,6 +12,11 @@ _CITATION = Citation(
     2024,
     "2405.14734",
     "the SimPO objective",
+    method="SimPO",
+    configurations="`simpo:beta=2,gamma=1`; `simpo:beta=10,gamma=3` for newer models, γ/β from 0.1 to 0.8 in the "
+    "authors' README",
+    differences="here γ is the margin itself; the authors' configuration has γ/β. In TRL's experimental CPO trainer, "
+    "not in its DPO trainer",
 )
 
 
@@ -35,12 +40,17 @@ def simpo(beta: float = 2.0, gamma: float = 1.0) -> MarginObjective:
     Returns:
         The objective.
 
+    Example:
+        >>> from preflens.objectives import at_reference, simpo
+        >>> at_reference(simpo(beta=2.0))
+        'd_w = 0.146, d_l = 0.146 for a pair with 10 tokens and −20 nats on each side.'
+
     References:
         Meng et al., "SimPO: Simple Preference Optimization with a Reference-Free Reward", 2024,
         https://arxiv.org/abs/2405.14734, the SimPO objective (number of the equation not confirmed).
 
     Note:
-        γ is the margin itself, as in the paper's loss; some code bases are given the ratio γ/β.
+        γ is the margin itself, as in the paper's loss; some implementations take the ratio γ/β.
     """
     positive("simpo", beta=beta)
     non_negative("simpo", gamma=gamma)

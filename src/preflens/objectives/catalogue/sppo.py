@@ -1,4 +1,4 @@
-"""SPPO: each log-ratio is pulled to a target of its own."""
+"""SPPO: a squared distance of each log-ratio to its own target."""
 
 from preflens.objectives.kinds import Citation, PairwiseObjective
 from preflens.objectives.kinds.validation import positive
@@ -10,6 +10,9 @@ _CITATION = Citation(
     2024,
     "2405.00675",
     "Eq. 4.7 with win probabilities 1 and 0",
+    method="SPPO",
+    configurations="`sppo:beta=0.001` (authors: η = 1000); `sppo:beta=0.1` (TRL's default)",
+    differences="the authors' code halves the loss",
 )
 
 
@@ -22,14 +25,19 @@ def sppo(beta: float = 0.1) -> PairwiseObjective:
 
     Domain: every log-prob.
 
-    Helps: where the sizes of the log-ratios matter and not only their difference: the chosen one has a target of its
-    own. If A nears its target first, d_w/d_l goes to zero.
+    Helps: where the sizes of the log-ratios matter and not only their difference: each has its own target. If A nears
+    its target first, d_w/d_l goes to zero.
 
     Args:
         beta: β > 0; the targets are ±1/(2β) nats. 0.1 is the default of TRL; the authors use η = 1/β = 1000.
 
     Returns:
         The objective.
+
+    Example:
+        >>> from preflens.objectives import at_reference, sppo
+        >>> at_reference(sppo(beta=0.1))
+        'd_w = 10, d_l = 10 for a pair with 10 tokens and −20 nats on each side.'
 
     References:
         Wu et al., "Self-Play Preference Optimization for Language Model Alignment", 2024,

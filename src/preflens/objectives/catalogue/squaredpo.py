@@ -13,6 +13,9 @@ _CITATION = Citation(
     2026,
     "2602.06788",
     "the SquaredPO loss",
+    method="SquaredPO",
+    configurations="`squaredpo:beta=0.1`",
+    differences="no authors' code found",
 )
 
 
@@ -26,13 +29,18 @@ def squaredpo(beta: float = 0.1) -> MarginObjective:
 
     Domain: exp(−A) and exp(−B) representable: log-ratios above about −700 nats in float64, −80 in float32.
 
-    Helps: against a falling chosen response: below the reference d_w grows exponentially. It holds A near 1.
+    Helps: against a falling chosen response: below the reference d_w grows exponentially. It keeps A near 1.
 
     Args:
         beta: β > 0, strength of the pull to the reference model; no unit. 0.1 is the default of TRL.
 
     Returns:
         The objective.
+
+    Example:
+        >>> from preflens.objectives import at_reference, squaredpo
+        >>> at_reference(squaredpo(beta=0.1))
+        'd_w = 0.05, d_l = 0.05 for a pair with 10 tokens and −20 nats on each side.'
 
     References:
         Pipano et al., "Displacement-Resistant Extensions of DPO with Nonconvex f-Divergences", 2026,

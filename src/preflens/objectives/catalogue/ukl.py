@@ -1,4 +1,4 @@
-"""UKL: an unnormalised KL between chosen and rejected densities."""
+"""UKL: an unnormalized KL between chosen and rejected densities."""
 
 import torch
 
@@ -11,11 +11,13 @@ _CITATION = Citation(
     2026,
     "2604.18239",
     "as in the authors' code",
+    method="UKL",
+    configurations="no parameters",
 )
 
 
 def ukl() -> PairwiseObjective:
-    """Unnormalised KL on pairs (UKL).
+    """Unnormalized KL on pairs (UKL).
 
     ℓ = −a_w + exp B, B = a_l − r_l.
 
@@ -23,11 +25,15 @@ def ukl() -> PairwiseObjective:
 
     Domain: exp B representable: B below 709 nats in float64, 88 in float32.
 
-    Helps: where the chosen response must rise: its coefficient never fades, and the rejected one's does as that
-    response falls.
+    Helps: where the chosen response must rise: d_w = 1 always, and d_l goes to zero as the rejected response falls.
 
     Returns:
         The objective.
+
+    Example:
+        >>> from preflens.objectives import at_reference, ukl
+        >>> at_reference(ukl())
+        'd_w = 1, d_l = 1 for a pair with 10 tokens and −20 nats on each side.'
 
     References:
         Chen et al., "Towards Disentangled Preference Optimization Dynamics: Suppress the Loser, Preserve the Winner",

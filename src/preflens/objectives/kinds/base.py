@@ -1,4 +1,4 @@
-"""What an objective is: a loss of log-probs, with its source; and the inputs it may ask for."""
+"""The interface of an objective, the citation of its paper, and the inputs that its loss may use."""
 
 import re
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from preflens.types import PairCoefficients
 
 Kind = Literal["margin", "pairwise", "batch", "token"]
 
-# What objectives may use beside the two log-probs, in words, and the fields of `PairLogps` that bring it.
+# Inputs that a loss may use in addition to the two log-probs, and the fields of `PairLogps` that hold them.
 INPUTS: Mapping[str, tuple[str, ...]] = {
     "reference": ("ref_chosen", "ref_rejected", "ref_chosen_token_logps", "ref_rejected_token_logps"),
     "length": ("chosen_tokens", "rejected_tokens"),
@@ -22,16 +22,25 @@ INPUTS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Citation:
-    """The paper an objective comes from.
+    """The paper an objective or a mitigation comes from.
 
     Attributes:
         title: title of the paper.
         authors: first author and others.
         year: year of the first version.
         arxiv: arXiv number, or empty for a text that is not on arXiv.
-        location: the equation, section or table where the loss stands, as far as confirmed.
-        unverified: what about the formula is reconstructed or not confirmed; empty where nothing is.
-        url: where the text is, if not on arXiv.
+        location: the equation, section or table with the loss, as far as confirmed.
+        unverified: the part of the formula that is reconstructed or not confirmed; empty where there is none.
+        url: address of the text, if it is not on arXiv.
+        method: the short name of the loss in the field, for example `SimPO`; empty where it is the table's name.
+        configurations: settings to start from, each with its source.
+        differences: where the paper, its authors' code, TRL and this package differ.
+
+    Example:
+        >>> from preflens.objectives import dpo
+        >>> source = dpo().source
+        >>> source.authors, source.year, source.link
+        ('Rafailov et al.', 2023, 'https://arxiv.org/abs/2305.18290')
     """
 
     title: str
@@ -41,6 +50,9 @@ class Citation:
     location: str
     unverified: str = ""
     url: str = ""
+    method: str = ""
+    configurations: str = ""
+    differences: str = ""
 
     def __str__(self) -> str:
         where = f"arXiv {self.arxiv}" if self.arxiv else self.url
@@ -48,7 +60,7 @@ class Citation:
 
     @property
     def link(self) -> str:
-        """Where to read it."""
+        """Address of the text."""
         return f"https://arxiv.org/abs/{self.arxiv}" if self.arxiv else self.url
 
     @property
@@ -63,7 +75,14 @@ class Citation:
 
 @runtime_checkable
 class Objective(Protocol):
-    """Anything that turns the log-probs of pairs into a loss per pair and into step coefficients."""
+    """An objective: it maps the log-probs of pairs to a loss per pair and to the coefficients of a step.
+
+    Example:
+        >>> from preflens.objectives import Objective, simpo
+        >>> objective = simpo()
+        >>> isinstance(objective, Objective), objective.name, objective.kind, sorted(objective.inputs)
+        (True, 'simpo', 'margin', ['length'])
+    """
 
     @property
     def name(self) -> str:
@@ -71,7 +90,7 @@ class Objective(Protocol):
 
     @property
     def parameters(self) -> Mapping[str, float]:
-        """The values it was made with."""
+        """Its hyperparameters, by name."""
 
     @property
     def source(self) -> Citation:
@@ -79,15 +98,16 @@ class Objective(Protocol):
 
     @property
     def kind(self) -> Kind:
-        """What a pair's loss depends on.
+        """What the loss of a pair depends on.
 
         `margin`: a function of one margin and of the chosen log-prob. `pairwise`: any function of the pair's two
-        log-probs. `batch`: other pairs of the update batch enter too. `token`: tokens count differently.
+        log-probs. `batch`: also the other pairs of the update batch. `token`: the coefficients differ from token to
+        token.
         """
 
     @property
     def inputs(self) -> frozenset[str]:
-        """Keys of `INPUTS`: what the loss uses beside the two log-probs."""
+        """Keys of `INPUTS`: what the loss uses in addition to the two log-probs."""
 
     @property
     def needs_reference(self) -> bool:
@@ -98,9 +118,9 @@ class Objective(Protocol):
         """Whether token counts are needed."""
 
     def loss(self, logps: PairLogps) -> PerPair:
-        """Return the loss of each pair; its mean over the update batch is what a trainer minimises.
+        """Return the loss of each pair; a trainer minimizes its mean over the update batch.
 
-        It is differentiable in the log-probs that are given, in their own type.
+        It is differentiable in the log-probs and has their dtype.
         """
 
     def coefficients(self, logps: PairLogps) -> PairCoefficients:

@@ -1,4 +1,4 @@
-"""Objectives that couple the pairs of an update batch: sorting, batch means, a mean over all tokens."""
+"""Objectives that couple the pairs of an update batch, by sorting, batch means or a mean over all tokens."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,14 +10,14 @@ from preflens.types import PairCoefficients
 
 
 def at_rank_of(values: PerPair, others: PerPair) -> PerPair:
-    """Return for each value the one of the others that has the same rank.
+    """Return, for each value, the element of `others` with the same rank.
 
     Args:
-        values: whose ranks count.
-        others: as many; where gradients arrive.
+        values: they determine the ranks; no gradient.
+        others: of the same length; differentiable.
 
     Returns:
-        The others in the order in which the values' ranks ask for them.
+        `others`, ordered by the ranks of `values`.
     """
     rank = values.detach().argsort(stable=True).argsort()
     result: PerPair = others.sort(stable=True).values[rank]
@@ -26,17 +26,30 @@ def at_rank_of(values: PerPair, others: PerPair) -> PerPair:
 
 @dataclass(frozen=True)
 class BatchObjective(AutodiffObjective):
-    """A loss in which other pairs of the update batch enter.
+    """A loss that depends on the other pairs of the update batch.
 
-    `loss` gives a number for each pair whose mean over the batch is the loss that is minimised. The coefficients are N
-    times the derivative of that mean, so that a plain step is (η/N) Σ_i c_i ∇a_i as for every other objective. They
-    hold for this batch only: call with all pairs that share the update.
+    `loss` returns one number per pair; their mean over the batch is minimized. The coefficients are N times the
+    derivative of that mean, so that a plain step is (η/N) Σ_i c_i ∇a_i as for every other objective. They are valid for
+    this batch only. Call with all pairs that share the update.
 
     Attributes:
-        name: the name in the table.
-        of_batch: the loss of each pair, from the whole batch.
+        name: the name in the table of objectives.
+        of_batch: the loss of each pair as a function of the whole batch.
         source: the paper.
-        parameters: the values the objective was made with.
+        parameters: hyperparameters, by name.
+
+    Example:
+        The squared mean margin of the batch. The margins are 1 and 3, so d_w = −2·2 for each of the N = 2 pairs.
+
+        >>> import torch
+        >>> from preflens.objectives import BatchObjective, Citation
+        >>> from preflens.pair_logps import PairLogps
+        >>> source = Citation("An example", "Nobody", 2026, "", "no equation")
+        >>> def of_batch(logps):
+        ...     return ((logps.chosen - logps.rejected).mean() ** 2).expand(len(logps.chosen))
+        >>> squared = BatchObjective("squared_mean", of_batch, source)
+        >>> squared.coefficients(PairLogps(torch.tensor([-1.0, -1.0]), torch.tensor([-2.0, -4.0]))).chosen.tolist()
+        [-4.0, -4.0]
     """
 
     name: str
@@ -53,7 +66,7 @@ class BatchObjective(AutodiffObjective):
         """Return losses whose mean is the loss of the update batch. Differentiable in the log-probs.
 
         Args:
-            logps: log-probs in nats, with what the objective needs beside them.
+            logps: log-probs in nats, with the other inputs of the objective.
 
         Returns:
             The loss, no unit.
@@ -67,6 +80,6 @@ class BatchObjective(AutodiffObjective):
             logps: log-probs in nats; all pairs of the update batch.
 
         Returns:
-            The coefficients with which a gradient step climbs and descends. They may be negative.
+            The coefficients of g_w and −g_l in a gradient step. They may be negative.
         """
         return pair_coefficients(self.name, self.loss, logps)

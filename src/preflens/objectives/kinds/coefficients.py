@@ -1,6 +1,6 @@
-"""What follows from a loss alone: coefficients, the inputs it needs, and that its values exist.
+"""Coefficients, inputs and the check of values, derived from the loss of an objective.
 
-An objective states its loss once; everything here is derived from it by calling it.
+An objective defines its loss once. Everything here calls that loss.
 """
 
 from abc import ABC, abstractmethod
@@ -20,7 +20,7 @@ Loss = Callable[[PairLogps], PerPair]
 
 
 class AutodiffObjective(ABC):
-    """What an objective needs, found by calling its loss."""
+    """An objective whose inputs are determined by calling its loss."""
 
     @abstractmethod
     def loss(self, logps: PairLogps) -> PerPair:
@@ -28,7 +28,7 @@ class AutodiffObjective(ABC):
 
     @cached_property
     def inputs(self) -> frozenset[str]:
-        """What the loss uses beside the two log-probs: keys of `INPUTS`."""
+        """Keys of `INPUTS`: what the loss uses in addition to the two log-probs."""
         return inputs_of(self.loss)
 
     @property
@@ -43,12 +43,12 @@ class AutodiffObjective(ABC):
 
 
 def checked(name: str, values: PerPair, logps: PairLogps) -> PerPair:
-    """Return the losses if they exist.
+    """Return the losses, or raise where one of them is not finite.
 
     Args:
-        name: of the objective, for the message.
+        name: the objective's name, for the message.
         values: a loss for each pair.
-        logps: what they came from.
+        logps: the log-probs that the losses were computed from.
 
     Returns:
         The same values.
@@ -64,17 +64,17 @@ def checked(name: str, values: PerPair, logps: PairLogps) -> PerPair:
 def pair_coefficients(name: str, loss: Loss, logps: PairLogps) -> PairCoefficients:
     """Compute d_w = −∂ℓ/∂a_w and d_l = +∂ℓ/∂a_l, by automatic differentiation in float64.
 
-    The sum of the losses is differentiated. Where pairs do not meet this is each pair's own derivative; for a loss of
-    the whole batch of N pairs it is N times the derivative of the mean, so that "1/N Σ_i c_i ∇a_i" is the negative
-    gradient of the mean loss in both cases.
+    The sum of the losses is differentiated. Where pairs are independent, this is the derivative of each pair's loss.
+    For a loss of the whole batch of N pairs, it is N times the derivative of the mean, so that "1/N Σ_i c_i ∇a_i" is
+    the negative gradient of the mean loss in both cases.
 
     Args:
-        name: of the objective, for the message.
-        loss: its loss.
+        name: the objective's name, for the message.
+        loss: the objective's loss.
         logps: log-probs in nats.
 
     Returns:
-        The coefficients; they may be negative.
+        The coefficients, which may be negative.
 
     Raises:
         NumericalError: a coefficient is not representable for some pair.
@@ -94,9 +94,9 @@ def token_coefficients(name: str, loss: Loss, logps: PairLogps) -> PairCoefficie
     """Compute d_{w,t} = −∂ℓ/∂log π(y_{w,t}|…) and d_{l,t} = +∂ℓ/∂log π(y_{l,t}|…), in float64.
 
     Args:
-        name: of the objective, for the message.
-        loss: its loss.
-        logps: log-probs with those of the tokens; the log-prob of a response is taken as the sum over its tokens.
+        name: the objective's name, for the message.
+        loss: the objective's loss.
+        logps: log-probs, with token log-probs; the log-prob of a response is the sum over its tokens.
 
     Returns:
         Coefficients of tokens, and their means over each response.
@@ -107,7 +107,7 @@ def token_coefficients(name: str, loss: Loss, logps: PairLogps) -> PairCoefficie
     """
     exact = logps.double()
     if exact.chosen_token_logps is None or exact.rejected_token_logps is None:
-        raise MissingInputError(f"Objective `{name}` weighs tokens, and log-probs of the tokens were not given.")
+        raise MissingInputError(f"Objective `{name}` weights tokens, and log-probs of the tokens were not given.")
     with torch.enable_grad():
         leaves = exact.chosen_token_logps.requires_grad_(), exact.rejected_token_logps.requires_grad_()
         live = replace(exact, chosen_token_logps=leaves[0], rejected_token_logps=leaves[1])
@@ -123,10 +123,10 @@ def token_coefficients(name: str, loss: Loss, logps: PairLogps) -> PairCoefficie
 
 
 def inputs_of(loss: Loss) -> frozenset[str]:
-    """Find what a loss uses beside the two log-probs, by taking one input away at a time.
+    """Determine which inputs a loss uses in addition to the two log-probs, by removing one at a time.
 
     Args:
-        loss: of an objective.
+        loss: the loss of an objective.
 
     Returns:
         Keys of `INPUTS`.
@@ -143,7 +143,7 @@ def _computes(loss: Loss, *, without: str) -> bool:
         loss(PairLogps(**kept))
     except MissingInputError:
         return False
-    except NumericalError:  # parameters so large that the loss of this pair does not exist; nothing was missing
+    except NumericalError:  # the loss of this pair is not representable at these parameters, but no input was missing
         return True
     return True
 

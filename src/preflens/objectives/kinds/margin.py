@@ -15,16 +15,30 @@ class MarginObjective(AutodiffObjective):
     """A margin-based loss: ℓ = −( m( h_w(a_w) − h_l(a_l) ) + Λ(a_w) ).
 
     a_w and a_l are the log-probs of the chosen and the rejected response; m, h_w and h_l are scalar functions, and Λ
-    is an optional regularizer on the chosen response. Everything else is derived from these four, never stated twice.
+    is an optional regularizer on the chosen response. Coefficients, inputs and checks are derived from these four.
 
     Attributes:
-        name: the name in the table.
-        m: the function of the margin h_w − h_l; the objective wants it large.
-        h_w: what the margin takes from the chosen response.
-        h_l: what the margin takes from the rejected response.
+        name: the name in the table of objectives.
+        m: the function of the margin h_w − h_l that the objective maximizes.
+        h_w: the reward of the chosen response.
+        h_l: the reward of the rejected response.
         source: the paper.
-        parameters: the values the objective was made with.
+        parameters: hyperparameters, by name.
         regularizer: Λ.
+
+    Example:
+        The exponential loss exp(−(a_w − a_l)). At equal log-probs both coefficients are 1.
+
+        >>> import torch
+        >>> from preflens.objectives import Citation, MarginObjective
+        >>> from preflens.pair_logps import PairLogps
+        >>> source = Citation("An example", "Nobody", 2026, "", "no equation")
+        >>> logp = lambda response: response.logp
+        >>> exponential = MarginObjective("exponential", lambda z: -torch.exp(-z), h_w=logp, h_l=logp, source=source)
+        >>> logps = torch.tensor([-2.0])
+        >>> d = exponential.coefficients(PairLogps(logps, logps))
+        >>> d.chosen.item(), d.rejected.item()
+        (1.0, 1.0)
 
     References:
         Yuan et al., "A Common Pitfall of Margin-based Language Model Alignment: Gradient Entanglement", 2024,
@@ -45,7 +59,7 @@ class MarginObjective(AutodiffObjective):
         return "margin"
 
     def loss(self, logps: PairLogps) -> PerPair:
-        """Return the loss of each pair; no mean over the batch. Differentiable in the log-probs.
+        """Return the loss of each pair, without a mean over the batch. Differentiable in the log-probs.
 
         Args:
             logps: log-probs in nats, with reference log-probs and token counts where the objective uses them.
@@ -64,6 +78,6 @@ class MarginObjective(AutodiffObjective):
             logps: log-probs in nats.
 
         Returns:
-            The coefficients with which a gradient step climbs g_w and descends g_l. They may be negative.
+            The coefficients of g_w and −g_l in a gradient step. They may be negative.
         """
         return pair_coefficients(self.name, self.loss, logps)

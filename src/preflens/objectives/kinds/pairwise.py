@@ -1,4 +1,4 @@
-"""Objectives that are any function of a pair's two responses, sums of a term for each among them."""
+"""Objectives that are any function of a pair's two responses, for example a sum of one term per response."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,15 +11,27 @@ from preflens.types import PairCoefficients
 
 @dataclass(frozen=True)
 class PairwiseObjective(AutodiffObjective):
-    """A loss of the two log-probs of a pair that is no function of one margin, or is a sum of a term for each response.
+    """A loss of the two log-probs of a pair that is not a function of one margin, for example one term per response.
 
-    What the paper calls pointwise is here too. A weight that the paper detaches is detached in `of_pair`.
+    Losses that papers call pointwise are included. A weight that a paper detaches is detached in `of_pair`.
 
     Attributes:
-        name: the name in the table.
-        of_pair: the loss from the chosen and the rejected side.
+        name: the name in the table of objectives.
+        of_pair: the loss as a function of the chosen and the rejected response.
         source: the paper.
-        parameters: the values the objective was made with.
+        parameters: hyperparameters, by name.
+
+    Example:
+        The negative log-prob of the chosen response alone: d_w = 1, d_l = 0.
+
+        >>> import torch
+        >>> from preflens.objectives import Citation, PairwiseObjective
+        >>> from preflens.pair_logps import PairLogps
+        >>> source = Citation("An example", "Nobody", 2026, "", "no equation")
+        >>> likelihood = PairwiseObjective("likelihood", lambda chosen, rejected: -chosen.logp, source)
+        >>> d = likelihood.coefficients(PairLogps(torch.tensor([-2.0]), torch.tensor([-3.0])))
+        >>> d.chosen.item(), d.rejected.item()
+        (1.0, 0.0)
     """
 
     name: str
@@ -33,10 +45,10 @@ class PairwiseObjective(AutodiffObjective):
         return "pairwise"
 
     def loss(self, logps: PairLogps) -> PerPair:
-        """Return the loss of each pair; no mean over the batch. Differentiable in the log-probs.
+        """Return the loss of each pair, without a mean over the batch. Differentiable in the log-probs.
 
         Args:
-            logps: log-probs in nats, with what the objective needs beside them.
+            logps: log-probs in nats, with the other inputs of the objective.
 
         Returns:
             The loss, no unit.
@@ -50,6 +62,6 @@ class PairwiseObjective(AutodiffObjective):
             logps: log-probs in nats.
 
         Returns:
-            The coefficients with which a gradient step climbs and descends. They may be negative.
+            The coefficients of g_w and −g_l in a gradient step. They may be negative.
         """
         return pair_coefficients(self.name, self.loss, logps)

@@ -1,4 +1,4 @@
-"""What margins are made of: a number for one response, of the chosen or of the rejected side."""
+"""Rewards: functions of one response that margins and regularizers are made of."""
 
 from collections.abc import Callable
 
@@ -30,22 +30,22 @@ def log_ratio_per_token(response: ResponseLogps) -> PerPair:
 
 
 def zero_reward(response: ResponseLogps) -> PerPair:
-    """Return zero for every pair: most objectives have no term on the chosen response alone."""
+    """Return zero for every pair, for objectives without a regularizer on the chosen response."""
     return torch.zeros_like(response.logp)
 
 
-def times(factor: float, side: RewardFn) -> RewardFn:
-    """Return the side times a constant.
+def times(factor: float, reward: RewardFn) -> RewardFn:
+    """Return a reward times a constant.
 
     Args:
         factor: the constant.
-        side: what is scaled.
+        reward: the reward.
 
     Returns:
-        The scaled side.
+        The scaled reward.
     """
 
-    def times(response: ResponseLogps) -> PerPair:
-        return factor * side(response)
+    def scaled_reward(response: ResponseLogps) -> PerPair:
+        return factor * reward(response)
 
-    return times
+    return scaled_reward

@@ -1,4 +1,4 @@
-"""Which parameter values an objective accepts."""
+"""Checks of the hyperparameters of objectives."""
 
 from math import isfinite
 
@@ -6,10 +6,10 @@ from preflens.errors import ObjectiveError
 
 
 def positive(objective: str, **values: float) -> None:
-    """Refuse a parameter that is not a finite number above zero.
+    """Raise if a parameter is not a finite number above zero.
 
     Args:
-        objective: name for the message.
+        objective: the objective's name, for the message.
         **values: parameters by name.
 
     Raises:
@@ -21,10 +21,10 @@ def positive(objective: str, **values: float) -> None:
 
 
 def non_negative(objective: str, **values: float) -> None:
-    """Refuse a parameter that is not a finite number from zero up.
+    """Raise if a parameter is not a finite number of zero or more.
 
     Args:
-        objective: name for the message.
+        objective: the objective's name, for the message.
         **values: parameters by name.
 
     Raises:
@@ -36,10 +36,10 @@ def non_negative(objective: str, **values: float) -> None:
 
 
 def finite(objective: str, **values: float) -> None:
-    """Refuse a parameter that is not a finite number.
+    """Raise if a parameter is not a finite number.
 
     Args:
-        objective: name for the message.
+        objective: the objective's name, for the message.
         **values: parameters by name.
 
     Raises:
@@ -53,10 +53,10 @@ def finite(objective: str, **values: float) -> None:
 def between(
     objective: str, low: float, high: float, *, include_low: bool = True, include_high: bool = False, **values: float
 ) -> None:
-    """Refuse a parameter outside an interval.
+    """Raise if a parameter is outside an interval.
 
     Args:
-        objective: name for the message.
+        objective: the objective's name, for the message.
         low: lower end.
         high: upper end.
         include_low: whether the lower end itself is accepted.

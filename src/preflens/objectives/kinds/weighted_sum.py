@@ -1,4 +1,4 @@
-"""Weighted sums of objectives, as MPO and TRL's lists of losses make them."""
+"""Weighted sums of objectives, as in MPO and TRL's lists of losses."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +24,11 @@ class WeightedSum(AutodiffObjective):
 
     Raises:
         ObjectiveError: there is no term, or a weight is not a finite number.
+
+    Example:
+        >>> from preflens.objectives import WeightedSum, at_reference, dpo, ipo
+        >>> at_reference(WeightedSum(((0.5, dpo(beta=0.1)), (0.5, ipo(tau=0.1)))))  # 0.5·0.05 + 0.5·10
+        'd_w = 5.03, d_l = 5.03 for a pair with 10 tokens and −20 nats on each side.'
     """
 
     terms: tuple[tuple[float, Objective], ...]
@@ -37,12 +42,12 @@ class WeightedSum(AutodiffObjective):
 
     @property
     def name(self) -> str:
-        """The terms, as in `0.7*dpo+0.3*sft`."""
+        """The terms, for example `0.7*dpo+0.3*sft`."""
         return "+".join(f"{weight:g}*{objective.name}" for weight, objective in self.terms)
 
     @property
     def parameters(self) -> Mapping[str, float]:
-        """Those of all terms, with the term's name in front."""
+        """The hyperparameters of all terms, prefixed with the term's name."""
         return {f"{o.name}.{k}": v for _, o in self.terms for k, v in o.parameters.items()}
 
     @property
@@ -60,7 +65,7 @@ class WeightedSum(AutodiffObjective):
         """Return the weighted sum of the terms' losses. Differentiable in the log-probs.
 
         Args:
-            logps: log-probs in nats, with what the terms need beside them.
+            logps: log-probs in nats, with the other inputs of the terms.
 
         Returns:
             The loss, no unit.
@@ -68,7 +73,7 @@ class WeightedSum(AutodiffObjective):
         return torch.stack([weight * objective.loss(logps) for weight, objective in self.terms]).sum(0)
 
     def coefficients(self, logps: PairLogps) -> PairCoefficients:
-        """Return d_w and d_l of each pair, and of each token where tokens count differently.
+        """Return d_w and d_l of each pair, and of each token where a term's coefficients differ between tokens.
 
         Args:
             logps: log-probs in nats; all pairs of the update batch where a term is batch-coupled.

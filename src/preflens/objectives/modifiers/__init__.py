@@ -1,4 +1,4 @@
-"""What changes any objective: `dpo@forward_kl`, `dpo@wpo`, `dpo@ld:alpha=0.5`; one paper a file, and the table."""
+"""Modifiers of objectives, as in `dpo@forward_kl`, `dpo@wpo` or `dpo@ld:alpha=0.5`, and the table of them."""
 
 from collections.abc import Callable, Mapping
 

@@ -1,4 +1,4 @@
-"""f-DPO: other divergences than the reverse KL between policy and reference model."""
+"""f-DPO: divergences other than the reverse KL between policy and reference model."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,21 +13,33 @@ from preflens.pair_logps import PairLogps, PerPair
 
 _CITATION = Citation(
     "Beyond Reverse KL: Generalizing Direct Preference Optimization with Diverse Divergence Constraints",
-    "Wang et al.", 2023, "2309.16240", "Theorem 1 and Table 1, numbers not confirmed",
-)  # fmt: skip
+    "Wang et al.",
+    2023,
+    "2309.16240",
+    "Theorem 1 and Table 1, numbers not confirmed",
+    method="f-DPO",
+    configurations="`dpo:beta=0.1@forward_kl`, `dpo@alpha_divergence:alpha=0.5` (TRL)",
+    differences="TRL clamps the exponent of the α-divergence at 80; here an overflow is an error",
+)
 
-# TRL's list, in our names, and the summed IPO. A normaliser of the prompt stays in each score and cancels in no other.
+# The losses for which TRL allows a divergence, by the names used here, and the summed IPO. Each score contains a
+# normalizer of the prompt, which cancels in a difference of scores only.
 _DIFFERENCES = ("dpo", "dpo_norm", "dpo_hinge", "ipo", "ipo_per_token", "exo", "robust_dpo", "discopop")
 
 
 def forward_kl() -> Modifier:
     """The forward KL: scores φ(A) = 1 − exp(−A) in place of log-ratios A.
 
-    Both coefficients are multiplied by φ' = exp(−A) of their own side, so a response that has fallen below the
-    reference counts exponentially more: d_w/d_l = exp(B − A).
+    Both coefficients are multiplied by φ' = exp(−A) of their own response, so the coefficient of a response below the
+    reference grows exponentially: d_w/d_l = exp(B − A).
 
     Returns:
         The modifier.
+
+    Example:
+        >>> from preflens.objectives import at_reference, dpo, modified
+        >>> at_reference(modified(dpo(beta=0.1), forward_kl()))
+        'd_w = 0.05, d_l = 0.05 for a pair with 10 tokens and −20 nats on each side.'
 
     References:
         Wang et al., "Beyond Reverse KL: Generalizing Direct Preference Optimization with Diverse Divergence
@@ -39,10 +51,16 @@ def forward_kl() -> Modifier:
 def js_divergence() -> Modifier:
     """The Jensen-Shannon divergence: scores φ(A) = log 2 + log σ(A) in place of log-ratios A.
 
-    Both coefficients are multiplied by φ' = σ(−A) of their own side: a response far above the reference stops counting.
+    Both coefficients are multiplied by φ' = σ(−A) of their own response: the coefficient of a response far above the
+    reference goes to zero.
 
     Returns:
         The modifier.
+
+    Example:
+        >>> from preflens.objectives import at_reference, dpo, modified
+        >>> at_reference(modified(dpo(beta=0.1), js_divergence()))
+        'd_w = 0.025, d_l = 0.025 for a pair with 10 tokens and −20 nats on each side.'
 
     References:
         Wang et al., "Beyond Reverse KL: Generalizing Direct Preference Optimization with Diverse Divergence
@@ -55,13 +73,18 @@ def js_divergence() -> Modifier:
 def alpha_divergence(alpha: float = 0.5) -> Modifier:
     """The α-divergence: scores φ(A) = (exp((α − 1) A) − 1)/(α − 1) in place of log-ratios A.
 
-    Both coefficients are multiplied by φ' = exp((α − 1) A) of their own side. At α = 1 this is the reverse KL.
+    Both coefficients are multiplied by φ' = exp((α − 1) A) of their own response. At α = 1 this is the reverse KL.
 
     Args:
         alpha: α; 0.5 is the default of TRL (`f_alpha_divergence_coef`).
 
     Returns:
         The modifier.
+
+    Example:
+        >>> from preflens.objectives import at_reference, dpo, modified
+        >>> at_reference(modified(dpo(beta=0.1), alpha_divergence(alpha=0.5)))
+        'd_w = 0.05, d_l = 0.05 for a pair with 10 tokens and −20 nats on each side.'
 
     References:
         Wang et al., "Beyond Reverse KL: Generalizing Direct Preference Optimization with Diverse Divergence

@@ -1,4 +1,4 @@
-"""LD-DPO: tokens beyond the length of the shorter response count less."""
+"""LD-DPO: a smaller weight for tokens beyond the length of the shorter response."""
 
 from dataclasses import replace
 
@@ -12,21 +12,41 @@ from preflens.objectives.modifiers.base import Modifier
 from preflens.pair_logps import PairLogps, PerPair, PerToken, ResponseLogps
 
 _CITATION = Citation(
-    "Length Desensitization in Direct Preference Optimization", "Liu et al.", 2024, "2409.06411", "the LD-DPO loss",
-)  # fmt: skip
+    "Length Desensitization in Direct Preference Optimization",
+    "Liu et al.",
+    2024,
+    "2409.06411",
+    "the LD-DPO loss",
+    method="LD-DPO",
+    configurations="`dpo@ld:alpha=0.5`",
+    differences="TRL's `ld_alpha` has no default",
+)
 
 
 def ld(alpha: float = 0.5) -> Modifier:
-    """Length desensitisation: log-probs Σ_{t ≤ m} log π(y_t) + α Σ_{t > m} log π(y_t), m = min(|y_w|, |y_l|).
+    """Length desensitization: log-probs Σ_{t ≤ m} log π(y_t) + α Σ_{t > m} log π(y_t), m = min(|y_w|, |y_l|).
 
-    The same for the reference model. A token's coefficient is that of the objective, times α past position m: an
-    objective of whole responses becomes one of tokens.
+    Likewise for the reference model. The coefficient of a token is that of the objective, times α past position m. The
+    modified objective is of kind `token`.
 
     Args:
         alpha: α in [0, 1], weight of the tail; 1 changes nothing, 0 drops it. No default in TRL; 0.5 here.
 
     Returns:
         The modifier.
+
+    Example:
+        The rejected response has one token, so the second chosen token gets the factor α.
+
+        >>> import torch
+        >>> from preflens.objectives import dpo, modified
+        >>> from preflens.pair_logps import PairLogps
+        >>> rows = torch.tensor([[-1.0, -1.0], [-1.0, 0.0]])
+        >>> mask = torch.tensor([[True, True], [True, False]])
+        >>> logps = PairLogps.from_rows(rows, mask, ref_token_logps=rows)
+        >>> d = modified(dpo(beta=0.1), ld(alpha=0.5)).coefficients(logps)
+        >>> [[round(x, 3) for x in row] for row in d.per_token.chosen.tolist()]
+        [[0.05, 0.025]]
 
     References:
         Liu et al., "Length Desensitization in Direct Preference Optimization", 2024,
@@ -51,6 +71,6 @@ def ld(alpha: float = 0.5) -> Modifier:
         return replace(new, **dict(zip(("ref_chosen", "ref_rejected"), references, strict=True)))
 
     def refusal(objective: Objective) -> str:
-        return "it has token weights of its own" if objective.kind == "token" else ""
+        return "it weights tokens itself" if objective.kind == "token" else ""
 
     return Modifier("ld", _CITATION, {"alpha": alpha}, change=change, per_token=True, refusal=refusal)

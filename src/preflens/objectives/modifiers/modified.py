@@ -15,14 +15,19 @@ def modified(objective: Objective, modifier: Modifier) -> "ModifiedObjective":
     """Apply a modifier to an objective.
 
     Args:
-        objective: any objective, modified ones too.
-        modifier: what to apply.
+        objective: any objective, also a modified one.
+        modifier: the modifier to apply.
 
     Returns:
         The modified objective.
 
     Raises:
-        ObjectiveError: the two do not go together.
+        ObjectiveError: the modifier does not apply to this objective, or was applied already.
+
+    Example:
+        >>> from preflens.objectives import MODIFIERS, dpo, modified
+        >>> modified(dpo(), MODIFIERS["ld"](alpha=0.3)).name
+        'dpo@ld'
     """
     plain = objective
     while isinstance(plain, ModifiedObjective):
@@ -40,7 +45,7 @@ class ModifiedObjective(AutodiffObjective):
     """An objective with a modifier: ℓ'(a) = weight(a) · ℓ(change(a)).
 
     Attributes:
-        objective: what is modified.
+        objective: the objective that is modified.
         modifier: the modification.
     """
 
@@ -49,14 +54,14 @@ class ModifiedObjective(AutodiffObjective):
 
     @property
     def name(self) -> str:
-        """The objective's name, `@`, and the modifier's."""
+        """The objective's name, `@`, and the modifier's name."""
         return f"{self.objective.name}@{self.modifier.name}"
 
     @property
     def parameters(self) -> Mapping[str, float]:
-        """Those of the objective, and those of the modifier with its name in front."""
-        own = {f"{self.modifier.name}.{k}": v for k, v in self.modifier.parameters.items()}
-        return {**self.objective.parameters, **own}
+        """The hyperparameters of the objective, and those of the modifier, prefixed with its name."""
+        of_modifier = {f"{self.modifier.name}.{k}": v for k, v in self.modifier.parameters.items()}
+        return {**self.objective.parameters, **of_modifier}
 
     @property
     def source(self) -> Citation:
@@ -65,14 +70,14 @@ class ModifiedObjective(AutodiffObjective):
 
     @property
     def kind(self) -> Kind:
-        """`token` where the modifier weighs tokens, otherwise the kind of the objective."""
+        """`token` where the modifier weights tokens, otherwise the kind of the objective."""
         return "token" if self.modifier.per_token else self.objective.kind
 
     def loss(self, logps: PairLogps) -> PerPair:
         """Return the loss of each pair. Differentiable in the log-probs.
 
         Args:
-            logps: log-probs in nats, with what objective and modifier need beside them.
+            logps: log-probs in nats, with the other inputs of objective and modifier.
 
         Returns:
             The loss, no unit.
@@ -81,7 +86,7 @@ class ModifiedObjective(AutodiffObjective):
         return checked(self.name, values, logps)
 
     def coefficients(self, logps: PairLogps) -> PairCoefficients:
-        """Return d_w and d_l of each pair, and of each token where tokens count differently.
+        """Return d_w and d_l of each pair, and of each token where coefficients differ between tokens.
 
         Args:
             logps: log-probs in nats.
