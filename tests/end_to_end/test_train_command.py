@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOTrainer
 
-from preflens.cli.main import run_process as command_line
+from preflens.cli.main import main as command_line
 from preflens.training.command.configuration import read_configuration
 from preflens.training.command.main import run_process as run_script
 from tests.cases.language_models import tiny_model, tiny_tokenizer

@@ -105,7 +105,7 @@ STAGES = {
     "start: memory": ("preflens.training.probe.evaluator.limit_for", 1),
     "start: the reference": ("preflens.training.probe.held_out_reference.collate", 2),
     "start: rows": ("preflens.training.probe.callback.number_rows", 1),
-    "start: the file": ("preflens.training.probe.table.Rows.set_aside_after", 1),
+    "start: the file": ("preflens.training.probe.table.ProbeTable.set_aside_after", 1),
     "watch": ("preflens.training.probe.step_probe.StepProbe.watch", 2),
     "watch: rehearsal": ("preflens.training.probe.rehearsal.find_owners", 1),
     "watch: hooks": ("preflens.training.probe.capture.observe_passively", 1),
@@ -135,7 +135,7 @@ STAGES = {
     "record: unpacking": ("preflens.training.probe.callback.merged_looks", 1),
     "record: metrics": ("preflens.training.probe.recorder.look_metrics", 2),
     "record: a full disk": ("preflens.training.probe.table.write_atomically", 2),
-    "record: alerts": ("preflens.training.probe.alerts.Alerts.look", 1),
+    "record: alerts": ("preflens.training.probe.alerts.Alerts.result", 1),
     "record: telling": ("preflens.training.probe.callback.tell", 1),
     "the pace": ("preflens.training.probe.recorder.calibration_metrics", 1),
 }  # fmt: skip

@@ -243,10 +243,10 @@ def test_the_fact_is_what_the_log_probs_did(tmp_path):
 
 
 def test_an_optimizer_that_cannot_be_foretold_still_has_an_attribution(tmp_path, monkeypatch):
-    from preflens.training import next_step
+    from preflens.training.probe import optimizer_preview
 
     monkeypatch.setattr(torch.optim, "LBFGS", torch.optim.AdamW)  # what cannot be foretold
-    assert next_step.torch is torch
+    assert optimizer_preview.torch is torch
     _, _, table = spied(tmp_path)
     assert table["optimizer_chosen"].null_count == table.num_rows
     attribution, measured = column(table, "attribution_chosen"), column(table, "measured_chosen")

@@ -69,7 +69,7 @@ def exactly(folder, **changes):
     ]
     found = {name: torch.tensor([[row[f"{name}_{side}"] for row in table if row["step"] == step]
                                  for step in range(1, settings["max_steps"] + 1) for side in ("chosen", "rejected")])
-             for name in ("fact", "floor", "optimizer")}  # fmt: skip
+             for name in ("measured", "floor", "optimizer")}  # fmt: skip
     return found, torch.cat([measured.view(2, 3) for measured in exact.metadata])
 
 
@@ -82,7 +82,7 @@ def test_under_autocast_facts_are_those_of_the_weights_to_float32(plain, monkeyp
     if not plain:  # then log-probs come from the model's own `forward`, which accelerate has wrapped
         monkeypatch.setattr("preflens.analysis.measurement.forward_passes.plain_head", lambda *_: None)
     found, true = exactly(tmp_path, dtype=torch.float32, bf16=True)
-    assert rms(found["fact"] - true) < 0.02 * rms(true)
+    assert rms(found["measured"] - true) < 0.02 * rms(true)
     assert rms(found["optimizer"] - true) < 0.1 * rms(true)  # gradients are those of the run, in bfloat16
 
 
@@ -97,7 +97,7 @@ def test_under_autocast_facts_are_those_of_the_weights_to_float32(plain, monkeyp
 )
 def test_the_floor_is_three_times_what_rounding_does_to_facts(dtype, changes, tmp_path):
     found, true = exactly(tmp_path, dtype=dtype, max_steps=6, **changes)
-    noise = found["fact"] - true
+    noise = found["measured"] - true
     assert ((noise.abs() <= found["floor"]).double().mean()) > 0.9
     assert 0.4 < rms(found["floor"]) / (3 * rms(noise)) < 2.5
 

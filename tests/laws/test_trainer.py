@@ -202,16 +202,16 @@ def test_prediction_hands_out_logits_as_trl_does(tmp_path):
 
 
 def test_nothing_of_a_batch_outlives_its_head(tmp_path, monkeypatch):
-    from preflens.training import response_head
+    from preflens.training import fused_head
 
-    made, real = [], response_head._StandIn
+    made, real = [], fused_head._StandIn
 
     def noted(*arguments):
         one = real(*arguments)
         made.append(weakref.ref(one))
         return one
 
-    monkeypatch.setattr(response_head, "_StandIn", noted)
+    monkeypatch.setattr(fused_head, "_StandIn", noted)
     gc.disable()
     try:
         logs(make_trainer(tmp_path, trainer=PreferenceTrainer, objective="dpo", max_steps=2))

@@ -28,7 +28,7 @@ def look_metrics(result: ProbeResult, *, prefix: str) -> dict[str, float]:
     found = gram_metrics(result.gram)
     found |= {"logp_chosen": _mean(result.chosen_logp), "logp_rejected": _mean(result.rejected_logp)}
     found |= _shares(result.outcomes())
-    for name in ("plain", "optimizer", "fact", "attribution", "curvature"):
+    for name in ("plain", "optimizer", "measured", "attribution", "curvature"):
         found |= change_metrics(name, getattr(result, name))
     if result.floor is not None:
         found |= {f"measured_floor_{side}": result.mean_floor(side) for side in SIDES}

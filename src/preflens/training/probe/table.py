@@ -106,7 +106,7 @@ def rows_of(result: ProbeResult, *, step: int, name: str, numbers: Mapping[str, 
         "chosen_coefficient": None if result.coefficients is None else result.coefficients.chosen,
         "rejected_coefficient": None if result.coefficients is None else result.coefficients.rejected,
     }
-    for change in ("plain", "optimizer", "attribution", "fact", "floor"):
+    for change in ("plain", "optimizer", "attribution", "measured", "floor"):
         columns |= _sides(change, getattr(result, change))
     values = {column: [None] * len(result.pairs) if v is None else v.tolist() for column, v in columns.items()}
     return [

@@ -4,9 +4,8 @@ import os
 
 import pytest
 
-from preflens.cli.train_help import PANELS
 from preflens.errors import InputError, PreflensError
-from preflens.train_config.options import TrainOptions
+from preflens.train_config.options import OPTION_PANELS, TrainOptions
 from preflens.training.command.configuration import machine_defaults, option_names, read_configuration
 from preflens.training.command.launch import launcher_arguments
 from preflens.training.command.validation import check_configuration, resumed_from
@@ -162,6 +161,6 @@ def test_a_run_resumes_from_the_last_checkpoint_or_a_named_one(word, means):
 def test_every_option_has_help_and_no_other_option_its_name():
     names = [name for name in vars(TrainOptions()) if not name.startswith("_")]
     assert all(option.metadata["help"] for option in TrainOptions.__dataclass_fields__.values())
-    assert set(PANELS) <= set(names)
-    assert names[0] in PANELS
+    assert set(OPTION_PANELS) <= set(names)
+    assert names[0] in OPTION_PANELS
     assert {f"--{name}" for name in names} <= set(option_names())
