@@ -99,7 +99,7 @@ def plain(tmp_path_factory):
 
 # Every stage of the probe, and at which of its calls it fails.
 STAGES = {
-    "start: the trainer": ("preflens.training.probe.callback.refuse_what_cannot_be_watched", 1),
+    "start: the trainer": ("preflens.training.probe.callback.check_trainer", 1),
     "start: held-out pairs": ("preflens.training.probe.callback.held_out_pairs", 1),
     "start: the model's head": ("preflens.analysis.measurement.forward_passes.plain_head", 1),
     "start: memory": ("preflens.training.probe.evaluator.limit_for", 1),

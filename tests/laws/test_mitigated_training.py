@@ -97,7 +97,7 @@ def test_other_kinds_of_models_are_kept_books_of(kind, tmp_path):
     for number, text in enumerate(("cone", "normalized")):
         model, reference = policy_and_reference(kind=kind)
         trainer, (gradient,) = run(tmp_path / str(number), model=model, reference=reference, mitigation=text)
-        assert trainer._mitigating._second is None
+        assert trainer.mitigation._second is None
         model, _ = policy_and_reference(kind=kind)
         expected = by_autograd(model.eval(), trainer.batches, parse_mitigation(text))
         assert_same_gradients(gradient, expected)
@@ -177,7 +177,7 @@ def test_masks_train_and_say_what_they_keep(kind, tmp_path):
     assert 0 <= float(log["mitigation/kept"]) <= 1
     assert all(torch.isfinite(g).all() for step in gradients for g in step)
     if kind == "learned":
-        assert len(trainer._mitigating._masks.state.masks) == 8  # kept over the epochs
+        assert len(trainer.mitigation._masks.state.masks) == 8  # kept over the epochs
 
 
 def test_contrast_masks_leave_nothing_of_shared_tokens(tmp_path):

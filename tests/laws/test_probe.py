@@ -13,7 +13,7 @@ from preflens.training.probe.alerts import Alerts
 from preflens.training.probe.callback import PreflensCallback
 from preflens.training.probe.micro_batch import pair_id
 from preflens.training.probe.table import ProbeTable
-from preflens.training.probe.trainer_adapter import calling_trainer, refuse_what_cannot_be_watched
+from preflens.training.probe.trainer_adapter import calling_trainer, check_trainer
 from preflens.training.trainer import PreferenceTrainer
 from tests.cases.language_models import tiny_tokenizer
 from tests.cases.training import final_state, make_trainer, policy_and_reference, rows
@@ -297,9 +297,9 @@ def test_bad_arguments_and_trainers_are_refused_by_name(tmp_path):
     trainer = make_trainer(tmp_path)
     trainer.is_fsdp_enabled = True
     with pytest.raises(UnsupportedModelError, match="fsdp"):
-        refuse_what_cannot_be_watched(trainer)
+        check_trainer(trainer)
     with pytest.raises(UnsupportedModelError, match="Found a `object`"):
-        refuse_what_cannot_be_watched(object())
+        check_trainer(object())
 
 
 @pytest.mark.parametrize(

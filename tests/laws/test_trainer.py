@@ -16,7 +16,7 @@ from preflens.language_models.logps import response_logps
 from preflens.objectives import dpo, sft
 from preflens.objectives.schedule import schedule
 from preflens.training import PreferenceTrainer
-from preflens.training.probe.trainer_adapter import refuse_what_cannot_be_watched
+from preflens.training.probe.trainer_adapter import check_trainer
 from tests.cases.language_models import tiny_model
 from tests.cases.training import final_state, make_trainer, policy_and_reference
 
@@ -228,7 +228,7 @@ def test_prompt_learning_is_refused_by_the_replaced_head_and_the_probe(tmp_path)
     with pytest.raises(UnsupportedModelError, match="replace_head=False"):
         trainer.train()
     with pytest.raises(UnsupportedModelError, match="prompt learning"):
-        refuse_what_cannot_be_watched(trainer)
+        check_trainer(trainer)
 
 
 def test_a_schedule_changes_the_loss_at_its_step(tmp_path):

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from trl.trainer import utils as trl_utils
 
 from preflens.errors import UnsupportedModelError
 from preflens.gram.factors.scored_rows import SCORES, SoftmaxRows, detached, scores_of, taken
@@ -22,6 +21,7 @@ from preflens.gram.training_step.observer import BackwardObserver
 from preflens.language_models.batch import PairBatch
 from preflens.language_models.output_head import token_rows
 from preflens.training.response_coefficients import response_coefficients
+from preflens.training.trainer_protocol import head_function, replaced_head_function
 from preflens.types import HeadInput
 
 
@@ -36,12 +36,8 @@ def response_rows_only(batch: PairBatch, ride: BackwardObserver | DeferredGradie
     Yields:
         Nothing.
     """
-    original = trl_utils._ChunkedLogProbFunction
-    trl_utils._ChunkedLogProbFunction = _StandIn(original, batch, ride)
-    try:
+    with replaced_head_function(_StandIn(head_function(), batch, ride)):
         yield
-    finally:
-        trl_utils._ChunkedLogProbFunction = original
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from preflens.training.mitigation.controller import MitigationController
 from preflens.training.probe.callback import PreflensCallback
 from preflens.training.probe.held_out import TOKENS, ProbePairs
 from preflens.training.probe.metrics import GRAM_NAMES, PREFIX, finite_values, gram_metrics
+from preflens.training.trainer_protocol import log_metric, prepared_inputs, unwrapped_model
 from preflens.training.trl_logging import log_batch, log_geometry
 from preflens.training.trl_rewards import as_logged, rewards_need_reference
 from preflens.training.unreached import check_first_step
@@ -85,14 +86,14 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
         self._ride: BackwardObserver | None = None
         self._stepped = self._settled = False
         self._own_head: tuple[PlainHead | None] | None = None  # None until the first pass of our own
-        self._mitigating = MitigationController.of(self, mitigation, window=mitigation_window, guard=mitigation_probe)
+        self.mitigation = MitigationController.of(self, mitigation, window=mitigation_window, guard=mitigation_probe)
         self._check()
         if probe:
             (PreflensCallback() if probe is True else probe).attach(self)
 
     def _check(self) -> None:
         if self.objective is None:
-            if self._geometry_every is not None or self._replace_head or self._mitigating is not None:
+            if self._geometry_every is not None or self._replace_head or self.mitigation is not None:
                 raise InputError(
                     "`geometry_every`, `replace_head` and `mitigation` need an `objective`; without one TRL is "
                     "untouched."
@@ -111,8 +112,8 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
         weighted = any("token confidence" in o.inputs for o in self.objective.objectives)
         if weighted != bool(self.use_weighting):
             raise InputError("`use_weighting=True` in the configuration and an objective with `@wpo` go together only.")
-        if self._mitigating is not None:
-            self._replace_head = self._mitigating.check(self.objective, replace_head=self._replace_head)
+        if self.mitigation is not None:
+            self._replace_head = self.mitigation.check(self.objective, replace_head=self._replace_head)
             if self._geometry_every is not None:
                 raise InputError("With a `mitigation`, the geometry is logged anyway: leave out `geometry_every`.")
         if self._replace_head is None:
@@ -131,7 +132,7 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
         if self.objective is None:
             return super()._compute_loss(model, inputs, return_outputs)
         objective = self.objective.at(self.state.global_step)
-        mitigating = self._mitigating if self.model.training else None
+        mitigating = self.mitigation if self.model.training else None
         with self._head(inputs, self._ride if mitigating is None else mitigating.running or self._ride):
             outputs = model(**self._model_inputs(inputs), fused_lm_head=True)
         rows = _scored(outputs, inputs)
@@ -147,7 +148,7 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
         if self.aux_loss_enabled:
             loss = loss + self.router_aux_loss_coef * outputs.aux_loss
             everywhere = self.accelerator.gather_for_metrics(outputs.aux_loss)
-            self._metrics["train" if self.model.training else "eval"]["aux_loss"].append(everywhere.mean().item())
+            log_metric(self, "aux_loss", everywhere.mean().item(), split="train" if self.model.training else "eval")
         if mitigating is not None and mitigating.repeats:
             return (loss, outputs) if return_outputs else loss
         with torch.no_grad():
@@ -159,23 +160,23 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:  # noqa: ANN401  # TRL's
         """Train on a micro-batch, and read its geometry off the backward pass if that is wanted."""
-        if self._mitigating is not None:
-            mitigated: Tensor = self._mitigating.step(partial(super().training_step, *args, **kwargs))
+        if self.mitigation is not None:
+            mitigated: Tensor = self.mitigation.step(partial(super().training_step, *args, **kwargs))
             return mitigated
         inputs = args[1] if len(args) > 1 else kwargs["inputs"]
         if self._geometry_every is None or (self.state.global_step + 1) % self._geometry_every:
             step, first = partial(super().training_step, *args, **kwargs), not self._stepped
             self._stepped = True
             plain: Tensor = (
-                check_first_step(self, step, lambda: _pair_batch(self._prepare_inputs(inputs))) if first else step()
+                check_first_step(self, step, lambda: _pair_batch(prepared_inputs(self, inputs))) if first else step()
             )
             return plain
         if not self._settled:  # once: where every parameter's gradient is read off
             self._settled = True
-            batch = _pair_batch(self._prepare_inputs(inputs))
+            batch = _pair_batch(prepared_inputs(self, inputs))
             with self.compute_loss_context_manager():
-                pair_gram(self.accelerator.unwrap_model(self.model), partial(self.own_pass, batch), dropout=True)
-        with observe_backward(self.accelerator.unwrap_model(self.model)) as ride:
+                pair_gram(unwrapped_model(self), partial(self.own_pass, batch), dropout=True)
+        with observe_backward(unwrapped_model(self)) as ride:
             self._ride = ride
             try:
                 loss: Tensor = super().training_step(*args, **kwargs)
@@ -190,8 +191,8 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
-        if self._mitigating is not None:
-            self._mitigating.recall(Path(resume_from_checkpoint))
+        if self.mitigation is not None:
+            self.mitigation.recall(Path(resume_from_checkpoint))
 
     def logps_of(self, inputs: dict[str, Tensor]) -> Tensor:
         """Score a batch as it is scored in training; chosen responses first, nats."""
@@ -200,7 +201,7 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
 
     def own_pass(self, batch: PairBatch) -> HeadInput | Tensor:
         """For responses to which the loss sends nothing back."""
-        model = self.accelerator.unwrap_model(self.model)
+        model = unwrapped_model(self)
         if self._own_head is None:
             self._own_head = (plain_head(model, batch),)
         (head,) = self._own_head
@@ -219,14 +220,14 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
         found["use_cache"] = False
         if self.aux_loss_enabled:
             found["output_router_logits"] = True
-        riding_along = self._ride is not None or (self._mitigating is not None and self._mitigating.running is not None)
+        riding_along = self._ride is not None or (self.mitigation is not None and self.mitigation.running is not None)
         if riding_along and self._takes_positions():
             # Left to itself a model may look up one row of positions for all responses.
             found["position_ids"] = positions(inputs["attention_mask"].bool())
         return found
 
     def _takes_positions(self) -> bool:
-        base = without_adapter_wrapper(self.accelerator.unwrap_model(self.model))
+        base = without_adapter_wrapper(unwrapped_model(self))
         return "position_ids" in signature(type(base).forward).parameters
 
     def _reference(self, inputs: dict[str, Tensor]) -> ReferenceRows:
@@ -238,7 +239,7 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
             stack.enter_context(disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs))
             stack.enter_context(self._head(inputs))
             if self.ref_model is None:
-                peft_model = self.accelerator.unwrap_model(self.model)
+                peft_model = unwrapped_model(self)
                 name = "ref" if "ref" in peft_model.peft_config else None
                 stack.enter_context(flags_kept(peft_model))
                 stack.enter_context(use_adapter(peft_model, adapter_name=name))

@@ -2,16 +2,18 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from torch import Tensor
 
 from preflens.gram.capture.plain_forward import running_modules
 from preflens.gram.readers.unreached import check_reached
 from preflens.language_models.batch import PairBatch
+from preflens.training.trainer_protocol import ObjectiveTrainerLike, unwrapped_model
 
 
-def check_first_step(trainer: Any, step: Callable[[], Tensor], batch: Callable[[], PairBatch]) -> Tensor:  # noqa: ANN401  # it imports us
+def check_first_step(
+    trainer: ObjectiveTrainerLike, step: Callable[[], Tensor], batch: Callable[[], PairBatch]
+) -> Tensor:
     """Run a micro-batch; refuse parameters on which the log-probs depend though nothing is written to their `.grad`.
 
     Args:
@@ -24,7 +26,7 @@ def check_first_step(trainer: Any, step: Callable[[], Tensor], batch: Callable[[
     """
     if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
         return step()
-    model = trainer.accelerator.unwrap_model(trainer.model)
+    model = unwrapped_model(trainer)
     with running_modules(model) as ran:
         loss = step()
     names = {p: name for name, p in model.named_parameters() if p.requires_grad}

@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from jinja2 import TemplateError
 
@@ -34,6 +33,7 @@ from preflens.training.probe.alerts import Alerts
 from preflens.training.probe.callback import PreflensCallback
 from preflens.training.probe.held_out import tokenized_row
 from preflens.training.trainer import PreferenceTrainer
+from preflens.training.trainer_protocol import unwrapped_model
 
 
 def run_process(flags: Sequence[str]) -> int:
@@ -150,13 +150,13 @@ def _probe(options: TrainOptions, watched: PairSource | int) -> PreflensCallback
     )
 
 
-def _answers(trainer: Any, options: TrainOptions) -> list[Sample]:  # noqa: ANN401  # trl is not annotated
+def _answers(trainer: PreferenceTrainer, options: TrainOptions) -> list[Sample]:
     """Answers of the first process, where the whole model is."""
     if not options.samples or not FIRST or trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
         return []
     rows = trainer.train_dataset if trainer.eval_dataset is None else trainer.eval_dataset
     pairs = [tokenized_row(row, trainer.args.max_length) for row in islice(iter(rows), options.samples)]
-    model = trainer.accelerator.unwrap_model(trainer.model)
+    model = unwrapped_model(trainer)
     prompts = [pair.prompt_ids for pair in pairs]
     return greedy_samples(model, trainer.processing_class, prompts, max_new_tokens=options.sample_tokens)
 

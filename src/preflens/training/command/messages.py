@@ -14,6 +14,7 @@ from preflens.records.analysis_wording import PARTIAL_COPY, reference_in_full
 from preflens.records.visible_characters import visible
 from preflens.training.command.configuration import Configuration, machine_defaults, option_names
 from preflens.training.probe.alerts import LOGGER
+from preflens.training.trainer_protocol import TrainerLike, objective_of, unwrapped_model
 
 FIRST = int(os.environ.get("RANK", "0")) == 0
 # Without emoji: a text of data may hold `:x:`.
@@ -45,16 +46,16 @@ def say_how_many(train: Any, held_out: Any) -> None:  # noqa: ANN401  # data set
         ERRORS.print(f"Pairs: {len(train)} to train on, {apart}.", style="dim", highlight=False)
 
 
-def say_reference(trainer: Any) -> None:  # noqa: ANN401  # trl is not annotated
+def say_reference(trainer: TrainerLike) -> None:
     """Say which reference TRL took, where the loss has one.
 
     Args:
         trainer: that is about to train.
     """
-    ours = getattr(trainer, "objective", None)
+    ours = objective_of(trainer)
     if ours is not None and not any(objective.needs_reference for objective in ours.objectives):
         return
-    model = trainer.accelerator.unwrap_model(trainer.model)
+    model = unwrapped_model(trainer)
     adapters = getattr(model, "peft_config", {})
     word = ("adapter-copy" if "ref" in adapters else "adapter-off") if adapters else "self"
     copy = PARTIAL_COPY if word == "adapter-copy" and uncopied_layers(model) else word

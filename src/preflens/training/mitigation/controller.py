@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,6 +24,14 @@ from preflens.training.mitigation.state import Memory, StateSaver, load_memory
 from preflens.training.mitigation.token_masks import MaskedSteps
 from preflens.training.mitigation.two_pass import TwoPassReweighting, geometry_of, why_no_books
 from preflens.training.probe.held_out import ProbePairs
+from preflens.training.trainer_protocol import (
+    ObjectiveTrainerLike,
+    is_peft,
+    log_metric,
+    micro_batches_of_update,
+    prepared_inputs,
+    unwrapped_model,
+)
 
 LOGGER = logging.getLogger("preflens")
 
@@ -39,7 +46,9 @@ class MitigationController:
         guarded: held-out pairs that a cone keeps from harm.
     """
 
-    def __init__(self, trainer: Any, mitigation: Mitigation, *, window: bool, guarded: ConstraintPairs | None) -> None:  # noqa: ANN401  # it imports us
+    def __init__(
+        self, trainer: ObjectiveTrainerLike, mitigation: Mitigation, *, window: bool, guarded: ConstraintPairs | None
+    ) -> None:
         self._trainer, self._mitigation, self._guarded = trainer, mitigation, guarded
         maps = mitigation if isinstance(mitigation, CoefficientMap) else None
         self._books = None if maps is None else OnePassReweighting(maps, window=window, guarded=guarded)
@@ -56,7 +65,7 @@ class MitigationController:
     @classmethod
     def of(
         cls,
-        trainer: Any,  # noqa: ANN401  # it imports us
+        trainer: ObjectiveTrainerLike,
         mitigation: Mitigation | str | None,
         *,
         window: bool | None,
@@ -81,7 +90,7 @@ class MitigationController:
         if made is None or made.strength == 0:
             return None
         guarded = None if guard is None else guarded_pairs(trainer, guard)
-        peft = hasattr(trainer.accelerator.unwrap_model(trainer.model), "peft_config")
+        peft = is_peft(unwrapped_model(trainer))
         return cls(trainer, made, window=peft if window is None else window, guarded=guarded)
 
     @property
@@ -167,9 +176,9 @@ class MitigationController:
             self._log({} if self._second is None else self._second.metrics)
             return loss
         half = trainer.args.bf16 or trainer.args.fp16
-        model = trainer.accelerator.unwrap_model(trainer.model)
+        model = unwrapped_model(trainer)
         loss, metrics = self._books.run(
-            model, plain, accumulated=trainer.current_gradient_accumulation_steps,
+            model, plain, accumulated=micro_batches_of_update(trainer),
             last=trainer.accelerator.sync_gradients, dtype=torch.bfloat16 if half else model.dtype,
         )  # fmt: skip
         self._log(metrics)
@@ -190,7 +199,7 @@ class MitigationController:
         if self._promise.wanted and not self.repeats:
             self._promise.note(inputs, torch.cat([logps.chosen, logps.rejected]))
         if self._masks is not None:
-            model, own = self._trainer.accelerator.unwrap_model(self._trainer.model), self._trainer.own_pass
+            model, own = unwrapped_model(self._trainer), self._trainer.own_pass
             made = self._masks.masked(logps, batch, objective, model=model, forward=lambda b: partial(own, b))
             self._log({"mitigation/kept": self._masks.kept})
             return objective.loss(made).mean()
@@ -207,7 +216,7 @@ class MitigationController:
         """Before the first step: does the engine account for every parameter of this model?"""
         assert isinstance(plain, partial)
         inputs = plain.args[1] if len(plain.args) > 1 else plain.keywords["inputs"]
-        prepared = self._trainer._prepare_inputs(inputs)
+        prepared = prepared_inputs(self._trainer, inputs)
         masks = (prepared[name].bool() for name in ("attention_mask", "completion_mask"))
         self._audited = True
         why = why_no_books(self._trainer, PairBatch(prepared["input_ids"], *masks))
@@ -228,4 +237,4 @@ class MitigationController:
 
     def _log(self, metrics: Mapping[str, float]) -> None:
         for name, value in metrics.items():
-            self._trainer._metrics["train"][name].append(value)
+            log_metric(self._trainer, name, value)

@@ -1,10 +1,10 @@
 """Did the responses of a mitigated step move as they were meant to? Measured, because optimizers promise nothing."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from transformers import TrainerCallback
+
+from preflens.training.trainer_protocol import ObjectiveTrainerLike, log_metric
 
 
 class EffectLogger(TrainerCallback):
@@ -14,7 +14,7 @@ class EffectLogger(TrainerCallback):
         trainer: a `PreferenceTrainer`.
     """
 
-    def __init__(self, trainer: Any) -> None:  # noqa: ANN401  # it imports us
+    def __init__(self, trainer: ObjectiveTrainerLike) -> None:
         self._trainer = trainer
         self._seen: tuple[dict[str, Tensor], Tensor] | None = None
 
@@ -35,6 +35,5 @@ class EffectLogger(TrainerCallback):
         (inputs, before), self._seen = self._seen, None
         with torch.no_grad():
             chosen, rejected = (self._trainer.logps_of(inputs) - before).chunk(2)
-        log = self._trainer._metrics["train"]
-        log["mitigation/chosen_rose"].append(float((chosen > 0).double().mean()))
-        log["mitigation/rejected_fell"].append(float((rejected < 0).double().mean()))
+        log_metric(self._trainer, "mitigation/chosen_rose", float((chosen > 0).double().mean()))
+        log_metric(self._trainer, "mitigation/rejected_fell", float((rejected < 0).double().mean()))

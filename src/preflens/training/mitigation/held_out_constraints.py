@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from preflens.language_models.batch import PairBatch, collate
 from preflens.language_models.loading import padding_token_id
 from preflens.language_models.model import evaluating
 from preflens.training.probe.held_out import ProbePairs, held_out_pairs
+from preflens.training.trainer_protocol import ObjectiveTrainerLike
 from preflens.types import HeadInput
 
 
@@ -73,7 +73,7 @@ def check_guard(mitigation: str | None, guard: object) -> None:
         raise InputError("`mitigation_probe` is for the mitigation `cone`, which keeps other pairs from harm too.")
 
 
-def guarded_pairs(trainer: Any, wanted: ProbePairs) -> ConstraintPairs:  # noqa: ANN401  # it imports us
+def guarded_pairs(trainer: ObjectiveTrainerLike, wanted: ProbePairs) -> ConstraintPairs:
     """Find the pairs that no step is to harm.
 
     Args:

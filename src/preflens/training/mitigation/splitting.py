@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,9 @@ from preflens.errors import InputError, UnsupportedObjectiveError
 from preflens.gram.training_step.weighting import squared_norm
 from preflens.mitigations import Splitting
 from preflens.pair_logps import PairLogps
-from preflens.training.mitigation.splitting_gradients import Side, into_first_moment, sequential, virtual_points
+from preflens.training.mitigation.splitting_gradients import into_first_moment, sequential, virtual_points
+from preflens.training.trainer_protocol import ObjectiveTrainerLike, learning_rate_of, optimizer_of
+from preflens.types import Side
 
 
 class SplitSteps(TrainerCallback):
@@ -28,7 +29,7 @@ class SplitSteps(TrainerCallback):
         again: whether the pass under way repeats one that was logged.
     """
 
-    def __init__(self, trainer: Any, mitigation: Splitting) -> None:  # noqa: ANN401  # it imports us
+    def __init__(self, trainer: ObjectiveTrainerLike, mitigation: Splitting) -> None:
         self._trainer, self._mitigation = trainer, mitigation
         self._excess: Mapping[nn.Parameter, Tensor] = {}
         self._size = 0.0
@@ -48,7 +49,7 @@ class SplitSteps(TrainerCallback):
             The loss.
         """
         parameters = [p for p in self._trainer.model.parameters() if p.requires_grad]
-        rate = float(self._trainer._get_learning_rate())
+        rate = learning_rate_of(self._trainer)
         self.again = False
 
         def differentiate(side: Side) -> Tensor:
@@ -64,7 +65,7 @@ class SplitSteps(TrainerCallback):
             found, loss = sequential(parameters, differentiate, first=first, reach=reach)
         else:
             staged, direct, loss = virtual_points(parameters, differentiate, reach=reach)
-            plain_steps = isinstance(self._optimizer(), torch.optim.SGD)
+            plain_steps = isinstance(optimizer_of(self._trainer.optimizer), torch.optim.SGD)
             found = staged if plain_steps else direct
             if not plain_steps:
                 # Where the plain gradient is exactly zero (as for A of a fresh adapter, whose B is 0) the second moment
@@ -109,8 +110,3 @@ class SplitSteps(TrainerCallback):
         excess = {p: clipped * e for p, e in self._excess.items()}
         into_first_moment(self._trainer.optimizer, parameters, excess)
         self._excess = {}
-
-    def _optimizer(self) -> torch.optim.Optimizer:
-        wrapped = self._trainer.optimizer
-        inner: torch.optim.Optimizer = getattr(wrapped, "optimizer", wrapped)
-        return inner

@@ -5,14 +5,14 @@ Parameters are moved and put back bit for bit; what the optimizer gets is one gr
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from preflens.errors import InputError
+from preflens.training.trainer_protocol import optimizer_of
+from preflens.types import Side
 
-Side = Literal["chosen", "rejected"]
 # Runs a forward and a backward pass of one side's loss, which adds to `param.grad`.
 Differentiate = Callable[[Side], Tensor]
 Gradient = Sequence[Tensor]
@@ -77,7 +77,7 @@ def into_first_moment(
     Raises:
         InputError: the optimizer keeps its moments otherwise.
     """
-    inner = getattr(optimizer, "optimizer", optimizer)
+    inner = optimizer_of(optimizer)
     if not isinstance(inner, (torch.optim.Adam, torch.optim.AdamW)) or any(g["amsgrad"] for g in inner.param_groups):
         raise InputError(
             f"`splitting` knows the moments of torch's Adam and AdamW, and plain SGD. Found a "

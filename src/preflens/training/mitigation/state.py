@@ -13,10 +13,10 @@ from transformers import TrainerCallback
 from preflens.errors import InputError
 from preflens.mitigations import LearnedMasks, MovingAverages
 from preflens.records.storage import write_atomically
+from preflens.types import SIDES
 
 FILE = "mitigation.safetensors"
 Memory = MovingAverages | LearnedMasks | Tensor  # the tensor: the state of a random generator
-_SIDES = ("chosen", "rejected")
 
 
 class StateSaver(TrainerCallback):
@@ -48,7 +48,7 @@ def save_memory(memory: Memory, folder: Path) -> None:
         about = {"kind": "averages", "updates": str(memory.updates)}
     elif isinstance(memory, LearnedMasks):
         pairs = memory.masks.items()
-        tensors = {f"{key}.{side}": mask for key, both in pairs for side, mask in zip(_SIDES, both, strict=True)}
+        tensors = {f"{key}.{side}": mask for key, both in pairs for side, mask in zip(SIDES, both, strict=True)}
         about = {"kind": "masks", "updates": str(memory.updates)}
     else:
         tensors, about = {"generator": memory}, {"kind": "generator"}

@@ -7,7 +7,6 @@ loss.
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +18,7 @@ from preflens.language_models.logps import response_logps
 from preflens.mitigations import CoefficientMap, MovingAverages
 from preflens.pair_logps import PairLogps
 from preflens.training.mitigation.one_pass import mitigation_report
+from preflens.training.trainer_protocol import ObjectiveTrainerLike, unwrapped_model
 from preflens.types import BatchGram, PairCoefficients
 
 
@@ -65,7 +65,7 @@ class TwoPassReweighting:
         return loss.detach() + (stand_in - stand_in.detach())
 
 
-def why_no_books(trainer: Any, batch: PairBatch) -> str | None:  # noqa: ANN401  # it imports us
+def why_no_books(trainer: ObjectiveTrainerLike, batch: PairBatch) -> str | None:
     """Tell whether a model's backward pass accounts for all of its parameters.
 
     Args:
@@ -75,7 +75,7 @@ def why_no_books(trainer: Any, batch: PairBatch) -> str | None:  # noqa: ANN401 
     Returns:
         Why books cannot be kept, or None.
     """
-    model = trainer.accelerator.unwrap_model(trainer.model)
+    model = unwrapped_model(trainer)
     try:
         with trainer.compute_loss_context_manager():
             pair_gram(model, partial(trainer.own_pass, batch), dropout=True)
@@ -84,7 +84,7 @@ def why_no_books(trainer: Any, batch: PairBatch) -> str | None:  # noqa: ANN401 
     return None
 
 
-def geometry_of(trainer: Any, batch: PairBatch) -> BatchGram:  # noqa: ANN401  # it imports us
+def geometry_of(trainer: ObjectiveTrainerLike, batch: PairBatch) -> BatchGram:
     """Take the geometry of a micro-batch in a pass of its own; by brute force where nothing else is exact.
 
     Args:
@@ -94,7 +94,7 @@ def geometry_of(trainer: Any, batch: PairBatch) -> BatchGram:  # noqa: ANN401  #
     Returns:
         The Gram.
     """
-    model = trainer.accelerator.unwrap_model(trainer.model)
+    model = unwrapped_model(trainer)
     try:
         return batch_gram(model, partial(trainer.own_pass, batch), dropout=True)
     except (UnsupportedModelError, AuditError):

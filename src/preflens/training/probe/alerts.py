@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 
 from preflens.training.probe.calibration import Calibration
-from preflens.training.probe.result import SIDES, ProbeResult
+from preflens.training.probe.result import ProbeResult
+from preflens.types import SIDES
 
 
 @dataclass(frozen=True)

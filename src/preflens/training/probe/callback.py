@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 from weakref import WeakSet
 
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -17,11 +17,11 @@ from preflens.training.probe.scheduling import ProbeSchedule
 from preflens.training.probe.step_probe import StepProbe
 from preflens.training.probe.trainer_adapter import (
     calling_trainer,
+    check_trainer,
     make_session,
     number_rows,
-    refuse_what_cannot_be_watched,
-    tokenizer_of,
 )
+from preflens.training.trainer_protocol import TrainerLike, tokenizer_of
 
 LOGGER = logging.getLogger("preflens")
 
@@ -70,7 +70,7 @@ class PreflensCallback(TrainerCallback):
             )
         self._every, self._wanted, self._max_overhead, self._memory = every, probe_pairs, max_overhead, memory
         self._window, self._alerts, self._stop, self._strict = window, alerts, stop_on_alert, strict
-        self._trainer: Any = None  # a DPOTrainer; trl is not annotated
+        self._trainer: TrainerLike | None = None
         self._session: StepProbe | None = None
         self._processes = ProcessGroup()
         self._trouble, self._probing, self._trained_a_step = ProbeFailure(), False, False
@@ -104,11 +104,11 @@ class PreflensCallback(TrainerCallback):
             raise self._trouble.error or UnsupportedModelError(str(self._trouble))
 
     def _begin(self, state: TrainerState) -> None:
-        trainer: Any = calling_trainer(self)  # a DPOTrainer; trl is not annotated
-        self._trainer, self._processes = trainer, ProcessGroup(trainer.accelerator)
-        fresh = trainer not in self._trained
-        self._trained.add(trainer)
-        refuse_what_cannot_be_watched(trainer)
+        calling = calling_trainer(self)
+        self._processes = ProcessGroup(calling.accelerator)
+        fresh = calling not in self._trained
+        self._trained.add(calling)
+        trainer = self._trainer = check_trainer(calling)
         fixed = held_out_pairs(
             self._wanted, trainer.eval_dataset, tokenizer_of(trainer), max_length=trainer.args.max_length
         )
@@ -154,8 +154,13 @@ class PreflensCallback(TrainerCallback):
     ) -> None:
         """Forecast."""
         if self._session is not None and self._probing:
-            held_out, session = self._processes.share_of(self._pace.pairs), self._session
-            self._attempt(lambda: session.before(self._trainer.optimizer, held_out=held_out))
+            assert self._trainer is not None
+            held_out, session, optimizer = (
+                self._processes.share_of(self._pace.pairs),
+                self._session,
+                self._trainer.optimizer,
+            )
+            self._attempt(lambda: session.before(optimizer, held_out=held_out))
 
     def on_optimizer_step(
         self,
@@ -185,6 +190,7 @@ class PreflensCallback(TrainerCallback):
             control.should_training_stop = True
 
     def _record(self, step: int, everything: Sequence[bytes], args: TrainingArguments) -> list[Alert]:
+        assert self._trainer is not None
         if not self._processes.first or self._trainer.accelerator.optimizer_step_was_skipped:
             return []
         alerts = self._recorder.record(step, merged_looks(everything), overhead=self._pace.overhead)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from inspect import signature
-from typing import Any
 
 import torch
 from jaxtyping import Float64
@@ -16,6 +15,7 @@ from preflens.objectives.trl import trl_objective
 from preflens.pair_logps import PairLogps
 from preflens.training.probe.evaluator import PairEvaluator
 from preflens.training.probe.held_out_reference import HeldOutReference
+from preflens.training.trainer_protocol import TrainerLike, objective_of
 from preflens.types import PairCoefficients
 
 # What can be said about pairs that are known by the sums of their log-probs.
@@ -34,7 +34,9 @@ class HeldOutLoss:
         fresh: whether the policy has not been trained since the trainer was made.
     """
 
-    def __init__(self, trainer: Any, evaluator: PairEvaluator, pairs: Sequence[TokenizedPair], *, fresh: bool) -> None:  # noqa: ANN401  # trl's
+    def __init__(
+        self, trainer: TrainerLike, evaluator: PairEvaluator, pairs: Sequence[TokenizedPair], *, fresh: bool
+    ) -> None:
         self._trainer = trainer
         asked = bool(pairs) and self._asks_for_reference()
         self._reference = HeldOutReference(trainer, evaluator, pairs, fresh=fresh) if asked else None
@@ -65,10 +67,9 @@ class HeldOutLoss:
         return objective.coefficients(logps)
 
     def _objective(self) -> Objective | None:
-        ours = getattr(self._trainer, "objective", None)
+        ours = objective_of(self._trainer)
         if ours is not None:
-            found: Objective = ours.at(self._trainer.state.global_step)
-            return found
+            return ours.at(self._trainer.state.global_step)
         wanted = set(signature(trl_objective).parameters)
         try:
             return trl_objective(**{k: v for k, v in vars(self._trainer.args).items() if k in wanted})
@@ -76,5 +77,5 @@ class HeldOutLoss:
             return None
 
     def _asks_for_reference(self) -> bool:
-        ours = getattr(self._trainer, "objective", None)
+        ours = objective_of(self._trainer)
         return ours is None or any(objective.needs_reference for objective in ours.objectives)

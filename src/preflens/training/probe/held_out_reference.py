@@ -15,6 +15,7 @@ from preflens.language_models.model import LanguageModel, evaluating, flags_kept
 from preflens.language_models.tokenizing import TokenizedPair
 from preflens.training.probe.evaluator import PairEvaluator
 from preflens.training.probe.optimizer_preview import bit_sum
+from preflens.training.trainer_protocol import TrainerLike, is_peft, unwrapped_model
 
 ReferenceLogps = tuple[Float64[Tensor, " pair"], Float64[Tensor, " pair"]]
 
@@ -32,11 +33,13 @@ class HeldOutReference:
         fresh: whether the policy has not been trained since the trainer was made.
     """
 
-    def __init__(self, trainer: Any, evaluator: PairEvaluator, pairs: Sequence[TokenizedPair], *, fresh: bool) -> None:  # noqa: ANN401  # trl's
+    def __init__(
+        self, trainer: TrainerLike, evaluator: PairEvaluator, pairs: Sequence[TokenizedPair], *, fresh: bool
+    ) -> None:
         self._trainer, self._pad_token_id = trainer, evaluator.scorer.pad_token_id
         self._found: dict[int, tuple[float, float]] = {}  # by the pair's identity: they are fixed
         self._bits: list[int] = []
-        adapter = hasattr(trainer.accelerator.unwrap_model(trainer.model), "peft_config")
+        adapter = is_peft(unwrapped_model(trainer))
         self._is_the_first_policy = trainer.ref_model is None and not adapter
         self._stays = self._is_the_first_policy or bool(trainer.precompute_ref_logps)
         if not self._is_the_first_policy:

@@ -8,8 +8,8 @@ import torch
 
 from preflens.records.outcome import Outcome
 from preflens.training.probe.calibration import Agreement, Calibration
-from preflens.training.probe.result import SIDES, ProbeResult
-from preflens.types import LogpChange, PairGram
+from preflens.training.probe.result import ProbeResult
+from preflens.types import SIDES, LogpChange, PairGram
 
 PREFIX = "preflens/"
 GRAM_NAMES = ("cosine", "ratio_chosen", "ratio_rejected")

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from preflens.errors import UnsupportedModelError
 from preflens.gram.products.along_updates import RowSlice
+from preflens.training.trainer_protocol import optimizer_of
 
 # Optimizers that treat every number by itself and never write to a gradient: some rows of a parameter are enough for
 # them, and its gradient need not be copied.
@@ -40,7 +41,7 @@ class OptimizerPreview:
     """
 
     def __init__(self, optimizer: object) -> None:
-        inner = getattr(optimizer, "optimizer", optimizer)
+        inner = optimizer_of(optimizer)
         if not isinstance(inner, torch.optim.Optimizer):
             raise UnsupportedModelError(
                 f"The probe needs an optimizer of torch's kind, with parameter groups. Found `{type(inner).__name__}`."

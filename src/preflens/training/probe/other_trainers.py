@@ -1,9 +1,7 @@
 """Trainers of TRL that the probe cannot watch, and how to train the same loss with one that it can."""
 
-from typing import Any
 
-
-def same_loss(trainer: Any) -> str | None:  # noqa: ANN401  # whatever somebody attached the probe to
+def same_loss(trainer: object) -> str | None:
     """Say which objective has the loss of a trainer.
 
     Args:

@@ -4,13 +4,14 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from preflens.training.probe.alerts import Alert, Alerts
 from preflens.training.probe.calibration import Calibration
 from preflens.training.probe.metrics import calibration_metrics, finite_values, look_metrics
-from preflens.training.probe.result import SIDES, ProbeResult
+from preflens.training.probe.result import ProbeResult
 from preflens.training.probe.table import ProbeTable, rows_of
+from preflens.training.trainer_protocol import TrainerLike, log_metric
+from preflens.types import SIDES
 
 LOGGER = logging.getLogger("preflens")
 
@@ -25,7 +26,7 @@ class Recorder:
         numbers: row numbers of the training data, by the ids of pairs.
     """
 
-    def __init__(self, trainer: Any, *, window: int, alerts: Alerts | None, numbers: Mapping[str, int]) -> None:  # noqa: ANN401  # trl's
+    def __init__(self, trainer: TrainerLike, *, window: int, alerts: Alerts | None, numbers: Mapping[str, int]) -> None:
         self._trainer, self._numbers = trainer, numbers
         self._calibrations = {name: Calibration(window=window) for name in ("batch", "probe")}
         self._alerts = None if alerts is None else replace(alerts)
@@ -55,7 +56,7 @@ class Recorder:
         watched = "probe" if "probe" in results else "batch"
         metrics |= calibration_metrics(self._calibrations[watched])
         for name, value in finite_values(metrics).items():
-            self._trainer._metrics["train"][name].append(value)
+            log_metric(self._trainer, name, value)
         numbers = {"batch": self._numbers, "probe": {}}
         rows = [rows_of(result, step=step, name=name, numbers=numbers[name]) for name, result in results.items()]
         self._rows.write(step, [row for part in rows for row in part])

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import chain
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float64
@@ -12,10 +12,8 @@ from torch import Tensor
 from preflens.dynamics import cancellation_tolerance, classify, predict_change
 from preflens.language_models.tokenizing import TokenizedPair
 from preflens.records.outcome import Outcome
-from preflens.types import LogpChange, PairCoefficients, PairGram
+from preflens.types import LogpChange, PairCoefficients, PairGram, Side
 
-Side = Literal["chosen", "rejected"]
-SIDES: tuple[Side, Side] = ("chosen", "rejected")
 # Standard deviations of rounding within which a fact says nothing.
 _SURE = 3.0
 

@@ -2,9 +2,8 @@
 
 import sys
 from itertools import islice
-from typing import Any
 
-from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback
+from transformers import Trainer, TrainerCallback
 
 from preflens.analysis.measurement.forward_passes import PolicyScorer
 from preflens.errors import InputError, UnsupportedModelError
@@ -15,6 +14,14 @@ from preflens.training.probe.held_out_coefficients import HeldOutLoss
 from preflens.training.probe.other_trainers import same_loss
 from preflens.training.probe.step_probe import StepProbe
 from preflens.training.source_rows import source_rows
+from preflens.training.trainer_protocol import (
+    TrainerLike,
+    has_images,
+    is_dpo_trainer,
+    is_mitigated,
+    tokenizer_of,
+    unwrapped_model,
+)
 
 # Rows of training data that are numbered, so that a pair of a batch can be found again.
 _NUMBERED = 50_000
@@ -23,7 +30,7 @@ _LOOKED_AT = 100
 
 
 def make_session(
-    trainer: Any,  # noqa: ANN401  # a DPOTrainer; trl is not annotated
+    trainer: TrainerLike,
     held_out: tuple[TokenizedPair, ...],
     *,
     memory: float | None,
@@ -43,52 +50,42 @@ def make_session(
     Raises:
         UnsupportedModelError: the trainer is not one that can be watched, or its parameters are spread over devices.
     """
-    model = trainer.accelerator.unwrap_model(trainer.model)
+    model = unwrapped_model(trainer)
     scorer = PolicyScorer.of(model, tokenizer_of(trainer), held_out[:1] or _first_row(trainer))
     evaluator = PairEvaluator(scorer, trainer.accelerator.autocast, memory)
     loss = HeldOutLoss(trainer, evaluator, held_out, fresh=fresh)
     evaluator.limit = None  # found while gradients and optimizer state took no memory yet
-    mitigated = getattr(trainer, "_mitigating", None) is not None
+    mitigated = is_mitigated(trainer)
     return StepProbe(model, evaluator, held_out, loss, mitigated)
 
 
-def tokenizer_of(trainer: Any) -> PreTrainedTokenizerBase:  # noqa: ANN401  # as above
-    """Return the tokenizer of a run.
-
-    Args:
-        trainer: of vision-language models too, whose `processing_class` is a processor with a tokenizer inside.
-
-    Returns:
-        The tokenizer.
-    """
-    found: PreTrainedTokenizerBase = getattr(trainer, "_tokenizer", trainer.processing_class)
-    return found
-
-
-def _first_row(trainer: Any) -> tuple[TokenizedPair, ...]:  # noqa: ANN401  # as above
+def _first_row(trainer: TrainerLike) -> tuple[TokenizedPair, ...]:
     """The first pair of the training data with something to score, where they are tokenised rows."""
     length = getattr(trainer.args, "max_length", None)
     rows = (tokenized_row(row, length) for row in islice(iter(trainer.train_dataset), _LOOKED_AT))
     return tuple(islice((row for row in rows if min(row.scored_tokens) > 0), 1))
 
 
-def refuse_what_cannot_be_watched(trainer: Any) -> None:  # noqa: ANN401  # as above
+def check_trainer(trainer: object) -> TrainerLike:
     """Refuse trainers whose steps cannot be followed, by name.
 
     Args:
         trainer: about to train.
 
+    Returns:
+        The same trainer.
+
     Raises:
         UnsupportedModelError: it is such a one.
     """
-    if not isinstance(trainer, Trainer) or not hasattr(trainer, "_metrics") or not hasattr(trainer, "loss_types"):
+    if not isinstance(trainer, Trainer) or not is_dpo_trainer(trainer):
         raise UnsupportedModelError(
             f"The probe watches TRL's `DPOTrainer`, from version 1.15 on. Found a `{type(trainer).__name__}`. "
             f"{_instead(trainer)}"
         )
-    model = trainer.accelerator.unwrap_model(trainer.model)
+    model = unwrapped_model(trainer)
     for trouble, found in {
-        "pairs with images": getattr(trainer, "_is_vision_dataset", False),
+        "pairs with images": has_images(trainer),
         "`torch_compile`": trainer.args.torch_compile,
         "the gradient scaler of `fp16`": trainer.args.fp16,
         "prompt learning (virtual tokens)": getattr(
@@ -105,16 +102,17 @@ def refuse_what_cannot_be_watched(trainer: Any) -> None:  # noqa: ANN401  # as a
                 f"Under {name} no process holds whole parameters and gradients, so the probe cannot follow a step. Use "
                 "one device or DDP, or train without the probe."
             )
+    return trainer
 
 
-def _instead(trainer: Any) -> str:  # noqa: ANN401  # as above
+def _instead(trainer: object) -> str:
     loss = same_loss(trainer)
     if loss is None:
         return "`PreferenceTrainer(objective=…)` is one, with any objective of `preflens objectives`."
     return f"`PreferenceTrainer(objective={loss!r})` is one, and trains this loss."
 
 
-def number_rows(trainer: Any) -> dict[str, int]:  # noqa: ANN401  # as above
+def number_rows(trainer: TrainerLike) -> dict[str, int]:
     """Number the rows of the training data by the ids of their pairs.
 
     Args:
