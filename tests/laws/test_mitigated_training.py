@@ -18,6 +18,7 @@ from preflens.objectives import dpo
 from preflens.training import PreferenceTrainer
 from preflens.training.mitigation import state as mitigation_state
 from preflens.training.mitigation import two_pass
+from preflens.training.mitigation.one_pass import OnePassReweighting
 from preflens.training.probe.held_out import held_out_pairs
 from preflens.types import PairCoefficients
 from tests.cases.language_models import tiny_tokenizer
@@ -97,7 +98,7 @@ def test_other_kinds_of_models_are_kept_books_of(kind, tmp_path):
     for number, text in enumerate(("cone", "normalized")):
         model, reference = policy_and_reference(kind=kind)
         trainer, (gradient,) = run(tmp_path / str(number), model=model, reference=reference, mitigation=text)
-        assert trainer.mitigation._second is None
+        assert isinstance(trainer.mitigation.strategy, OnePassReweighting)
         model, _ = policy_and_reference(kind=kind)
         expected = by_autograd(model.eval(), trainer.batches, parse_mitigation(text))
         assert_same_gradients(gradient, expected)
@@ -147,7 +148,7 @@ def test_a_second_pass_has_the_same_gradient(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(two_pass, "pair_gram", refuse)
     with caplog.at_level(logging.WARNING, "preflens"):
         _, (second,) = run(tmp_path / "b", mitigation="cone")
-    assert "takes a pass of its own" in caplog.text
+    assert "runs a separate pass" in caplog.text
     assert_same_gradients(second, books)
     monkeypatch.setattr(two_pass, "batch_gram", refuse)
     _, (brute,) = run(tmp_path / "c", mitigation="cone")
@@ -177,7 +178,7 @@ def test_masks_train_and_say_what_they_keep(kind, tmp_path):
     assert 0 <= float(log["mitigation/kept"]) <= 1
     assert all(torch.isfinite(g).all() for step in gradients for g in step)
     if kind == "learned":
-        assert len(trainer.mitigation._masks.state.masks) == 8  # kept over the epochs
+        assert len(trainer.mitigation.strategy.state.masks) == 8  # kept over the epochs
 
 
 def test_contrast_masks_leave_nothing_of_shared_tokens(tmp_path):
@@ -247,9 +248,9 @@ def test_a_resumed_run_remembers_what_the_mitigation_knew(text, tmp_path):
 
 
 def test_a_damaged_memory_is_refused_by_name(tmp_path):
-    (tmp_path / mitigation_state.FILE).write_bytes(b"no tensors")
-    with pytest.raises(InputError, match="Delete it to begin its memory anew"):
-        mitigation_state.load_memory(tmp_path)
+    (tmp_path / mitigation_state.STATE_FILE).write_bytes(b"no tensors")
+    with pytest.raises(InputError, match="Delete it to start without a saved state"):
+        mitigation_state.load_state(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -262,8 +263,8 @@ def test_a_damaged_memory_is_refused_by_name(tmp_path):
     ids=str,
 )
 def test_what_is_remembered_comes_back_to_the_last_bit(memory, tmp_path):
-    mitigation_state.save_memory(memory, tmp_path)
-    found = mitigation_state.load_memory(tmp_path)
+    mitigation_state.save_state(memory, tmp_path)
+    found = mitigation_state.load_state(tmp_path)
     assert (type(found), found.updates) == (type(memory), memory.updates)
     if isinstance(memory, MovingAverages):
         assert found.logs == memory.logs

@@ -71,11 +71,15 @@ class ObjectiveTrainerLike(TrainerLike, Protocol):
         objective: what it trains, by step; None for TRL's own loss.
         aux_loss_enabled: whether a router loss is added.
         use_weighting: whether TRL's own WPO weighting is on.
+        loss_types: of TRL's configuration.
+        f_divergence_type: of TRL's configuration.
     """
 
     objective: Schedule | None
     aux_loss_enabled: bool
     use_weighting: bool
+    loss_types: Any  # Any: lists of texts or of TRL's enumerations
+    f_divergence_type: Any
 
     def own_pass(self, batch: PairBatch) -> HeadInput | Tensor:
         """Run a forward pass up to the head, or to log-probs where the head is not a plain linear layer."""
@@ -162,7 +166,7 @@ def log_metric(trainer: TrainerLike, name: str, value: float, *, split: Split = 
     trainer._metrics[split][name].append(value)  # type: ignore[attr-defined]  # private
 
 
-def log_token_count(trainer: TrainerLike, tokens: float, *, split: Split) -> None:
+def log_token_count(trainer: TrainerLike, tokens: int, *, split: Split) -> None:
     """Add tokens to TRL's count of trained tokens, and log the count.
 
     Args:

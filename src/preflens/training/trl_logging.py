@@ -17,6 +17,7 @@ def log_batch(
     trainer: TrainerLike,
     inputs: Mapping[str, Tensor],
     outputs: Any,  # noqa: ANN401  # TRL's FusedCausalLMOutput
+    *,
     rows: ScoredRows,
     logps: Tensor,
     rewards: Tensor,

@@ -30,7 +30,7 @@ def rewards_need_reference(objective: Objective) -> bool:
     return term.needs_reference or term.name == _LIKELIHOOD
 
 
-def as_logged(objective: Objective, logps: PairLogps, *, beta: float) -> tuple[Tensor, Tensor]:
+def logged_values(objective: Objective, logps: PairLogps, *, beta: float) -> tuple[Tensor, Tensor]:
     """Return log-probs and rewards of responses for the log.
 
     Log-probs are sums over the tokens, with the tail weighed down under `@ld`. Rewards are, with a reference model, β

@@ -13,7 +13,7 @@ from preflens.mitigations.parse import parse_mitigation
 from preflens.objectives.schedule import schedule
 from preflens.train_config.options import TrainOptions
 from preflens.training.command.configuration import Configuration
-from preflens.training.mitigation.held_out_constraints import check_guard
+from preflens.training.mitigation.held_out_constraints import check_constraints
 
 # Settings of TRL's losses and their defaults.
 _OF_TRLS_LOSS = {"loss_type": ["sigmoid"], "loss_weights": None, "beta": 0.1, "label_smoothing": 0.0}
@@ -121,7 +121,7 @@ def _check_numbers(options: TrainOptions) -> None:
         parse_mitigation(options.mitigation)
         if options.objective is None:
             raise InputError("`mitigation` needs an `objective`; without one TRL's own loss runs untouched.")
-    check_guard((options.mitigation or "").partition(":")[0], options.mitigation_probe)
+    check_constraints((options.mitigation or "").partition(":")[0], options.mitigation_probe)
     if options.objective is not None:
         schedule(options.objective)
     elif options.geometry_every is not None:

@@ -61,7 +61,7 @@ def sequential(
     return (_difference(here, there) if first == "chosen" else _difference(there, here)), loss + other
 
 
-def into_first_moment(
+def add_to_first_moment(
     optimizer: torch.optim.Optimizer, parameters: Sequence[nn.Parameter], excess: Mapping[nn.Parameter, Tensor]
 ) -> None:
     """Prepare Adam's state so that its next step has another gradient in the first moment than in the second.

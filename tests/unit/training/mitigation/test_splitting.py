@@ -6,7 +6,7 @@ from torch import nn
 
 from preflens.errors import InputError
 from preflens.training import PreferenceTrainer
-from preflens.training.mitigation.splitting_gradients import into_first_moment, sequential, virtual_points
+from preflens.training.mitigation.splitting_gradients import add_to_first_moment, sequential, virtual_points
 from tests.cases.training import make_trainer
 
 
@@ -91,7 +91,7 @@ def test_adam_gets_one_gradient_for_each_moment(kind):
     m, v = torch.zeros(4), torch.zeros(4)
     for step in range(1, 4):
         plain, staged = torch.randn(2, 4)
-        into_first_moment(optimizer, [theta], {theta: staged - plain})
+        add_to_first_moment(optimizer, [theta], {theta: staged - plain})
         theta.grad = plain
         optimizer.step()
         m, v = 0.9 * m + 0.1 * staged, 0.999 * v + 0.001 * plain**2
@@ -103,7 +103,7 @@ def test_adam_gets_one_gradient_for_each_moment(kind):
 def test_optimizers_with_other_moments_are_refused():
     theta = nn.Parameter(torch.ones(2))
     with pytest.raises(InputError, match="adamw_torch"):
-        into_first_moment(torch.optim.RMSprop([theta]), [theta], {theta: torch.zeros(2)})
+        add_to_first_moment(torch.optim.RMSprop([theta]), [theta], {theta: torch.zeros(2)})
 
 
 @pytest.mark.parametrize(
