@@ -23,13 +23,13 @@ from tests.cases.training import make_trainer
 # Where the probe fails, by the name of the failure.
 PLACES = {
     "begin": (trainer_adapter.PolicyScorer, "of"),
-    "watch": (StepProbe, "watch"),
+    "watch": (StepProbe, "begin"),
     "hook": (BatchCapture, "_head_input"),
-    "before": (PairEvaluator, "before"),
-    "after": (PairEvaluator, "after"),
-    "pack": (callback, "packed"),
+    "before": (PairEvaluator, "predict"),
+    "after": (PairEvaluator, "measure"),
+    "pack": (callback, "pack_results"),
     "record": (Recorder, "record"),
-    "tell": (callback, "tell"),
+    "tell": (callback, "send_alerts"),
 }
 
 

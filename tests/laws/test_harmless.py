@@ -21,6 +21,7 @@ from preflens.training.probe.evaluator import PairEvaluator
 from preflens.training.probe.failsafe import ProbeFailure
 from tests.cases.language_models import tiny_model, tiny_tokenizer
 from tests.cases.training import final_state, in_the_old_layout, make_trainer, policy_and_reference, rows
+from tests.support.probed_runs import CaptureNoting
 
 OFF = "The probe is off for the rest of this run"
 
@@ -106,38 +107,38 @@ STAGES = {
     "start: the reference": ("preflens.training.probe.held_out_reference.collate", 2),
     "start: rows": ("preflens.training.probe.callback.number_rows", 1),
     "start: the file": ("preflens.training.probe.table.ProbeTable.set_aside_after", 1),
-    "watch": ("preflens.training.probe.step_probe.StepProbe.watch", 2),
-    "watch: rehearsal": ("preflens.training.probe.rehearsal.find_owners", 1),
-    "watch: hooks": ("preflens.training.probe.capture.observe_passively", 1),
-    "watch: the second micro-batch": ("preflens.training.probe.capture.observe_passively", 2),
-    "watch: owners": ("preflens.gram.training_step.passive.find_owners", 3),
+    "capture": ("preflens.training.probe.step_probe.StepProbe.begin", 2),
+    "capture: rehearsal": ("preflens.training.probe.rehearsal.find_owners", 1),
+    "capture: hooks": ("preflens.training.probe.capture.observe_passively", 1),
+    "capture: the second micro-batch": ("preflens.training.probe.capture.observe_passively", 2),
+    "capture: owners": ("preflens.gram.training_step.passive.find_owners", 3),
     "forward: the batch": ("preflens.training.probe.capture.MicroBatch", 1),
     "forward: the second batch": ("preflens.training.probe.capture.MicroBatch", 2),
     "forward: rows": ("preflens.gram.training_step.passive.PassiveObserver.expect", 1),
     "forward: the head": ("preflens.training.probe.capture.BatchCapture._head_input", 3),
-    "forward: the bystander": ("preflens.gram.training_step.passive.PassiveObserver.begin", 1),
+    "forward: the observer": ("preflens.gram.training_step.passive.PassiveObserver.begin", 1),
     "backward: arrival": ("preflens.gram.training_step.passive.PassiveObserver.arrive", 2),
     "backward: what the loss sends": ("preflens.training.probe.micro_batch.MicroBatch.response_coefficients", 1),
     "after the backward pass": ("preflens.gram.readers.stored_gradients.PerResponseGradients.head_with", 2),
     "before: the optimizer": ("preflens.training.probe.step_probe.OptimizerPreview", 1),
-    "before: the update, midway": ("preflens.training.probe.optimizer_preview.OptimizerPreview._moved", 5),
-    "before: a comparison": ("preflens.training.probe.evaluator.PairEvaluator.confirms", 1),
+    "before: the update, midway": ("preflens.training.probe.optimizer_preview.OptimizerPreview._step_on_copy", 5),
+    "before: a comparison": ("preflens.training.probe.evaluator.PairEvaluator.confirms_capture", 1),
     "before: passes": ("preflens.training.probe.evaluator.per_response_gradients", 1),
     "before: a rule, midway": ("preflens.gram.readers.backward.Collector.receive", 9),
     "before: the audit": ("preflens.gram.readers.placement.audit", 1),
-    "before: products": ("preflens.training.probe.evaluator.changes_along_updates", 2),
+    "before: products": ("preflens.training.probe.forecasts.changes_along_updates", 2),
     "before: coefficients": ("preflens.training.probe.step_probe.step_coefficients", 1),
     "before: held-out coefficients": ("preflens.training.probe.held_out_coefficients.HeldOutLoss.__call__", 2),
     "after: what was made": ("preflens.training.probe.optimizer_preview.OptimizerPreview.matches_update", 1),
     "after: a score": ("preflens.training.probe.evaluator.softmax_rows", 3),
     "after: rounding": ("torch.Tensor.bernoulli_", 1),
-    "record: packing": ("preflens.training.probe.callback.packed", 1),
-    "record: unpacking": ("preflens.training.probe.callback.merged_looks", 1),
-    "record: metrics": ("preflens.training.probe.recorder.look_metrics", 2),
+    "record: packing": ("preflens.training.probe.callback.pack_results", 1),
+    "record: unpacking": ("preflens.training.probe.callback.merge_packed", 1),
+    "record: metrics": ("preflens.training.probe.recorder.result_metrics", 2),
     "record: a full disk": ("preflens.training.probe.table.write_atomically", 2),
-    "record: alerts": ("preflens.training.probe.alerts.Alerts.result", 1),
-    "record: telling": ("preflens.training.probe.callback.tell", 1),
-    "the pace": ("preflens.training.probe.recorder.calibration_metrics", 1),
+    "record: alerts": ("preflens.training.probe.alerts.Alerts.check", 1),
+    "record: sending alerts": ("preflens.training.probe.callback.send_alerts", 1),
+    "the schedule": ("preflens.training.probe.recorder.calibration_metrics", 1),
 }  # fmt: skip
 ERRORS = (
     MemoryError(),
@@ -158,7 +159,7 @@ def test_a_failure_at_any_stage_costs_the_probe_and_not_a_bit_of_the_run(stage, 
     calls = broken(monkeypatch, place, error, call=call, when=ours)
     assert_same(run(tmp_path, probe()), plain)
     assert len(calls) >= call
-    if stage == "watch: rehearsal":  # then the probe makes passes of its own
+    if stage == "capture: rehearsal":  # then the probe makes passes of its own
         assert OFF not in caplog.text
     else:
         assert caplog.text.count(OFF) == 1
@@ -197,14 +198,12 @@ def test_a_failure_of_a_pass_in_full_precision_leaves_the_run_its_autocast(monke
 def test_what_memory_does_not_allow_to_keep_beside_a_step_gets_a_pass_of_its_own(memory, plain, tmp_path):
     kept = []
 
-    class Window(PreflensCallback):
+    class Keeping(CaptureNoting):
         def on_pre_optimizer_step(self, *args, **kwargs):
-            watch = self._session._watch
-            watch.next()
-            kept.extend(seen.kept for seen in watch.micro_batches)
             super().on_pre_optimizer_step(*args, **kwargs)
+            kept.extend(batch.gradients for batch in self.micro_batches)
 
-    found = run(tmp_path, Window(every=1, max_overhead=None, probe_pairs=3, memory=memory))
+    found = run(tmp_path, Keeping(every=1, max_overhead=None, probe_pairs=3, memory=memory))
     assert_same(found, plain)
     assert kept == [None] * 6
     assert sum("preflens/measured_chosen" in log for log in found.trainer.state.log_history) == 3
@@ -218,7 +217,7 @@ def test_on_a_gpu_nothing_is_kept_beside_a_step_before_it_is_known_what_steps_ne
     monkeypatch.setattr("preflens.training.probe.evaluator.memory_budget", lambda _: 50.0)  # half of what is free
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _: 90)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 30)
-    assert evaluator.beside_training(trained=trained) == (20.0 if trained else 0.0)
+    assert evaluator.capture_bytes(trained=trained) == (20.0 if trained else 0.0)
 
 
 @pytest.mark.parametrize("place", ["preflens.gram.capture.taps._tapped", "preflens.gram.capture.taps._flat"])
@@ -239,7 +238,7 @@ def test_a_tap_that_fails_in_the_forward_pass_of_a_step_is_left_out(place, call,
         "preflens.gram.readers.stored_gradients.PerResponseGradients.take",
     ],
 )
-def test_what_the_bystander_cannot_follow_in_a_backward_pass_gets_a_pass_of_its_own(
+def test_what_the_observer_cannot_follow_in_a_backward_pass_gets_a_pass_of_its_own(
     place, plain, monkeypatch, tmp_path, caplog
 ):
     calls = broken(monkeypatch, place, MemoryError(), call=3)
@@ -267,7 +266,7 @@ def test_random_numbers_that_the_probe_draws_are_not_missed():
 
 
 def test_the_user_may_still_interrupt(monkeypatch, tmp_path):
-    broken(monkeypatch, "preflens.training.probe.evaluator.PairEvaluator.before", KeyboardInterrupt())
+    broken(monkeypatch, "preflens.training.probe.evaluator.PairEvaluator.predict", KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, probe())
 
@@ -378,7 +377,7 @@ def test_a_run_that_cannot_be_watched_is_trained_unless_asked_otherwise(strict, 
 def test_a_probe_that_was_off_watches_the_next_run(monkeypatch, tmp_path):
     callback = probe()
     with monkeypatch.context() as patch:
-        broken(patch, "preflens.training.probe.evaluator.PairEvaluator.before", ValueError())
+        broken(patch, "preflens.training.probe.evaluator.PairEvaluator.predict", ValueError())
         run(tmp_path / "a", callback)
     found = run(tmp_path / "b", callback)
     assert "preflens/measured_chosen" in found.trainer.state.log_history[0]

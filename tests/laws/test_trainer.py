@@ -10,15 +10,14 @@ from peft import PromptTuningConfig, get_peft_model
 from trl import DPOTrainer
 
 from preflens.errors import InputError, UnsupportedModelError
-from preflens.gram.brute_force import brute_force_batch_gram
 from preflens.language_models.batch import PairBatch
-from preflens.language_models.logps import response_logps
 from preflens.objectives import dpo, sft
 from preflens.objectives.schedule import schedule
 from preflens.training import PreferenceTrainer
 from preflens.training.probe.trainer_adapter import check_trainer
 from tests.cases.language_models import tiny_model
 from tests.cases.training import final_state, make_trainer, policy_and_reference
+from tests.support.probed_runs import ExactTrainer
 
 # TRL's loss types, and the same in our words.
 SAME = {
@@ -134,20 +133,10 @@ def test_evaluation_and_resume_work_as_in_trl(tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(final_state(whole)[0], final_state(again)[0], strict=True))
 
 
-class Noting(PreferenceTrainer):
-    """Notes the exact geometry of each micro-batch before the step."""
-
-    def training_step(self, model, inputs, *rest):
-        masks = (inputs[k].bool() for k in ("attention_mask", "completion_mask"))
-        batch = PairBatch(inputs["input_ids"], *masks)
-        self.exact = brute_force_batch_gram(self.model, lambda: response_logps(self.model, batch)).pair_gram()
-        return super().training_step(model, inputs, *rest)
-
-
 @pytest.mark.parametrize("changes", [{}, {"lora": True}, {"gradient_checkpointing": False}], ids=str)
 def test_geometry_is_read_off_the_backward_pass_and_does_not_change_it(changes, tmp_path):
     with_geometry = make_trainer(
-        tmp_path / "a", trainer=Noting, objective="dpo", geometry_every=1, max_steps=2, **changes
+        tmp_path / "a", trainer=ExactTrainer, objective="dpo", geometry_every=1, max_steps=2, **changes
     )
     found = logs(with_geometry)
     without = logs(make_trainer(tmp_path / "b", trainer=PreferenceTrainer, objective="dpo", max_steps=2, **changes))
@@ -160,7 +149,12 @@ def test_geometry_is_read_off_the_backward_pass_and_does_not_change_it(changes, 
 
 def test_an_inactive_hinge_falls_back_to_a_pass_of_its_own(tmp_path):
     trainer = make_trainer(
-        tmp_path, trainer=Noting, objective="dpo_hinge:beta=100", geometry_every=1, max_steps=3, learning_rate=1e-2
+        tmp_path,
+        trainer=ExactTrainer,
+        objective="dpo_hinge:beta=100",
+        geometry_every=1,
+        max_steps=3,
+        learning_rate=1e-2,
     )
     found = logs(trainer)
     assert found[-1]["preflens/cosine"] == pytest.approx(float(trainer.exact.cosine.mean()), abs=2e-5)

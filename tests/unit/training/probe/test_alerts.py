@@ -19,7 +19,7 @@ def result(chosen, rejected, *, logp=-10.0, floor=None):
 
 
 def titles(alerts, results, *, start=None, calibration=None):
-    found = [alerts.result(each, calibration or Calibration(), start=start) for each in results]
+    found = [alerts.check(each, calibration or Calibration(), start=start) for each in results]
     return [[alert.title for alert in some] for some in found]
 
 
