@@ -206,7 +206,7 @@ def test_a_run_from_an_adapter_resumes_to_the_same_weights(flags, place, tmp_pat
     ("model", "more", "said"),
     [
         ("adapter", [], "holds an adapter, not a whole model"),
-        ("model", ["--adapter", "adapter", "--use_peft"], "`use_peft` makes a new adapter, `adapter` goes on from"),
+        ("model", ["--adapter", "adapter", "--use_peft"], "`use_peft` makes a new adapter, `adapter` continues from"),
         ("model", ["--adapter", "model"], "holds no adapter: adapter_config.json is missing"),
         ("model", ["--adapter", "missing"], "There is no folder"),
     ],

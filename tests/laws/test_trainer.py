@@ -177,7 +177,7 @@ def test_objectives_that_trl_does_not_have_train(objective, tmp_path):
 @pytest.mark.parametrize("scores", [1, 2000])
 def test_a_head_in_many_parts_is_the_head_in_one(scores, tmp_path, monkeypatch):
     whole = logs(make_trainer(tmp_path / "a", trainer=PreferenceTrainer, objective="dpo", geometry_every=1))
-    monkeypatch.setattr("preflens.training.fused_head.SCORES", scores)
+    monkeypatch.setattr("preflens.training.scored_head.SCORES", scores)
     monkeypatch.setattr("preflens.gram.factors.scored_rows.SCORES", scores)
     parts = logs(make_trainer(tmp_path / "b", trainer=PreferenceTrainer, objective="dpo", geometry_every=1))
     assert_same_logs(parts, whole, [*METRICS, "preflens/cosine"], rtol=1e-4)
@@ -185,7 +185,7 @@ def test_a_head_in_many_parts_is_the_head_in_one(scores, tmp_path, monkeypatch):
 
 def test_parts_under_autocast_are_differentiated_as_they_were_scored(tmp_path, monkeypatch):
     whole = logs(make_trainer(tmp_path / "a", trainer=PreferenceTrainer, objective="dpo", bf16=True))
-    monkeypatch.setattr("preflens.training.fused_head.SCORES", 1)
+    monkeypatch.setattr("preflens.training.scored_head.SCORES", 1)
     parts = logs(make_trainer(tmp_path / "b", trainer=PreferenceTrainer, objective="dpo", bf16=True))
     assert_same_logs(parts, whole, ["loss", "grad_norm"], rtol=1e-2)
 
@@ -198,14 +198,14 @@ def test_prediction_hands_out_logits_as_trl_does(tmp_path):
 def test_nothing_of_a_batch_outlives_its_head(tmp_path, monkeypatch):
     from preflens.training import fused_head
 
-    made, real = [], fused_head._StandIn
+    made, real = [], fused_head.ResponseRowsFunction
 
     def noted(*arguments):
         one = real(*arguments)
         made.append(weakref.ref(one))
         return one
 
-    monkeypatch.setattr(fused_head, "_StandIn", noted)
+    monkeypatch.setattr(fused_head, "ResponseRowsFunction", noted)
     gc.disable()
     try:
         logs(make_trainer(tmp_path, trainer=PreferenceTrainer, objective="dpo", max_steps=2))

@@ -1,4 +1,4 @@
-"""What TRL's DPOTrainer logs about a batch, under TRL's names."""
+"""Log the metrics that TRL's DPOTrainer logs, under TRL's names, and the gradient geometry."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -22,15 +22,15 @@ def log_batch(
     logps: Tensor,
     rewards: Tensor,
 ) -> None:
-    """Add the numbers of a batch, over all processes, to the trainer's log.
+    """Add the metrics of a batch, over all processes, to the trainer's log.
 
     Args:
         trainer: whose log.
         inputs: the batch.
         outputs: of the fused head.
         rows: token log-probs of the responses.
-        logps: of each response as the loss sees it, the chosen ones first.
-        rewards: of each response, the chosen ones first.
+        logps: of each response as the loss uses it, chosen responses first, nats.
+        rewards: of each response, chosen responses first, no unit.
     """
     split: Split = "train" if trainer.model.training else "eval"
     log, accelerator, tokens = partial(log_metric, trainer, split=split), trainer.accelerator, 0
@@ -46,7 +46,7 @@ def log_batch(
     for number, side in enumerate(SIDES):
         log(f"logits/{side}", _ratio(sums["logits"][number], count[number]))
     for name, values in (("logps", logps.detach()), ("rewards", rewards.detach())):
-        chosen, rejected = (accelerator.gather(part.contiguous()) for part in values.chunk(2))
+        chosen, rejected = (accelerator.gather(side.contiguous()) for side in values.chunk(2))
         log(f"{name}/chosen", chosen.mean().item())
         log(f"{name}/rejected", rejected.mean().item())
         if name == "rewards":
@@ -54,26 +54,26 @@ def log_batch(
             log("rewards/margins", (chosen - rejected).mean().item())
 
 
-def _summed(accelerator: Any, of_responses: Tensor) -> tuple[float, float]:  # noqa: ANN401  # an Accelerator
+def _summed(accelerator: Any, values: Tensor) -> tuple[float, float]:  # noqa: ANN401  # an Accelerator
     """Sums over the chosen and over the rejected responses of all processes."""
-    chosen, rejected = (float(accelerator.gather_for_metrics(part.sum()).sum()) for part in of_responses.chunk(2))
+    chosen, rejected = (float(accelerator.gather_for_metrics(side.sum()).sum()) for side in values.chunk(2))
     return chosen, rejected
 
 
-def _ratio(above: float, below: float) -> float:
-    return above / below if below else 0.0
+def _ratio(numerator: float, denominator: float) -> float:
+    return numerator / denominator if denominator else 0.0
 
 
 def log_geometry(trainer: TrainerLike, metrics: Mapping[str, float], names: Sequence[str]) -> None:
-    """Add means over all processes to the trainer's log; every process must call this at the same step.
+    """Add means over all processes to the trainer's log (collective call).
 
     Args:
         trainer: whose log.
-        metrics: this process's, by name; those it does not have are left out of the means.
+        metrics: of this process, by name; missing ones are left out of the means.
         names: all of them.
     """
-    mine = torch.tensor([metrics.get(name, math.nan) for name in names], device=trainer.accelerator.device)
-    means = trainer.accelerator.gather(mine[None]).nanmean(0).tolist()
+    local = torch.tensor([metrics.get(name, math.nan) for name in names], device=trainer.accelerator.device)
+    means = trainer.accelerator.gather(local[None]).nanmean(0).tolist()
     for name, mean in zip(names, means, strict=True):
         if math.isfinite(mean):
             log_metric(trainer, name, mean)

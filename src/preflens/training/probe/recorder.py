@@ -53,22 +53,22 @@ class Recorder:
         for name, result in results.items():
             metrics |= result_metrics(result, prefix="" if name == "batch" else "probe_")
             _add_step(self._calibrations[name], result)
-        watched = "probe" if "probe" in results else "batch"
-        metrics |= calibration_metrics(self._calibrations[watched])
+        primary = "probe" if "probe" in results else "batch"
+        metrics |= calibration_metrics(self._calibrations[primary])
         for name, value in finite_values(metrics).items():
             log_metric(self._trainer, name, value)
         numbers = {"batch": self._numbers, "probe": {}}
         rows = [rows_of(result, step=step, name=name, numbers=numbers[name]) for name, result in results.items()]
         self._table.write(step, [row for of_set in rows for row in of_set])
-        if self._alerts is None or watched not in results:
+        if self._alerts is None or primary not in results:
             return []
         start = None
-        if watched == "probe":
+        if primary == "probe":
             ids = [pair.pair.id for pair in results["probe"].pairs]
             for name, logp in zip(ids, results["probe"].chosen_logp.tolist(), strict=True):
                 self._start.setdefault(name, logp)
             start = sum(self._start[name] for name in ids) / len(ids)  # of the pairs of this step
-        return self._alerts.check(results[watched], self._calibrations[watched], start=start)
+        return self._alerts.check(results[primary], self._calibrations[primary], start=start)
 
 
 def _add_step(calibration: Calibration, result: ProbeResult) -> None:

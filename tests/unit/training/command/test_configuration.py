@@ -81,10 +81,10 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
 
 def test_what_training_does_not_know_goes_to_the_launcher(config):
     found = read(*config("num_machines: 1\nno_python: false\n"), "--num_processes", "2", "--samples", "1")
-    assert found.for_launcher == ("--num_machines", "1", "--no_python", "False", "--num_processes", "2")
+    assert found.launcher_flags == ("--num_machines", "1", "--no_python", "False", "--num_processes", "2")
     arguments = launcher_arguments(found)
     assert (arguments.num_processes, arguments.num_machines, arguments.no_python) == (2, 1, None)
-    assert arguments.training_script_args == ["--output_dir", "out", *found.for_script[2:4], "--samples", "1"]
+    assert arguments.training_script_args == ["--output_dir", "out", *found.script_flags[2:4], "--samples", "1"]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_what_training_does_not_know_goes_to_the_launcher(config):
     [
         (["--sampels", "3"], "Unknown option `--sampels`. Did you mean `--samples`"),
         (["--sample", "3"], "Unknown option `--sample`"),  # no abbreviations
-        (["--samples", "3", "4"], "`4` stands alone"),
+        (["--samples", "3", "4"], "`4` has no option before it"),
         (["--samples", "many"], "invalid int value: 'many'"),
         (["--accelerate_config", "zero9"], "zero9 is neither a file nor a valid config"),
         (["--num_processes", "many"], "invalid int value"),

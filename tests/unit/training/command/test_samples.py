@@ -7,7 +7,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from preflens.training.command.before_after import BeforeAfter, summary
+from preflens.training.command.before_after import BeforeAfter, summarize
 from preflens.training.command.samples import Sample, greedy_samples, repetition
 from tests.cases.language_models import tiny_model, tiny_tokenizer
 
@@ -108,5 +108,5 @@ def test_of_a_long_prompt_the_table_shows_the_end():
 
 
 def test_a_summary_is_the_means():
-    found = summary([sample(tokens=4, ended=False), sample(tokens=8, repeated=0.5)])
+    found = summarize([sample(tokens=4, ended=False), sample(tokens=8, repeated=0.5)])
     assert (found.tokens, found.repetition, found.ended) == (6, 0.25, 0.5)
