@@ -1,7 +1,5 @@
 """Whatever goes wrong in the probe, the run is the run without it, to the last bit, and is told of it."""
 
-import random
-from contextlib import nullcontext
 from importlib import import_module
 from types import SimpleNamespace
 
@@ -12,13 +10,10 @@ from datasets import Dataset
 from transformers import AutoConfig, AutoModelForCausalLM, TrainerCallback
 from transformers.models.llama.modeling_llama import LlamaMLP
 
-from preflens.analysis.measurement.forward_passes import PolicyScorer
 from preflens.errors import UnsupportedModelError
 from preflens.training import PreferenceTrainer
 from preflens.training.probe.alerts import Alerts
 from preflens.training.probe.callback import PreflensCallback
-from preflens.training.probe.evaluator import PairEvaluator
-from preflens.training.probe.failsafe import ProbeFailure
 from tests.cases.language_models import tiny_model, tiny_tokenizer
 from tests.cases.training import final_state, in_the_old_layout, make_trainer, policy_and_reference, rows
 from tests.support.probed_runs import CaptureNoting
@@ -209,17 +204,6 @@ def test_what_memory_does_not_allow_to_keep_beside_a_step_gets_a_pass_of_its_own
     assert sum("preflens/measured_chosen" in log for log in found.trainer.state.log_history) == 3
 
 
-@pytest.mark.parametrize("trained", [False, True])
-def test_on_a_gpu_nothing_is_kept_beside_a_step_before_it_is_known_what_steps_need(trained, monkeypatch):
-    model = tiny_model("llama")
-    monkeypatch.setattr(type(model), "device", torch.device("cuda"))
-    evaluator = PairEvaluator(PolicyScorer(model, None, 0), autocast=nullcontext)
-    monkeypatch.setattr("preflens.training.probe.evaluator.memory_budget", lambda _: 50.0)  # half of what is free
-    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _: 90)
-    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 30)
-    assert evaluator.capture_bytes(trained=trained) == (20.0 if trained else 0.0)
-
-
 @pytest.mark.parametrize("place", ["preflens.gram.capture.taps._tapped", "preflens.gram.capture.taps._flat"])
 @pytest.mark.parametrize("call", [1, 9])
 def test_a_tap_that_fails_in_the_forward_pass_of_a_step_is_left_out(place, call, monkeypatch, tmp_path):
@@ -249,57 +233,10 @@ def test_what_the_observer_cannot_follow_in_a_backward_pass_gets_a_pass_of_its_o
     assert sum("preflens/measured_chosen" in log for log in found.trainer.state.log_history) == 3
 
 
-def test_random_numbers_that_the_probe_draws_are_not_missed():
-    def draw():
-        return torch.rand(3).tolist(), random.random(), np.random.rand(2).tolist()
-
-    def drawing():
-        draw()
-        raise ValueError
-
-    states = torch.get_rng_state(), random.getstate(), np.random.get_state()
-    expected = draw()
-    for part in (draw, drawing):
-        torch.set_rng_state(states[0]), random.setstate(states[1]), np.random.set_state(states[2])
-        ProbeFailure().attempt(part)
-        assert draw() == expected
-
-
 def test_the_user_may_still_interrupt(monkeypatch, tmp_path):
     broken(monkeypatch, "preflens.training.probe.evaluator.PairEvaluator.predict", KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, probe())
-
-
-def test_a_failure_keeps_no_tensor_alive():
-    from weakref import ref
-
-    trouble, held = ProbeFailure(), []
-
-    def failing():
-        activations = torch.ones(3)
-        held.append(ref(activations))
-        raise MemoryError
-
-    assert trouble.attempt(failing) is None
-    assert held[0]() is None
-    assert trouble.attempt(lambda: 1 / 0) is None  # nothing runs any more
-    assert str(trouble) == "Memory was not enough (MemoryError)."
-
-
-@pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        (UnsupportedModelError("One sentence."), "One sentence."),
-        (RuntimeError("one\ntwo"), "RuntimeError: one."),
-        (ValueError(), "ValueError."),
-        (torch.OutOfMemoryError("20 MiB"), "Memory was not enough (OutOfMemoryError: 20 MiB)."),
-    ],
-)
-def test_the_warning_names_the_cause_in_one_line(error, said):
-    trouble = ProbeFailure()
-    trouble.note(error)
-    assert str(trouble) == said
 
 
 class InPlace(LlamaMLP):

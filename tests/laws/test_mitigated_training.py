@@ -12,11 +12,9 @@ from preflens.gram.brute_force import brute_force_batch_gram
 from preflens.gram.training_step import weighting
 from preflens.language_models.batch import PairBatch, collate
 from preflens.language_models.logps import response_logps
-from preflens.mitigations import LearnedMasks, MovingAverages
 from preflens.mitigations.parse import parse_mitigation
 from preflens.objectives import dpo
 from preflens.training import PreferenceTrainer
-from preflens.training.mitigation import state as mitigation_state
 from preflens.training.mitigation import two_pass
 from preflens.training.mitigation.one_pass import OnePassReweighting
 from preflens.training.probe.held_out import held_out_pairs
@@ -245,30 +243,3 @@ def test_a_resumed_run_remembers_what_the_mitigation_knew(text, tmp_path):
     again.train(resume_from_checkpoint=str(tmp_path / "b" / "checkpoint-2"))
     for other in (cut, again):
         assert all(torch.equal(a, b) for a, b in zip(final_state(whole)[0], final_state(other)[0], strict=True))
-
-
-def test_a_damaged_memory_is_refused_by_name(tmp_path):
-    (tmp_path / mitigation_state.STATE_FILE).write_bytes(b"no tensors")
-    with pytest.raises(InputError, match="Delete it to start without a saved state"):
-        mitigation_state.load_state(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "memory",
-    [
-        MovingAverages({"S_w": 0.1, "D_l": -3.0}, 7),
-        LearnedMasks({"a.b": (torch.tensor([0.5, 1.0], dtype=torch.float64), torch.zeros(0, dtype=torch.float64))}, 3),
-        LearnedMasks({}, 5),
-    ],
-    ids=str,
-)
-def test_what_is_remembered_comes_back_to_the_last_bit(memory, tmp_path):
-    mitigation_state.save_state(memory, tmp_path)
-    found = mitigation_state.load_state(tmp_path)
-    assert (type(found), found.updates) == (type(memory), memory.updates)
-    if isinstance(memory, MovingAverages):
-        assert found.logs == memory.logs
-    else:
-        assert found.masks.keys() == memory.masks.keys()
-        for key, masks in memory.masks.items():
-            assert all(torch.equal(a, b) for a, b in zip(masks, found.masks[key], strict=True))

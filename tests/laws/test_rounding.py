@@ -11,7 +11,6 @@ from preflens.language_models.logps import response_logps
 from preflens.training.probe.alerts import Alerts
 from preflens.training.probe.callback import PreflensCallback
 from preflens.training.probe.held_out import held_out_pairs
-from preflens.training.probe.precision import full_precision
 from preflens.training.probe.table import ProbeTable
 from tests.cases.language_models import tiny_model
 from tests.cases.training import make_trainer
@@ -117,29 +116,3 @@ def test_rounding_raises_no_alert_and_ends_no_run(dtype, tmp_path, caplog):
 def test_a_step_that_is_too_large_still_raises_an_alert_under_autocast(tmp_path, caplog):
     trained(tmp_path, dtype=torch.float32, bf16=True, max_steps=12, alerts=Alerts(), learning_rate=0.1)
     assert "steps are too large" in caplog.text
-
-
-def test_the_switches_of_tf32_are_put_back(monkeypatch):
-    model, settings = tiny_model("llama", dtype=torch.float32), ["high"]
-    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: settings[-1])
-    monkeypatch.setattr(torch, "set_float32_matmul_precision", settings.append)
-    with full_precision(model):
-        assert settings == ["high", "highest"]
-    assert settings == ["high", "highest", "high"]
-    settings[:] = ["highest"]
-    with full_precision(model):
-        pass
-    assert settings == ["highest"]
-
-
-@pytest.mark.parametrize("setting", ["tf32", "none"])
-def test_torchs_newer_switch_of_tf32_is_put_back(setting, monkeypatch):
-    def mixed():
-        raise RuntimeError("mix of the legacy and new APIs")
-
-    monkeypatch.setattr(torch, "get_float32_matmul_precision", mixed)
-    matmul = type("Matmul", (), {"fp32_precision": setting})()
-    monkeypatch.setattr(torch.backends.cuda, "matmul", matmul)
-    with full_precision(tiny_model("llama", dtype=torch.float32)):
-        assert matmul.fp32_precision == ("ieee" if setting == "tf32" else "none")
-    assert matmul.fp32_precision == setting

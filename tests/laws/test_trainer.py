@@ -10,7 +10,6 @@ from peft import PromptTuningConfig, get_peft_model
 from trl import DPOTrainer
 
 from preflens.errors import InputError, UnsupportedModelError
-from preflens.language_models.batch import PairBatch
 from preflens.objectives import dpo, sft
 from preflens.objectives.schedule import schedule
 from preflens.training import PreferenceTrainer
@@ -252,35 +251,3 @@ def test_a_ramp_mixes_by_step():
 def test_bad_schedules_are_refused(stages):
     with pytest.raises(InputError):
         schedule(stages)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"geometry_every": 1},
-        {"objective": "dpo", "ld_alpha": 0.5},
-        {"objective": "dpo@wpo"},
-        {"objective": "dpo", "use_weighting": True},
-        {"objective": "dpo", "loss_type": ["ipo"]},
-        {"objective": "dpo", "label_smoothing": 0.1},
-        {"objective": "dpo", "geometry_every": 1, "replace_head": False},
-    ],
-    ids=str,
-)
-def test_what_does_not_go_together_is_refused(changes, tmp_path):
-    with pytest.raises(InputError):
-        make_trainer(tmp_path, trainer=PreferenceTrainer, **changes)
-
-
-def test_the_replaced_head_refuses_what_it_does_not_do(tmp_path):
-    from preflens.training.fused_head import response_rows_only
-
-    model = tiny_model("llama", dtype=torch.float32)
-    from trl.trainer.utils import add_fused_lm_head
-
-    add_fused_lm_head(model, temperature=0.5)
-    ids = torch.ones(2, 4, dtype=torch.long)
-    batch = PairBatch(ids, ids.bool(), ids.bool())
-    with pytest.raises(UnsupportedModelError, match="temperature"), response_rows_only(batch):
-        model(input_ids=ids, labels=ids, fused_lm_head=True)
-    assert model(input_ids=ids, labels=ids, fused_lm_head=True).log_probs.shape == (2, 3)

@@ -1,7 +1,6 @@
 """The pairs of a run: read, tokenised, held out, and refused where they do not fit."""
 
 import pytest
-from datasets import Dataset
 
 from preflens.errors import InputError
 from preflens.language_models.reading import pairs_in_memory
@@ -9,7 +8,6 @@ from preflens.language_models.token_limits import TokenLimits
 from preflens.language_models.tokenizing import tokenize_pairs
 from preflens.training.command.configuration import read_configuration
 from preflens.training.command.data import as_chat, run_data
-from preflens.training.command.tokenized_data import check_prepared
 from tests.cases.language_models import tiny_tokenizer
 from tests.cases.pairs import TEXT_ROWS, chat_rows
 from tests.end_to_end.conftest import write_rows
@@ -122,19 +120,6 @@ def test_rows_that_the_model_has_no_room_for_are_named(data):
     with pytest.raises(InputError, match="pairs.jsonl`, line 1 has 10 tokens.*`max_length=8`"):
         data(room=TokenLimits(None, 8))
     assert len(data("--max_length", "8", room=TokenLimits(None, 8)).train) == 5
-
-
-def test_what_trl_has_tokenised_is_checked_as_well():
-    rows = Dataset.from_list([{name: [7, 8] for name in TOKENS}])
-    check = {"name": "training pairs", "max_length": 9}
-    check_prepared(rows, TokenLimits(9, 4), **check)
-    check_prepared(None, TokenLimits(9, 4), **check)
-    with pytest.raises(InputError, match="Tokenised row 0 of the training pairs: .* knows only 8 tokens"):
-        check_prepared(rows, TokenLimits(8, 4), **check)
-    with pytest.raises(InputError, match="Tokenised row 0 of the training pairs has 4 tokens"):
-        check_prepared({"all": rows}, TokenLimits(9, 3), **check)
-    with pytest.raises(InputError, match="No usable pair is left of the training pairs: all prompts fill.*is 9 tokens"):
-        check_prepared(rows.select([]), TokenLimits(9, 4), **check)
 
 
 def test_a_data_set_that_trl_cannot_load_is_refused(tmp_path):

@@ -1,8 +1,11 @@
-"""What is told, and when."""
+"""Which alerts are raised, when, and where they are sent."""
+
+import sys
+from types import SimpleNamespace
 
 import torch
 
-from preflens.training.probe.alerts import Alerts
+from preflens.training.probe.alerts import Alert, Alerts, send_alerts
 from preflens.training.probe.calibration import Calibration
 from preflens.training.probe.result import ProbeResult
 from preflens.types import LogpChange, PairGram
@@ -62,3 +65,22 @@ def test_a_forecast_that_is_off_is_told():
     told = titles(Alerts(both_falling=None, forecast_r2=0.5), [result(0.1, -0.1)], calibration=calibration)
     assert told == [["the forecast is off"]]
     assert titles(Alerts(both_falling=None, forecast_r2=None), [result(0.1, -0.1)], calibration=calibration) == [[]]
+
+
+ALERT = Alert("both fall", "Look at held-out pairs.")
+
+
+def test_the_log_is_told_with_the_step(caplog):
+    send_alerts([ALERT], step=7, trackers=[])
+    assert "step 7: both fall. Look at held-out pairs." in caplog.text
+
+
+def test_trackio_is_told_where_the_run_reports_to_it(monkeypatch):
+    told = []
+    stand_in = SimpleNamespace(alert=lambda **what: told.append(what), AlertLevel=SimpleNamespace(WARN="warn"))
+    monkeypatch.setitem(sys.modules, "trackio", stand_in)
+    monkeypatch.setattr("preflens.training.probe.alerts.find_spec", lambda name: name)
+    send_alerts([ALERT], step=7, trackers=["tensorboard"])
+    assert told == []
+    send_alerts([ALERT], step=7, trackers=["tensorboard", "trackio"])
+    assert told == [{"title": "both fall", "text": "Look at held-out pairs.", "level": "warn"}]
