@@ -30,7 +30,7 @@ from preflens.training.mitigation.controller import MitigationController
 from preflens.training.probe.callback import PreflensCallback
 from preflens.training.probe.held_out import TOKENS, ProbePairs
 from preflens.training.probe.metrics import GRAM_NAMES, PREFIX, finite_values, gram_metrics
-from preflens.training.trainer_protocol import Split, log_metric, prepared_inputs, unwrapped_model
+from preflens.training.trainer_protocol import LogSplit, log_metric, prepared_inputs, unwrapped_model
 from preflens.training.trainer_settings import check_settings
 from preflens.training.trl_logging import log_batch, log_geometry
 from preflens.training.trl_rewards import logged_values, rewards_need_reference
@@ -139,7 +139,7 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
 
     def _router_loss(self, outputs: Any) -> Tensor:  # noqa: ANN401  # TRL's FusedCausalLMOutput
         over_processes = self.accelerator.gather_for_metrics(outputs.aux_loss)
-        split: Split = "train" if self.model.training else "eval"
+        split: LogSplit = "train" if self.model.training else "eval"
         log_metric(self, "aux_loss", over_processes.mean().item(), split=split)
         loss: Tensor = self.router_aux_loss_coef * outputs.aux_loss
         return loss

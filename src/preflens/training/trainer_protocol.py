@@ -1,8 +1,8 @@
 """Trainers as this package uses them, and every private name of TRL and transformers that it reads.
 
 TRL has no type annotations, so the protocols say which public attributes are used. `PreferenceTrainer` also overrides
-four private methods of its parents: `_prepare_dataset`, `_compute_loss`, `_load_from_checkpoint`, and the attribute
-`_tag_names`. They cannot stand here, because an override has to be in the class.
+four private names of its parents: the methods `_prepare_dataset`, `_compute_loss` and `_load_from_checkpoint`, and the
+attribute `_tag_names`. They cannot be moved to this file, because an override has to be in the class.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from preflens.language_models.model import LanguageModel
 from preflens.objectives.schedule import Schedule
 from preflens.types import HeadInput
 
-Split = Literal["train", "eval"]
+LogSplit = Literal["train", "eval"]
 
 
 @runtime_checkable
@@ -154,7 +154,7 @@ def micro_batches_of_update(trainer: TrainerLike) -> int:
     return int(trainer.current_gradient_accumulation_steps)  # type: ignore[attr-defined]  # set by the training loop
 
 
-def log_metric(trainer: TrainerLike, name: str, value: float, *, split: Split = "train") -> None:
+def log_metric(trainer: TrainerLike, name: str, value: float, *, split: LogSplit = "train") -> None:
     """Add a value to TRL's log, which writes the mean of all values since the last time.
 
     Args:
@@ -166,7 +166,7 @@ def log_metric(trainer: TrainerLike, name: str, value: float, *, split: Split = 
     trainer._metrics[split][name].append(value)  # type: ignore[attr-defined]  # private
 
 
-def log_token_count(trainer: TrainerLike, tokens: int, *, split: Split) -> None:
+def log_token_count(trainer: TrainerLike, tokens: int, *, split: LogSplit) -> None:
     """Add tokens to TRL's count of trained tokens, and log the count.
 
     Args:

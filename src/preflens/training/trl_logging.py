@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from preflens.training.loss import ScoredRows
-from preflens.training.trainer_protocol import Split, TrainerLike, log_metric, log_token_count
+from preflens.training.trainer_protocol import LogSplit, TrainerLike, log_metric, log_token_count
 from preflens.types import SIDES
 
 
@@ -32,7 +32,7 @@ def log_batch(
         logps: of each response as the loss uses it, chosen responses first, nats.
         rewards: of each response, chosen responses first, no unit.
     """
-    split: Split = "train" if trainer.model.training else "eval"
+    split: LogSplit = "train" if trainer.model.training else "eval"
     log, accelerator, tokens = partial(log_metric, trainer, split=split), trainer.accelerator, 0
     if split == "train":
         tokens = accelerator.gather_for_metrics(inputs["attention_mask"].sum()).sum().item()

@@ -53,7 +53,7 @@ class BeforeAfter:
 
     def warnings(self) -> list[str]:
         """Return signs of a broken model, a sentence each; the numbers are means over few answers."""
-        was, is_now = summarize(self.before), summarize(self.after)
+        was, is_now = summarize_answers(self.before), summarize_answers(self.after)
         warnings = []
         if is_now.repetition - was.repetition > _MORE_REPETITION:
             warnings.append(
@@ -78,8 +78,8 @@ class BeforeAfter:
         """Return summaries, warnings and answers for a JSON file."""
         return {
             "max_new_tokens": self.max_new_tokens,
-            "before": asdict(summarize(self.before)),
-            "after": asdict(summarize(self.after)),
+            "before": asdict(summarize_answers(self.before)),
+            "after": asdict(summarize_answers(self.after)),
             "warnings": self.warnings(),
             "samples": [
                 {"prompt": was.prompt, "before": _answer(was), "after": _answer(is_now)}
@@ -109,13 +109,15 @@ class BeforeAfter:
         for was, is_now in zip(self.before, self.after, strict=True):
             # Text, not markup: answers may contain anything.
             table.add_row(_end(was.prompt), _beginning(was.answer), _beginning(is_now.answer))
-        table.add_row(Text("mean"), _summary_text(summarize(self.before)), _summary_text(summarize(self.after)))
+        table.add_row(
+            Text("mean"), _summary_text(summarize_answers(self.before)), _summary_text(summarize_answers(self.after))
+        )
         console.print(table)
         for warning in self.warnings():
             console.print(f"[bold yellow]warning:[/] {warning}", highlight=False, soft_wrap=True)
 
 
-def summarize(samples: Sequence[Sample]) -> AnswerSummary:
+def summarize_answers(samples: Sequence[Sample]) -> AnswerSummary:
     """Compute the means over answers.
 
     Args:

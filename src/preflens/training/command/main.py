@@ -24,7 +24,7 @@ from preflens.training.command.messages import (
     print_machine_defaults,
     print_output_files,
     print_pair_counts,
-    print_reference,
+    print_training_reference,
 )
 from preflens.training.command.samples import Sample, greedy_samples
 from preflens.training.command.starting_point import starting_point
@@ -134,7 +134,7 @@ def make_trainer(configuration: Configuration) -> PreferenceTrainer:
     if not options.data:
         for name_of_set, rows in (("training pairs", trainer.train_dataset), ("held-out pairs", trainer.eval_dataset)):
             check_prepared(rows, limits, name=name_of_set, max_length=run.max_length)
-    print_reference(trainer)
+    print_training_reference(trainer)
     return trainer
 
 

@@ -46,7 +46,7 @@ def print_pair_counts(train: Any, held_out: Any) -> None:  # noqa: ANN401  # dat
         ERRORS.print(f"Pairs: {len(train)} to train on, {others}.", style="dim", highlight=False)
 
 
-def print_reference(trainer: TrainerLike) -> None:
+def print_training_reference(trainer: TrainerLike) -> None:
     """Print which reference model TRL uses, where the loss needs one.
 
     Args:

@@ -8,6 +8,6 @@
     Splitting       →  splitting     combine gradients taken at two points into one update
 
 Each strategy has the interface of `strategy.Strategy`: `run` surrounds a micro-batch, `loss` computes what is
-differentiated inside it. `state` saves what a mitigation remembers with each checkpoint. `effect` logs which responses
+differentiated inside it. `state` saves the state of a mitigation with each checkpoint. `effect` logs which responses
 moved as intended. `held_out_constraints` adds held-out pairs to the constraints of `cone`.
 """

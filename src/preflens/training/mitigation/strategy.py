@@ -39,14 +39,14 @@ class Strategy(Protocol):
 
     Attributes:
         needs_response_rows: whether only response rows may be scored (`replace_head`).
-        state: what the mitigation remembers from update to update, or None.
+        state: of the mitigation, kept from update to update, or None.
     """
 
     needs_response_rows: bool
 
     @property
     def state(self) -> MitigationState | None:
-        """What the mitigation remembers from update to update, or None."""
+        """The state of the mitigation, kept from update to update, or None."""
 
     @property
     def capture(self) -> DeferredGradients | None:

@@ -1,8 +1,8 @@
 """Try on two short rows whether the modules of a model can be tapped during training.
 
 Capturing gradients in a training step puts taps (autograd functions at module outputs) into its graph. A model may
-change the output of a tap in place, which autograd forbids. That exception would be raised in the model's own code and
-end the run, so it is provoked here first.
+do with the output of a tap what autograd forbids. That exception would be raised in the model's own code and end the
+run, so it is provoked here first.
 """
 
 import logging
