@@ -75,7 +75,7 @@ def _score_gradients(rows: SoftmaxRows, autocast: Any) -> Iterator[tuple[slice, 
 _COLUMNS = ("normalizer", "target_score", "entropy", "mean", "top")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Scored:
     """Scores of rows.
 
@@ -105,9 +105,18 @@ def _score(head: HeadInput, *, differentiate: bool) -> _Scored:
     probs = token_logps.exp()
     entropy = -torch.linalg.vecdot(probs, token_logps)
     if not differentiate:
-        return _Scored(normalizer, target_score, entropy, mean, top, None)
+        return _Scored(
+            normalizer=normalizer, target_score=target_score, entropy=entropy, mean=mean, top=top, gradient=None
+        )
     gradient = probs.neg_().scatter_add_(1, targets, probs.new_ones(targets.shape))
-    return _Scored(normalizer, target_score, entropy, mean, top, gradient if slope is None else gradient.mul_(slope))
+    return _Scored(
+        normalizer=normalizer,
+        target_score=target_score,
+        entropy=entropy,
+        mean=mean,
+        top=top,
+        gradient=gradient if slope is None else gradient.mul_(slope),
+    )
 
 
 def _head_gradients(

@@ -12,7 +12,7 @@ from preflens.language_models.model import LanguageModel, context_length, evalua
 _NGRAM = 4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sample:
     """A greedy answer.
 
@@ -94,4 +94,10 @@ def _end_tokens(model: LanguageModel, tokenizer: PreTrainedTokenizerBase) -> lis
 def _sample(tokenizer: PreTrainedTokenizerBase, prompt: list[int], answer: list[int], ends: list[int]) -> Sample:
     text = str(tokenizer.decode(answer, skip_special_tokens=True))
     ended = bool(answer) and answer[-1] in ends
-    return Sample(str(tokenizer.decode(prompt)), text, len(answer), ended, repetition(answer))
+    return Sample(
+        prompt=str(tokenizer.decode(prompt)),
+        answer=text,
+        tokens=len(answer),
+        ended=ended,
+        repetition=repetition(answer),
+    )

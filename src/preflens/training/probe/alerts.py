@@ -23,7 +23,7 @@ class Alert:
     text: str
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Alerts:
     """Thresholds of the alerts of a run, and which alerts are raised.
 

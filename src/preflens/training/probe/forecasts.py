@@ -68,9 +68,14 @@ def join_forecasts(
     changes, logps = join_passes([f.changes for f in forecasts]), join_passes([f.logps for f in forecasts])
     chosen, rejected = logps.chunk(2)
     return ProbeResult(
-        pairs, chosen, rejected, _joined_grams([f.gram for f in forecasts]), coefficients=None,
-        plain=change_of(changes[0]), optimizer=change_of(changes[1]) if supported else None,
-    )  # fmt: skip
+        pairs=pairs,
+        chosen_logp=chosen,
+        rejected_logp=rejected,
+        gram=_joined_grams([f.gram for f in forecasts]),
+        coefficients=None,
+        plain=change_of(changes[0]),
+        optimizer=change_of(changes[1]) if supported else None,
+    )
 
 
 def _joined_grams(grams: Sequence[PairGram]) -> PairGram:

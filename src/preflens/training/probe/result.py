@@ -18,7 +18,7 @@ from preflens.types import LogpChange, PairCoefficients, PairGram, Side
 _FLOOR_SIGMAS = 3.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ProbeResult:
     """Forecast and measured change of one optimizer step for a set of pairs.
 

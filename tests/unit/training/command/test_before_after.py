@@ -11,7 +11,7 @@ from preflens.training.command.samples import Sample
 
 
 def sample(answer="a b", *, tokens=10, ended=True, repeated=0.0):
-    return Sample("<s>ask", answer, tokens, ended, repeated)
+    return Sample(prompt="<s>ask", answer=answer, tokens=tokens, ended=ended, repetition=repeated)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,10 @@ def test_the_table_shows_answers_as_they_are():
 
 
 def test_of_a_long_prompt_the_table_shows_the_end():
-    page, long = Console(file=StringIO(), width=120), Sample("BEGINNING " + "x" * 600 + " END", "yes", 1, True, 0.0)
+    page, long = (
+        Console(file=StringIO(), width=120),
+        Sample(prompt="BEGINNING " + "x" * 600 + " END", answer="yes", tokens=1, ended=True, repetition=0.0),
+    )
     BeforeAfter([long], [long], 64).show(page)
     assert "END" in page.file.getvalue()
     assert "BEGINNING" not in page.file.getvalue()

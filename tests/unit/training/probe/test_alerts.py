@@ -18,7 +18,18 @@ def result(chosen, rejected, *, logp=-10.0, floor=None):
     change = LogpChange(one(chosen), one(rejected))
     gram = PairGram(one(1.0), one(1.0), one(0.5))
     floors = None if floor is None else LogpChange(one(floor), one(floor))
-    return ProbeResult((), one(logp), one(-12.0), gram, None, change, change, change, change, floors)
+    return ProbeResult(
+        pairs=(),
+        chosen_logp=one(logp),
+        rejected_logp=one(-12.0),
+        gram=gram,
+        coefficients=None,
+        plain=change,
+        optimizer=change,
+        attribution=change,
+        measured=change,
+        floor=floors,
+    )
 
 
 def titles(alerts, results, *, start=None, calibration=None):

@@ -45,7 +45,15 @@ def test_results_of_all_processes_are_merged_by_set():
     def result(logp):
         one = torch.tensor([logp], dtype=torch.float64)
         gram = PairGram(torch.ones_like(one), torch.ones_like(one), torch.zeros_like(one))
-        return ProbeResult((), one, one, gram, None, LogpChange(one, one), None)
+        return ProbeResult(
+            pairs=(),
+            chosen_logp=one,
+            rejected_logp=one,
+            gram=gram,
+            coefficients=None,
+            plain=LogpChange(one, one),
+            optimizer=None,
+        )
 
     merged = merge_packed([
         pack_results({"batch": result(-1.0)}),

@@ -35,7 +35,16 @@ def test_a_change_has_a_mean_for_each_side():
 
 
 def test_names_of_held_out_pairs_have_a_prefix_and_what_is_not_known_is_left_out():
-    result = ProbeResult((), vector(-1.0, -3.0), vector(-2.0, -4.0), GRAM, None, CHANGE, None, measured=CHANGE)
+    result = ProbeResult(
+        pairs=(),
+        chosen_logp=vector(-1.0, -3.0),
+        rejected_logp=vector(-2.0, -4.0),
+        gram=GRAM,
+        coefficients=None,
+        plain=CHANGE,
+        optimizer=None,
+        measured=CHANGE,
+    )
     metrics = result_metrics(result, prefix="probe_")
     assert metrics["probe_logp_chosen"] == -2.0
     assert metrics["probe_measured_rejected"] == -1.5

@@ -22,8 +22,17 @@ def one(value):
 def result(logp, change):
     pair = TokenizedPair(PreferencePair("a", "", "", ""), (1,), (2,), (3,))
     changes = LogpChange(one(change), one(change))
-    return ProbeResult((pair,), one(logp), one(-9.0), PairGram(one(1.0), one(1.0), one(0.5)), None, changes, changes,
-                       attribution=changes, measured=changes)  # fmt: skip
+    return ProbeResult(
+        pairs=(pair,),
+        chosen_logp=one(logp),
+        rejected_logp=one(-9.0),
+        gram=PairGram(one(1.0), one(1.0), one(0.5)),
+        coefficients=None,
+        plain=changes,
+        optimizer=changes,
+        attribution=changes,
+        measured=changes,
+    )
 
 
 @pytest.fixture

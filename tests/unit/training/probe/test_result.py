@@ -23,7 +23,15 @@ def result(*names, inner=0.5):
     change = LogpChange(torch.zeros(n).double(), torch.zeros(n).double())
     logps = torch.arange(n).double()
     coefficients = PairCoefficients(torch.ones(n).double(), torch.ones(n).double())
-    return ProbeResult(tuple(map(pair, names)), -logps, -logps - 1, gram, coefficients, change, None)
+    return ProbeResult(
+        pairs=tuple(map(pair, names)),
+        chosen_logp=-logps,
+        rejected_logp=-logps - 1,
+        gram=gram,
+        coefficients=coefficients,
+        plain=change,
+        optimizer=None,
+    )
 
 
 def test_the_measured_change_is_after_minus_before_and_curvature_is_what_attribution_misses():

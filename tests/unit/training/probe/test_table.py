@@ -43,7 +43,16 @@ def test_a_result_has_one_row_per_pair_and_nulls_where_nothing_is_known():
     one = torch.tensor([1.0], dtype=torch.float64)
     pair = TokenizedPair(PreferencePair("a", "", "", "", row=4), (1,), (2,), (3,))
     change = LogpChange(2 * one, 3 * one)
-    result = ProbeResult((pair,), -one, -one, PairGram(one, one, one), None, change, None, measured=change)
+    result = ProbeResult(
+        pairs=(pair,),
+        chosen_logp=-one,
+        rejected_logp=-one,
+        gram=PairGram(one, one, one),
+        coefficients=None,
+        plain=change,
+        optimizer=None,
+        measured=change,
+    )
     (found,) = rows_of(result, step=7, name="batch", numbers={"a": 9})
     assert set(found) == set(SCHEMA.names)
     assert (found["step"], found["set"], found["row"]) == (7, "batch", 9)
