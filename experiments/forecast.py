@@ -64,10 +64,12 @@ def run(name: str, learning_rate: float, seed: int, *, steps: int, root: Path) -
         trainer.train()
         table = ProbeTable(Path(out) / "preflens" / "probe.parquet").read().to_pandas()
     held_out = table[table["set"] == "probe"].groupby("step").mean(numeric_only=True)
-    wanted = [
-        f"{kind}_{side}" for kind in ("plain", "optimizer", "attribution", "fact") for side in ("chosen", "rejected")
+    columns = [
+        f"{kind}_{side}"
+        for kind in ("plain", "optimizer", "attribution", "measured")
+        for side in ("chosen", "rejected")
     ]
-    return held_out[wanted].reset_index().to_dict("records")
+    return held_out[columns].reset_index().to_dict("records")
 
 
 def summary(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
@@ -77,7 +79,7 @@ def summary(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
         for sides in (("chosen",), ("rejected",), ("chosen", "rejected")):
             forecast, measured = [], []
             for side in sides:
-                metadata = np.array([row[f"fact_{side}"] for row in rows])
+                metadata = np.array([row[f"measured_{side}"] for row in rows])
                 made = metadata[:-1] if kind == "persistence" else np.array([row[f"{kind}_{side}"] for row in rows])[1:]
                 forecast.append(made)
                 measured.append(metadata[1:])

@@ -24,6 +24,7 @@ unless its name says ``_per_token``.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Float64, Int
@@ -240,3 +241,8 @@ def _check_finite(name: str, values: Tensor) -> None:
             'Gradients overflowed; compute in float32 (`dtype="float32"`).',
             arguments=["dtype"],
         )
+
+
+# The two responses of a pair.
+Side = Literal["chosen", "rejected"]
+SIDES: tuple[Side, Side] = ("chosen", "rejected")

@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 import torch
 
-from preflens.training import probe, trl_run
+from preflens.training.probe import callback, trainer_adapter
 from preflens.training.probe.callback import PreflensCallback
 from preflens.training.probe.capture import BatchCapture
 from preflens.training.probe.evaluator import PairEvaluator
@@ -22,14 +22,14 @@ from tests.cases.training import make_trainer
 
 # Where the probe fails, by the name of the failure.
 PLACES = {
-    "begin": (trl_run.PolicyScorer, "of"),
-    "watch": (StepProbe, "watch"),
+    "begin": (trainer_adapter.PolicyScorer, "of"),
+    "watch": (StepProbe, "begin"),
     "hook": (BatchCapture, "_head_input"),
-    "before": (PairEvaluator, "before"),
-    "after": (PairEvaluator, "after"),
-    "pack": (probe, "packed"),
+    "before": (PairEvaluator, "predict"),
+    "after": (PairEvaluator, "measure"),
+    "pack": (callback, "pack_results"),
     "record": (Recorder, "record"),
-    "tell": (probe, "tell"),
+    "tell": (callback, "send_alerts"),
 }
 
 

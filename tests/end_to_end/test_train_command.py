@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOTrainer
 
-from preflens.cli.main import run_process as command_line
+from preflens.cli.main import main as command_line
 from preflens.training.command.configuration import read_configuration
 from preflens.training.command.main import run_process as run_script
 from tests.cases.language_models import tiny_model, tiny_tokenizer
@@ -206,7 +206,7 @@ def test_a_run_from_an_adapter_resumes_to_the_same_weights(flags, place, tmp_pat
     ("model", "more", "said"),
     [
         ("adapter", [], "holds an adapter, not a whole model"),
-        ("model", ["--adapter", "adapter", "--use_peft"], "`use_peft` makes a new adapter, `adapter` goes on from"),
+        ("model", ["--adapter", "adapter", "--use_peft"], "`use_peft` makes a new adapter, `adapter` continues from"),
         ("model", ["--adapter", "model"], "holds no adapter: adapter_config.json is missing"),
         ("model", ["--adapter", "missing"], "There is no folder"),
     ],

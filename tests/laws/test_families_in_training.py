@@ -8,8 +8,7 @@ import torch
 from preflens.training import PreferenceTrainer
 from tests.cases.families import FAMILIES, tiny_family
 from tests.cases.training import final_state, make_trainer
-from tests.laws.test_probe import column, logged, spied, trained
-from tests.laws.test_trainer import Noting
+from tests.support.probed_runs import ExactTrainer, column, logged, spied, trained
 
 KINDS = ["falcon", "lfm2", "jetmoe", "recurrent_gemma", "mamba2"]
 
@@ -45,7 +44,7 @@ def test_the_plain_forecast_is_that_of_brute_force(kind, tmp_path):
 @pytest.mark.parametrize("kind", KINDS)
 def test_geometry_read_off_a_training_step_is_that_of_brute_force(kind, tmp_path):
     trainer = make_trainer(
-        tmp_path, trainer=Noting, objective="dpo", geometry_every=1, max_steps=2, **policy_and_reference(kind)
+        tmp_path, trainer=ExactTrainer, objective="dpo", geometry_every=1, max_steps=2, **policy_and_reference(kind)
     )
     trainer.train()
     found = [log["preflens/cosine"] for log in trainer.state.log_history if "preflens/cosine" in log]

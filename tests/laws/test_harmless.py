@@ -1,7 +1,5 @@
 """Whatever goes wrong in the probe, the run is the run without it, to the last bit, and is told of it."""
 
-import random
-from contextlib import nullcontext
 from importlib import import_module
 from types import SimpleNamespace
 
@@ -12,15 +10,13 @@ from datasets import Dataset
 from transformers import AutoConfig, AutoModelForCausalLM, TrainerCallback
 from transformers.models.llama.modeling_llama import LlamaMLP
 
-from preflens.analysis.measurement.forward_passes import PolicyScorer
 from preflens.errors import UnsupportedModelError
 from preflens.training import PreferenceTrainer
 from preflens.training.probe.alerts import Alerts
 from preflens.training.probe.callback import PreflensCallback
-from preflens.training.probe.evaluator import PairEvaluator
-from preflens.training.probe.failsafe import ProbeFailure
 from tests.cases.language_models import tiny_model, tiny_tokenizer
 from tests.cases.training import final_state, in_the_old_layout, make_trainer, policy_and_reference, rows
+from tests.support.probed_runs import CaptureNoting
 
 OFF = "The probe is off for the rest of this run"
 
@@ -99,45 +95,45 @@ def plain(tmp_path_factory):
 
 # Every stage of the probe, and at which of its calls it fails.
 STAGES = {
-    "start: the trainer": ("preflens.training.probe.callback.refuse_what_cannot_be_watched", 1),
+    "start: the trainer": ("preflens.training.probe.callback.check_trainer", 1),
     "start: held-out pairs": ("preflens.training.probe.callback.held_out_pairs", 1),
     "start: the model's head": ("preflens.analysis.measurement.forward_passes.plain_head", 1),
     "start: memory": ("preflens.training.probe.evaluator.limit_for", 1),
     "start: the reference": ("preflens.training.probe.held_out_reference.collate", 2),
     "start: rows": ("preflens.training.probe.callback.number_rows", 1),
-    "start: the file": ("preflens.training.probe.table.Rows.set_aside_after", 1),
-    "watch": ("preflens.training.probe.step_probe.StepProbe.watch", 2),
-    "watch: rehearsal": ("preflens.training.probe.rehearsal.find_owners", 1),
-    "watch: hooks": ("preflens.training.probe.capture.observe_passively", 1),
-    "watch: the second micro-batch": ("preflens.training.probe.capture.observe_passively", 2),
-    "watch: owners": ("preflens.gram.training_step.passive.find_owners", 3),
+    "start: the file": ("preflens.training.probe.table.ProbeTable.set_aside_after", 1),
+    "capture": ("preflens.training.probe.step_probe.StepProbe.begin", 2),
+    "capture: rehearsal": ("preflens.training.probe.rehearsal.find_owners", 1),
+    "capture: hooks": ("preflens.training.probe.capture.observe_passively", 1),
+    "capture: the second micro-batch": ("preflens.training.probe.capture.observe_passively", 2),
+    "capture: owners": ("preflens.gram.training_step.passive.find_owners", 3),
     "forward: the batch": ("preflens.training.probe.capture.MicroBatch", 1),
     "forward: the second batch": ("preflens.training.probe.capture.MicroBatch", 2),
     "forward: rows": ("preflens.gram.training_step.passive.PassiveObserver.expect", 1),
     "forward: the head": ("preflens.training.probe.capture.BatchCapture._head_input", 3),
-    "forward: the bystander": ("preflens.gram.training_step.passive.PassiveObserver.begin", 1),
+    "forward: the observer": ("preflens.gram.training_step.passive.PassiveObserver.begin", 1),
     "backward: arrival": ("preflens.gram.training_step.passive.PassiveObserver.arrive", 2),
     "backward: what the loss sends": ("preflens.training.probe.micro_batch.MicroBatch.response_coefficients", 1),
     "after the backward pass": ("preflens.gram.readers.stored_gradients.PerResponseGradients.head_with", 2),
     "before: the optimizer": ("preflens.training.probe.step_probe.OptimizerPreview", 1),
-    "before: the update, midway": ("preflens.training.probe.optimizer_preview.OptimizerPreview._moved", 5),
-    "before: a comparison": ("preflens.training.probe.evaluator.PairEvaluator.confirms", 1),
+    "before: the update, midway": ("preflens.training.probe.optimizer_preview.OptimizerPreview._step_on_copy", 5),
+    "before: a comparison": ("preflens.training.probe.evaluator.PairEvaluator.confirms_capture", 1),
     "before: passes": ("preflens.training.probe.evaluator.per_response_gradients", 1),
     "before: a rule, midway": ("preflens.gram.readers.backward.Collector.receive", 9),
     "before: the audit": ("preflens.gram.readers.placement.audit", 1),
-    "before: products": ("preflens.training.probe.evaluator.changes_along_updates", 2),
+    "before: products": ("preflens.training.probe.forecasts.changes_along_updates", 2),
     "before: coefficients": ("preflens.training.probe.step_probe.step_coefficients", 1),
     "before: held-out coefficients": ("preflens.training.probe.held_out_coefficients.HeldOutLoss.__call__", 2),
     "after: what was made": ("preflens.training.probe.optimizer_preview.OptimizerPreview.matches_update", 1),
     "after: a score": ("preflens.training.probe.evaluator.softmax_rows", 3),
     "after: rounding": ("torch.Tensor.bernoulli_", 1),
-    "record: packing": ("preflens.training.probe.callback.packed", 1),
-    "record: unpacking": ("preflens.training.probe.callback.merged_looks", 1),
-    "record: metrics": ("preflens.training.probe.recorder.look_metrics", 2),
+    "record: packing": ("preflens.training.probe.callback.pack_results", 1),
+    "record: unpacking": ("preflens.training.probe.callback.merge_packed", 1),
+    "record: metrics": ("preflens.training.probe.recorder.result_metrics", 2),
     "record: a full disk": ("preflens.training.probe.table.write_atomically", 2),
-    "record: alerts": ("preflens.training.probe.alerts.Alerts.look", 1),
-    "record: telling": ("preflens.training.probe.callback.tell", 1),
-    "the pace": ("preflens.training.probe.recorder.calibration_metrics", 1),
+    "record: alerts": ("preflens.training.probe.alerts.Alerts.check", 1),
+    "record: sending alerts": ("preflens.training.probe.callback.send_alerts", 1),
+    "the schedule": ("preflens.training.probe.recorder.calibration_metrics", 1),
 }  # fmt: skip
 ERRORS = (
     MemoryError(),
@@ -158,7 +154,7 @@ def test_a_failure_at_any_stage_costs_the_probe_and_not_a_bit_of_the_run(stage, 
     calls = broken(monkeypatch, place, error, call=call, when=ours)
     assert_same(run(tmp_path, probe()), plain)
     assert len(calls) >= call
-    if stage == "watch: rehearsal":  # then the probe makes passes of its own
+    if stage == "capture: rehearsal":  # then the probe makes passes of its own
         assert OFF not in caplog.text
     else:
         assert caplog.text.count(OFF) == 1
@@ -197,28 +193,15 @@ def test_a_failure_of_a_pass_in_full_precision_leaves_the_run_its_autocast(monke
 def test_what_memory_does_not_allow_to_keep_beside_a_step_gets_a_pass_of_its_own(memory, plain, tmp_path):
     kept = []
 
-    class Window(PreflensCallback):
+    class Keeping(CaptureNoting):
         def on_pre_optimizer_step(self, *args, **kwargs):
-            watch = self._session._watch
-            watch.next()
-            kept.extend(seen.kept for seen in watch.micro_batches)
             super().on_pre_optimizer_step(*args, **kwargs)
+            kept.extend(batch.gradients for batch in self.micro_batches)
 
-    found = run(tmp_path, Window(every=1, max_overhead=None, probe_pairs=3, memory=memory))
+    found = run(tmp_path, Keeping(every=1, max_overhead=None, probe_pairs=3, memory=memory))
     assert_same(found, plain)
     assert kept == [None] * 6
     assert sum("preflens/measured_chosen" in log for log in found.trainer.state.log_history) == 3
-
-
-@pytest.mark.parametrize("trained", [False, True])
-def test_on_a_gpu_nothing_is_kept_beside_a_step_before_it_is_known_what_steps_need(trained, monkeypatch):
-    model = tiny_model("llama")
-    monkeypatch.setattr(type(model), "device", torch.device("cuda"))
-    evaluator = PairEvaluator(PolicyScorer(model, None, 0), autocast=nullcontext)
-    monkeypatch.setattr("preflens.training.probe.evaluator.memory_budget", lambda _: 50.0)  # half of what is free
-    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _: 90)
-    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 30)
-    assert evaluator.beside_training(trained=trained) == (20.0 if trained else 0.0)
 
 
 @pytest.mark.parametrize("place", ["preflens.gram.capture.taps._tapped", "preflens.gram.capture.taps._flat"])
@@ -239,7 +222,7 @@ def test_a_tap_that_fails_in_the_forward_pass_of_a_step_is_left_out(place, call,
         "preflens.gram.readers.stored_gradients.PerResponseGradients.take",
     ],
 )
-def test_what_the_bystander_cannot_follow_in_a_backward_pass_gets_a_pass_of_its_own(
+def test_what_the_observer_cannot_follow_in_a_backward_pass_gets_a_pass_of_its_own(
     place, plain, monkeypatch, tmp_path, caplog
 ):
     calls = broken(monkeypatch, place, MemoryError(), call=3)
@@ -250,57 +233,10 @@ def test_what_the_bystander_cannot_follow_in_a_backward_pass_gets_a_pass_of_its_
     assert sum("preflens/measured_chosen" in log for log in found.trainer.state.log_history) == 3
 
 
-def test_random_numbers_that_the_probe_draws_are_not_missed():
-    def draw():
-        return torch.rand(3).tolist(), random.random(), np.random.rand(2).tolist()
-
-    def drawing():
-        draw()
-        raise ValueError
-
-    states = torch.get_rng_state(), random.getstate(), np.random.get_state()
-    expected = draw()
-    for part in (draw, drawing):
-        torch.set_rng_state(states[0]), random.setstate(states[1]), np.random.set_state(states[2])
-        ProbeFailure().attempt(part)
-        assert draw() == expected
-
-
 def test_the_user_may_still_interrupt(monkeypatch, tmp_path):
-    broken(monkeypatch, "preflens.training.probe.evaluator.PairEvaluator.before", KeyboardInterrupt())
+    broken(monkeypatch, "preflens.training.probe.evaluator.PairEvaluator.predict", KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, probe())
-
-
-def test_a_failure_keeps_no_tensor_alive():
-    from weakref import ref
-
-    trouble, held = ProbeFailure(), []
-
-    def failing():
-        activations = torch.ones(3)
-        held.append(ref(activations))
-        raise MemoryError
-
-    assert trouble.attempt(failing) is None
-    assert held[0]() is None
-    assert trouble.attempt(lambda: 1 / 0) is None  # nothing runs any more
-    assert str(trouble) == "Memory was not enough (MemoryError)."
-
-
-@pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        (UnsupportedModelError("One sentence."), "One sentence."),
-        (RuntimeError("one\ntwo"), "RuntimeError: one."),
-        (ValueError(), "ValueError."),
-        (torch.OutOfMemoryError("20 MiB"), "Memory was not enough (OutOfMemoryError: 20 MiB)."),
-    ],
-)
-def test_the_warning_names_the_cause_in_one_line(error, said):
-    trouble = ProbeFailure()
-    trouble.note(error)
-    assert str(trouble) == said
 
 
 class InPlace(LlamaMLP):
@@ -378,7 +314,7 @@ def test_a_run_that_cannot_be_watched_is_trained_unless_asked_otherwise(strict, 
 def test_a_probe_that_was_off_watches_the_next_run(monkeypatch, tmp_path):
     callback = probe()
     with monkeypatch.context() as patch:
-        broken(patch, "preflens.training.probe.evaluator.PairEvaluator.before", ValueError())
+        broken(patch, "preflens.training.probe.evaluator.PairEvaluator.predict", ValueError())
         run(tmp_path / "a", callback)
     found = run(tmp_path / "b", callback)
     assert "preflens/measured_chosen" in found.trainer.state.log_history[0]

@@ -8,14 +8,15 @@ from transformers import TrainerCallback
 
 from preflens import directional_derivatives
 from preflens.errors import AuditError, InputError, UnsupportedModelError
-from preflens.gram import closing
 from preflens.gram.brute_force import brute_force_batch_gram
+from preflens.gram.training_step import weighting
 from preflens.language_models.batch import PairBatch, collate
 from preflens.language_models.logps import response_logps
-from preflens.mitigations import LearnedMasks, MovingAverages
 from preflens.mitigations.parse import parse_mitigation
 from preflens.objectives import dpo
-from preflens.training import PreferenceTrainer, remembered, second_pass
+from preflens.training import PreferenceTrainer
+from preflens.training.mitigation import two_pass
+from preflens.training.mitigation.one_pass import OnePassReweighting
 from preflens.training.probe.held_out import held_out_pairs
 from preflens.types import PairCoefficients
 from tests.cases.language_models import tiny_tokenizer
@@ -95,7 +96,7 @@ def test_other_kinds_of_models_are_kept_books_of(kind, tmp_path):
     for number, text in enumerate(("cone", "normalized")):
         model, reference = policy_and_reference(kind=kind)
         trainer, (gradient,) = run(tmp_path / str(number), model=model, reference=reference, mitigation=text)
-        assert trainer._mitigating._second is None
+        assert isinstance(trainer.mitigation.strategy, OnePassReweighting)
         model, _ = policy_and_reference(kind=kind)
         expected = by_autograd(model.eval(), trainer.batches, parse_mitigation(text))
         assert_same_gradients(gradient, expected)
@@ -142,20 +143,20 @@ def test_a_second_pass_has_the_same_gradient(tmp_path, monkeypatch, caplog):
     def refuse(*_, **__):
         raise UnsupportedModelError("of a module")
 
-    monkeypatch.setattr(second_pass, "pair_gram", refuse)
+    monkeypatch.setattr(two_pass, "pair_gram", refuse)
     with caplog.at_level(logging.WARNING, "preflens"):
         _, (second,) = run(tmp_path / "b", mitigation="cone")
-    assert "takes a pass of its own" in caplog.text
+    assert "runs a separate pass" in caplog.text
     assert_same_gradients(second, books)
-    monkeypatch.setattr(second_pass, "batch_gram", refuse)
+    monkeypatch.setattr(two_pass, "batch_gram", refuse)
     _, (brute,) = run(tmp_path / "c", mitigation="cone")
     assert_same_gradients(brute, books)
 
 
 @pytest.mark.parametrize("text", ["normalized", "cone"])
 def test_a_gradient_that_is_put_together_wrongly_is_noticed(text, tmp_path, monkeypatch):
-    right = closing.weighted_sum
-    monkeypatch.setattr(closing, "weighted_sum", lambda *given: [1.1 * g for g in right(*given)])
+    right = weighting.weighted_sum
+    monkeypatch.setattr(weighting, "weighted_sum", lambda *given: [1.1 * g for g in right(*given)])
     with pytest.raises(AuditError, match="squared norm"):
         run(tmp_path, steps=12, mitigation=text)  # within pairs one parameter a step is looked at
 
@@ -165,7 +166,7 @@ def test_the_norm_of_a_large_gradient_keeps_its_digits():
     table = torch.randn(50257, 256, generator=torch.Generator().manual_seed(0)) * 1e-4
     scalar, vector = torch.tensor(0.5), torch.ones(3)
     expected = float(table.double().square().sum()) + 0.25 + 3
-    assert closing.squared_norm([table, scalar, vector]) == pytest.approx(expected, rel=1e-7)
+    assert weighting.squared_norm([table, scalar, vector]) == pytest.approx(expected, rel=1e-7)
 
 
 @pytest.mark.parametrize("kind", ["exact", "learned", "contrast", "lambda"])
@@ -175,7 +176,7 @@ def test_masks_train_and_say_what_they_keep(kind, tmp_path):
     assert 0 <= float(log["mitigation/kept"]) <= 1
     assert all(torch.isfinite(g).all() for step in gradients for g in step)
     if kind == "learned":
-        assert len(trainer._mitigating._masks.state.masks) == 8  # kept over the epochs
+        assert len(trainer.mitigation.strategy.state.masks) == 8  # kept over the epochs
 
 
 def test_contrast_masks_leave_nothing_of_shared_tokens(tmp_path):
@@ -242,30 +243,3 @@ def test_a_resumed_run_remembers_what_the_mitigation_knew(text, tmp_path):
     again.train(resume_from_checkpoint=str(tmp_path / "b" / "checkpoint-2"))
     for other in (cut, again):
         assert all(torch.equal(a, b) for a, b in zip(final_state(whole)[0], final_state(other)[0], strict=True))
-
-
-def test_a_damaged_memory_is_refused_by_name(tmp_path):
-    (tmp_path / remembered.FILE).write_bytes(b"no tensors")
-    with pytest.raises(InputError, match="Delete it to begin its memory anew"):
-        remembered.load_memory(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "memory",
-    [
-        MovingAverages({"S_w": 0.1, "D_l": -3.0}, 7),
-        LearnedMasks({"a.b": (torch.tensor([0.5, 1.0], dtype=torch.float64), torch.zeros(0, dtype=torch.float64))}, 3),
-        LearnedMasks({}, 5),
-    ],
-    ids=str,
-)
-def test_what_is_remembered_comes_back_to_the_last_bit(memory, tmp_path):
-    remembered.save_memory(memory, tmp_path)
-    found = remembered.load_memory(tmp_path)
-    assert (type(found), found.updates) == (type(memory), memory.updates)
-    if isinstance(memory, MovingAverages):
-        assert found.logs == memory.logs
-    else:
-        assert found.masks.keys() == memory.masks.keys()
-        for key, masks in memory.masks.items():
-            assert all(torch.equal(a, b) for a, b in zip(masks, found.masks[key], strict=True))

@@ -6,17 +6,17 @@ from datasets import Dataset
 from trl import DPOTrainer
 
 from preflens.errors import InputError, UnsupportedModelError
-from preflens.gram.brute_force import brute_force_batch_gram
 from preflens.language_models.batch import PairBatch
 from preflens.language_models.logps import response_logps
 from preflens.training.probe.alerts import Alerts
 from preflens.training.probe.callback import PreflensCallback
 from preflens.training.probe.micro_batch import pair_id
 from preflens.training.probe.table import ProbeTable
-from preflens.training.probe.trainer_adapter import calling_trainer, refuse_what_cannot_be_watched
+from preflens.training.probe.trainer_adapter import calling_trainer, check_trainer
 from preflens.training.trainer import PreferenceTrainer
 from tests.cases.language_models import tiny_tokenizer
 from tests.cases.training import final_state, make_trainer, policy_and_reference, rows
+from tests.support.probed_runs import CaptureNoting, ExactNoting, column, logged, spied, trained
 
 RUNS = {
     "AdamW": {},
@@ -33,23 +33,6 @@ RUNS = {
     "one row of positions": {"kind": "gpt2", "gradient_accumulation_steps": 2},
     "positions with an offset": {"kind": "opt"},
 }
-
-
-def trained(folder, *, probe, **changes):
-    callbacks = [PreflensCallback(every=1, max_overhead=None, probe_pairs=3)] if probe else []
-    dropout, kind = changes.pop("attention_dropout", None), changes.pop("kind", None)
-    if kind is not None:
-        changes["model"], changes["reference"] = policy_and_reference(kind=kind)
-    trainer = make_trainer(folder, callbacks=callbacks, **changes)
-    if dropout is not None:
-        for layer in trainer.model.model.layers:
-            layer.self_attn.attention_dropout = dropout
-    trainer.train()
-    return trainer
-
-
-def logged(trainer, name):
-    return [log[f"preflens/{name}"] for log in trainer.state.log_history if f"preflens/{name}" in log]
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -89,40 +72,6 @@ def test_rows_of_an_earlier_run_in_the_same_folder_are_kept(tmp_path, caplog):
         assert f"are kept in `{rows.with_name(f'probe.earlier-{number}.parquet')}`" in caplog.text
     assert ProbeTable(rows.with_name("probe.earlier-1.parquet")).read().equals(first)
     assert steps_in(rows.with_name("probe.earlier-2.parquet")) == [1, 2]
-
-
-class Window(PreflensCallback):
-    """Notes what the probe saw of a step."""
-
-    def on_pre_optimizer_step(self, args, state, control, **kwargs):
-        self.session = self._session
-        self.session._watch.next()  # the last micro-batch is over too
-        self.window = list(self.session._watch.micro_batches)
-        super().on_pre_optimizer_step(args, state, control, **kwargs)
-
-
-class Spy(Window):
-    """Notes what is true right before the optimizer's step."""
-
-    def on_pre_optimizer_step(self, args, state, control, **kwargs):
-        model, self.grams = self._trainer.model, []
-        for seen in self._session._watch.micro_batches:
-            batch = PairBatch(seen.input_ids, seen.attention_mask, seen.completion_mask)
-            self.grams.append(brute_force_batch_gram(model, lambda batch=batch: response_logps(model, batch)))
-        self.gradient = [None if p.grad is None else p.grad.clone() for p in model.parameters()]
-        self.old = [p.detach().clone() for p in model.parameters()]
-        super().on_pre_optimizer_step(args, state, control, **kwargs)
-
-
-def spied(folder, **changes):
-    spy = Spy(every=1, max_overhead=None, probe_pairs=0, alerts=None)
-    trainer = make_trainer(folder, callbacks=[spy], max_steps=1, **changes)
-    trainer.train()
-    return trainer, spy, ProbeTable(folder / "preflens" / "probe.parquet").read()
-
-
-def column(table, name):
-    return torch.tensor(table[name].to_pylist(), dtype=torch.float64)
 
 
 def test_the_plain_forecast_is_the_learning_rate_times_gram_times_coefficients(tmp_path):
@@ -194,7 +143,7 @@ def test_under_accumulation_the_forecast_is_for_the_whole_batch(tmp_path):
         tmp_path, optim="sgd", max_grad_norm=0.0, gradient_accumulation_steps=2, per_device_train_batch_size=2
     )
     assert table.num_rows == 4
-    assert len(spy.window) == 2
+    assert len(spy.micro_batches) == 2
     change = trainer.args.learning_rate
     model = trainer.model
     new = [p.detach().clone() for p in model.parameters()]
@@ -202,7 +151,7 @@ def test_under_accumulation_the_forecast_is_for_the_whole_batch(tmp_path):
         for p, old in zip(model.parameters(), spy.old, strict=True):
             p.copy_(old)
     found = column(table, "plain_chosen")
-    seen = spy.window[1]
+    seen = spy.micro_batches[1]
     batch = PairBatch(seen.input_ids, seen.attention_mask, seen.completion_mask)
     (g,) = torch.autograd.grad(response_logps(model, batch)[0], [next(model.parameters())], retain_graph=False)
     assert g.shape == spy.gradient[0].shape
@@ -219,7 +168,7 @@ def test_under_accumulation_the_forecast_is_for_the_whole_batch(tmp_path):
 @pytest.mark.parametrize("optim", ["adamw_torch", "sgd"])
 def test_attribution_is_the_inner_product_with_the_update_that_was_made(tmp_path, optim):
     trainer, spy, table = spied(tmp_path, optim=optim)
-    model, (seen,) = trainer.model, spy.window
+    model, (seen,) = trainer.model, spy.micro_batches
     updates = [p.detach() - old for p, old in zip(model.parameters(), spy.old, strict=True)]
     with torch.no_grad():
         for p, old in zip(model.parameters(), spy.old, strict=True):
@@ -233,7 +182,7 @@ def test_attribution_is_the_inner_product_with_the_update_that_was_made(tmp_path
 
 def test_the_fact_is_what_the_log_probs_did(tmp_path):
     trainer, spy, table = spied(tmp_path)
-    (seen,), model = spy.window, trainer.model
+    (seen,), model = spy.micro_batches, trainer.model
     batch = PairBatch(seen.input_ids, seen.attention_mask, seen.completion_mask)
     with torch.no_grad():
         after = response_logps(model, batch).double()
@@ -243,10 +192,10 @@ def test_the_fact_is_what_the_log_probs_did(tmp_path):
 
 
 def test_an_optimizer_that_cannot_be_foretold_still_has_an_attribution(tmp_path, monkeypatch):
-    from preflens.training import next_step
+    from preflens.training.probe import optimizer_preview
 
     monkeypatch.setattr(torch.optim, "LBFGS", torch.optim.AdamW)  # what cannot be foretold
-    assert next_step.torch is torch
+    assert optimizer_preview.torch is torch
     _, _, table = spied(tmp_path)
     assert table["optimizer_chosen"].null_count == table.num_rows
     attribution, measured = column(table, "attribution_chosen"), column(table, "measured_chosen")
@@ -297,9 +246,9 @@ def test_bad_arguments_and_trainers_are_refused_by_name(tmp_path):
     trainer = make_trainer(tmp_path)
     trainer.is_fsdp_enabled = True
     with pytest.raises(UnsupportedModelError, match="fsdp"):
-        refuse_what_cannot_be_watched(trainer)
+        check_trainer(trainer)
     with pytest.raises(UnsupportedModelError, match="Found a `object`"):
-        refuse_what_cannot_be_watched(object())
+        check_trainer(object())
 
 
 @pytest.mark.parametrize(
@@ -316,11 +265,11 @@ def test_bad_arguments_and_trainers_are_refused_by_name(tmp_path):
 )
 def test_gradients_are_read_off_the_backward_pass_and_are_those_of_a_pass_of_our_own(kind, changes, tmp_path):
     model, reference = policy_and_reference(kind=kind)
-    spy = Spy(every=1, max_overhead=None, probe_pairs=0, alerts=None)
+    spy = ExactNoting(every=1, max_overhead=None, probe_pairs=0, alerts=None)
     trainer = make_trainer(tmp_path, callbacks=[spy], max_steps=1, model=model, reference=reference, **changes)
     trainer.train()
-    assert all(seen.kept is not None for seen in spy.window)
-    assert spy.session._trusted
+    assert all(batch.gradients is not None for batch in spy.micro_batches)
+    assert spy.probe.trusts_capture
     found = column(ProbeTable(tmp_path / "preflens" / "probe.parquet").read(), "inner_product")
     expected = torch.cat([gram.pair_gram().inner_product for gram in spy.grams])
     scale = torch.cat([(g.pair_gram().chosen_sq_norm * g.pair_gram().rejected_sq_norm).sqrt() for g in spy.grams])
@@ -339,12 +288,12 @@ class WithAnotherTerm(DPOTrainer):
 
 
 def test_a_loss_with_other_terms_is_noticed_and_gets_passes_of_our_own(tmp_path, caplog):
-    spy = Spy(every=1, max_overhead=None, probe_pairs=0, alerts=None)
+    spy = ExactNoting(every=1, max_overhead=None, probe_pairs=0, alerts=None)
     trainer = make_trainer(
         tmp_path, trainer=WithAnotherTerm, callbacks=[spy], max_steps=1, gradient_checkpointing=False
     )
     trainer.train()
-    assert spy.session._trusted is False
+    assert spy.probe.trusts_capture is False
     assert "other terms" in caplog.text
     found = column(ProbeTable(tmp_path / "preflens" / "probe.parquet").read(), "inner_product")
     torch.testing.assert_close(found, spy.grams[0].pair_gram().inner_product, rtol=1e-4, atol=1e-6)
@@ -352,12 +301,12 @@ def test_a_loss_with_other_terms_is_noticed_and_gets_passes_of_our_own(tmp_path,
 
 def test_dropout_gets_passes_of_our_own(tmp_path):
     model, reference = policy_and_reference(kind="gpt2", resid_pdrop=0.2)
-    spy = Window(every=1, max_overhead=None, probe_pairs=0, alerts=None)
+    spy = CaptureNoting(every=1, max_overhead=None, probe_pairs=0, alerts=None)
     trainer = make_trainer(
         tmp_path, callbacks=[spy], max_steps=1, model=model, reference=reference, disable_dropout=False
     )
     trainer.train()
-    assert [seen.kept for seen in spy.window] == [None]
+    assert [batch.gradients for batch in spy.micro_batches] == [None]
 
 
 @pytest.mark.parametrize("bf16", [False, True])
@@ -408,7 +357,7 @@ def test_a_step_that_fails_leaves_no_hook(tmp_path):
     for trainer in (watched, alone):
         with pytest.raises(KeyboardInterrupt):
             trainer.train()
-    callback._forget()  # what the next run does first
+    callback.on_train_end(watched.args, watched.state, watched.control)  # what the next run does first
     assert hooks(watched.model) == hooks(alone.model)  # transformers has hooks of its own
 
 

@@ -273,4 +273,4 @@ def test_the_probe_says_so_and_lets_the_run_go_on(tmp_path, caplog):
     model, reference = policy_and_reference()
     probe = PreflensCallback(every=1, max_overhead=None, probe_pairs=3)
     make_trainer(tmp_path, model=cut(model), reference=reference, callbacks=[probe], max_steps=2).train()
-    assert re.search(f"The probe is off for the rest of this run, which goes on unchanged. {NAMED}", caplog.text)
+    assert re.search(f"The probe is off for the rest of this run, which continues unchanged. {NAMED}", caplog.text)

@@ -9,7 +9,7 @@ from preflens import OBJECTIVES, TRL_LOSS_TYPES, parse_objective
 from preflens.objectives.trl import TrlSettings
 from preflens.pair_logps import PairLogps
 from preflens.training import PreferenceTrainer
-from preflens.training.trl_rewards import as_logged, rewards_need_reference
+from preflens.training.trl_rewards import logged_values, rewards_need_reference
 from tests.cases.language_models import tiny_model, tiny_tokenizer
 from tests.cases.training import in_the_old_layout, make_trainer, policy_and_reference, rows
 
@@ -125,7 +125,7 @@ def test_rewards_of_every_loss_with_a_reference_are_its_beta_times_log_ratios(na
     objective, logps = OBJECTIVES[name](), pairs()
     beta = objective.parameters.get("tau" if name.startswith("ipo") else "beta", 1.0)
     ratios = torch.cat([logps.chosen - logps.ref_chosen, logps.rejected - logps.ref_rejected])
-    _, found = as_logged(objective, logps, beta=123.0)
+    _, found = logged_values(objective, logps, beta=123.0)
     assert rewards_need_reference(objective)
     torch.testing.assert_close(found, beta * ratios)
 
@@ -135,6 +135,6 @@ def test_rewards_of_losses_that_trl_lacks_are_what_their_margin_takes(text, scal
     logps = pairs()
     plain = torch.cat([logps.chosen, logps.rejected])
     lengths = torch.cat([logps.chosen_tokens, logps.rejected_tokens])
-    seen, found = as_logged(parse_objective(text), logps, beta=123.0)
+    seen, found = logged_values(parse_objective(text), logps, beta=123.0)
     torch.testing.assert_close(found, plain / lengths if scale == "per token" else plain)
     torch.testing.assert_close(seen, plain)

@@ -11,7 +11,6 @@ from preflens.language_models.logps import response_logps
 from preflens.training.probe.alerts import Alerts
 from preflens.training.probe.callback import PreflensCallback
 from preflens.training.probe.held_out import held_out_pairs
-from preflens.training.probe.precision import full_precision
 from preflens.training.probe.table import ProbeTable
 from tests.cases.language_models import tiny_model
 from tests.cases.training import make_trainer
@@ -69,7 +68,7 @@ def exactly(folder, **changes):
     ]
     found = {name: torch.tensor([[row[f"{name}_{side}"] for row in table if row["step"] == step]
                                  for step in range(1, settings["max_steps"] + 1) for side in ("chosen", "rejected")])
-             for name in ("fact", "floor", "optimizer")}  # fmt: skip
+             for name in ("measured", "floor", "optimizer")}  # fmt: skip
     return found, torch.cat([measured.view(2, 3) for measured in exact.metadata])
 
 
@@ -82,7 +81,7 @@ def test_under_autocast_facts_are_those_of_the_weights_to_float32(plain, monkeyp
     if not plain:  # then log-probs come from the model's own `forward`, which accelerate has wrapped
         monkeypatch.setattr("preflens.analysis.measurement.forward_passes.plain_head", lambda *_: None)
     found, true = exactly(tmp_path, dtype=torch.float32, bf16=True)
-    assert rms(found["fact"] - true) < 0.02 * rms(true)
+    assert rms(found["measured"] - true) < 0.02 * rms(true)
     assert rms(found["optimizer"] - true) < 0.1 * rms(true)  # gradients are those of the run, in bfloat16
 
 
@@ -97,7 +96,7 @@ def test_under_autocast_facts_are_those_of_the_weights_to_float32(plain, monkeyp
 )
 def test_the_floor_is_three_times_what_rounding_does_to_facts(dtype, changes, tmp_path):
     found, true = exactly(tmp_path, dtype=dtype, max_steps=6, **changes)
-    noise = found["fact"] - true
+    noise = found["measured"] - true
     assert ((noise.abs() <= found["floor"]).double().mean()) > 0.9
     assert 0.4 < rms(found["floor"]) / (3 * rms(noise)) < 2.5
 
@@ -117,29 +116,3 @@ def test_rounding_raises_no_alert_and_ends_no_run(dtype, tmp_path, caplog):
 def test_a_step_that_is_too_large_still_raises_an_alert_under_autocast(tmp_path, caplog):
     trained(tmp_path, dtype=torch.float32, bf16=True, max_steps=12, alerts=Alerts(), learning_rate=0.1)
     assert "steps are too large" in caplog.text
-
-
-def test_the_switches_of_tf32_are_put_back(monkeypatch):
-    model, settings = tiny_model("llama", dtype=torch.float32), ["high"]
-    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: settings[-1])
-    monkeypatch.setattr(torch, "set_float32_matmul_precision", settings.append)
-    with full_precision(model):
-        assert settings == ["high", "highest"]
-    assert settings == ["high", "highest", "high"]
-    settings[:] = ["highest"]
-    with full_precision(model):
-        pass
-    assert settings == ["highest"]
-
-
-@pytest.mark.parametrize("setting", ["tf32", "none"])
-def test_torchs_newer_switch_of_tf32_is_put_back(setting, monkeypatch):
-    def mixed():
-        raise RuntimeError("mix of the legacy and new APIs")
-
-    monkeypatch.setattr(torch, "get_float32_matmul_precision", mixed)
-    matmul = type("Matmul", (), {"fp32_precision": setting})()
-    monkeypatch.setattr(torch.backends.cuda, "matmul", matmul)
-    with full_precision(tiny_model("llama", dtype=torch.float32)):
-        assert matmul.fp32_precision == ("ieee" if setting == "tf32" else "none")
-    assert matmul.fp32_precision == setting

@@ -10,15 +10,13 @@ from peft import PromptTuningConfig, get_peft_model
 from trl import DPOTrainer
 
 from preflens.errors import InputError, UnsupportedModelError
-from preflens.gram.brute_force import brute_force_batch_gram
-from preflens.language_models.batch import PairBatch
-from preflens.language_models.logps import response_logps
 from preflens.objectives import dpo, sft
 from preflens.objectives.schedule import schedule
 from preflens.training import PreferenceTrainer
-from preflens.training.probe.trainer_adapter import refuse_what_cannot_be_watched
+from preflens.training.probe.trainer_adapter import check_trainer
 from tests.cases.language_models import tiny_model
 from tests.cases.training import final_state, make_trainer, policy_and_reference
+from tests.support.probed_runs import ExactTrainer
 
 # TRL's loss types, and the same in our words.
 SAME = {
@@ -134,20 +132,10 @@ def test_evaluation_and_resume_work_as_in_trl(tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(final_state(whole)[0], final_state(again)[0], strict=True))
 
 
-class Noting(PreferenceTrainer):
-    """Notes the exact geometry of each micro-batch before the step."""
-
-    def training_step(self, model, inputs, *rest):
-        masks = (inputs[k].bool() for k in ("attention_mask", "completion_mask"))
-        batch = PairBatch(inputs["input_ids"], *masks)
-        self.exact = brute_force_batch_gram(self.model, lambda: response_logps(self.model, batch)).pair_gram()
-        return super().training_step(model, inputs, *rest)
-
-
 @pytest.mark.parametrize("changes", [{}, {"lora": True}, {"gradient_checkpointing": False}], ids=str)
 def test_geometry_is_read_off_the_backward_pass_and_does_not_change_it(changes, tmp_path):
     with_geometry = make_trainer(
-        tmp_path / "a", trainer=Noting, objective="dpo", geometry_every=1, max_steps=2, **changes
+        tmp_path / "a", trainer=ExactTrainer, objective="dpo", geometry_every=1, max_steps=2, **changes
     )
     found = logs(with_geometry)
     without = logs(make_trainer(tmp_path / "b", trainer=PreferenceTrainer, objective="dpo", max_steps=2, **changes))
@@ -160,7 +148,12 @@ def test_geometry_is_read_off_the_backward_pass_and_does_not_change_it(changes, 
 
 def test_an_inactive_hinge_falls_back_to_a_pass_of_its_own(tmp_path):
     trainer = make_trainer(
-        tmp_path, trainer=Noting, objective="dpo_hinge:beta=100", geometry_every=1, max_steps=3, learning_rate=1e-2
+        tmp_path,
+        trainer=ExactTrainer,
+        objective="dpo_hinge:beta=100",
+        geometry_every=1,
+        max_steps=3,
+        learning_rate=1e-2,
     )
     found = logs(trainer)
     assert found[-1]["preflens/cosine"] == pytest.approx(float(trainer.exact.cosine.mean()), abs=2e-5)
@@ -183,7 +176,7 @@ def test_objectives_that_trl_does_not_have_train(objective, tmp_path):
 @pytest.mark.parametrize("scores", [1, 2000])
 def test_a_head_in_many_parts_is_the_head_in_one(scores, tmp_path, monkeypatch):
     whole = logs(make_trainer(tmp_path / "a", trainer=PreferenceTrainer, objective="dpo", geometry_every=1))
-    monkeypatch.setattr("preflens.training.fused_head.SCORES", scores)
+    monkeypatch.setattr("preflens.training.scored_head.SCORES", scores)
     monkeypatch.setattr("preflens.gram.factors.scored_rows.SCORES", scores)
     parts = logs(make_trainer(tmp_path / "b", trainer=PreferenceTrainer, objective="dpo", geometry_every=1))
     assert_same_logs(parts, whole, [*METRICS, "preflens/cosine"], rtol=1e-4)
@@ -191,7 +184,7 @@ def test_a_head_in_many_parts_is_the_head_in_one(scores, tmp_path, monkeypatch):
 
 def test_parts_under_autocast_are_differentiated_as_they_were_scored(tmp_path, monkeypatch):
     whole = logs(make_trainer(tmp_path / "a", trainer=PreferenceTrainer, objective="dpo", bf16=True))
-    monkeypatch.setattr("preflens.training.fused_head.SCORES", 1)
+    monkeypatch.setattr("preflens.training.scored_head.SCORES", 1)
     parts = logs(make_trainer(tmp_path / "b", trainer=PreferenceTrainer, objective="dpo", bf16=True))
     assert_same_logs(parts, whole, ["loss", "grad_norm"], rtol=1e-2)
 
@@ -202,16 +195,16 @@ def test_prediction_hands_out_logits_as_trl_does(tmp_path):
 
 
 def test_nothing_of_a_batch_outlives_its_head(tmp_path, monkeypatch):
-    from preflens.training import response_head
+    from preflens.training import fused_head
 
-    made, real = [], response_head._StandIn
+    made, real = [], fused_head.ResponseRowsFunction
 
     def noted(*arguments):
         one = real(*arguments)
         made.append(weakref.ref(one))
         return one
 
-    monkeypatch.setattr(response_head, "_StandIn", noted)
+    monkeypatch.setattr(fused_head, "ResponseRowsFunction", noted)
     gc.disable()
     try:
         logs(make_trainer(tmp_path, trainer=PreferenceTrainer, objective="dpo", max_steps=2))
@@ -228,7 +221,7 @@ def test_prompt_learning_is_refused_by_the_replaced_head_and_the_probe(tmp_path)
     with pytest.raises(UnsupportedModelError, match="replace_head=False"):
         trainer.train()
     with pytest.raises(UnsupportedModelError, match="prompt learning"):
-        refuse_what_cannot_be_watched(trainer)
+        check_trainer(trainer)
 
 
 def test_a_schedule_changes_the_loss_at_its_step(tmp_path):
@@ -258,35 +251,3 @@ def test_a_ramp_mixes_by_step():
 def test_bad_schedules_are_refused(stages):
     with pytest.raises(InputError):
         schedule(stages)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"geometry_every": 1},
-        {"objective": "dpo", "ld_alpha": 0.5},
-        {"objective": "dpo@wpo"},
-        {"objective": "dpo", "use_weighting": True},
-        {"objective": "dpo", "loss_type": ["ipo"]},
-        {"objective": "dpo", "label_smoothing": 0.1},
-        {"objective": "dpo", "geometry_every": 1, "replace_head": False},
-    ],
-    ids=str,
-)
-def test_what_does_not_go_together_is_refused(changes, tmp_path):
-    with pytest.raises(InputError):
-        make_trainer(tmp_path, trainer=PreferenceTrainer, **changes)
-
-
-def test_the_replaced_head_refuses_what_it_does_not_do(tmp_path):
-    from preflens.training.fused_head import response_rows_only
-
-    model = tiny_model("llama", dtype=torch.float32)
-    from trl.trainer.utils import add_fused_lm_head
-
-    add_fused_lm_head(model, temperature=0.5)
-    ids = torch.ones(2, 4, dtype=torch.long)
-    batch = PairBatch(ids, ids.bool(), ids.bool())
-    with pytest.raises(UnsupportedModelError, match="temperature"), response_rows_only(batch):
-        model(input_ids=ids, labels=ids, fused_lm_head=True)
-    assert model(input_ids=ids, labels=ids, fused_lm_head=True).log_probs.shape == (2, 3)

@@ -1,1 +1,1 @@
-"""Options and recipes of `preflens train`, without torch."""
+"""Options and recipes of `preflens train`, importable without torch."""

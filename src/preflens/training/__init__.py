@@ -1,4 +1,4 @@
-"""Preference training with TRL: the probe that watches any run, and a trainer for any objective."""
+"""Preference training with TRL: a trainer for any objective, a probe for any run, and mitigations."""
 
 from importlib.util import find_spec
 

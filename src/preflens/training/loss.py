@@ -1,10 +1,12 @@
-"""Log-probs of a TRL batch in the form that objectives take."""
+"""Pairs and log-probs of a TRL batch, in the types of this package."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from preflens.language_models.batch import PairBatch
 from preflens.pair_logps import PairLogps
 
 RowTokens = Float[Tensor, "response predicted_token"]
@@ -12,10 +14,10 @@ RowTokens = Float[Tensor, "response predicted_token"]
 
 @dataclass(frozen=True)
 class ScoredRows:
-    """Token log-probs of the rows of a batch, the chosen responses first.
+    """Token log-probs of the rows of a batch, chosen responses first.
 
     Attributes:
-        logps: log π of each predicted token, nats; what stands at tokens that are no response's does not count.
+        logps: log π of each predicted token, nats; values at tokens outside the response are ignored.
         mask: true at tokens of the response.
     """
 
@@ -23,10 +25,10 @@ class ScoredRows:
     mask: Bool[Tensor, "response predicted_token"]
 
     def totals(self, values: RowTokens | None = None) -> Float[Tensor, " response"]:
-        """Add up over the tokens of each response.
+        """Sum over the tokens of each response.
 
         Args:
-            values: what to add up; log-probs where nothing is given.
+            values: one per token; the log-probs by default.
 
         Returns:
             The sums.
@@ -35,12 +37,25 @@ class ScoredRows:
         return summed
 
 
-# Rows under the reference model; or sums of the chosen and of the rejected responses, where only these are known.
+# Rows under the reference model; or sums over chosen and over rejected responses, where only these are known.
 ReferenceRows = ScoredRows | tuple[Tensor, Tensor]
 
 
+def pair_batch(inputs: Mapping[str, Tensor]) -> PairBatch:
+    """Return the pairs of a TRL batch.
+
+    Args:
+        inputs: `input_ids`, `attention_mask` and `completion_mask`, chosen rows first.
+
+    Returns:
+        The same rows.
+    """
+    masks = (inputs[name].bool() for name in ("attention_mask", "completion_mask"))
+    return PairBatch(inputs["input_ids"], *masks)
+
+
 def pair_logps(rows: ScoredRows, reference: ReferenceRows | None, confidence: RowTokens | None = None) -> PairLogps:
-    """Bring the rows of a batch into the form that objectives take, with the graph that they have.
+    """Return the rows of a batch in the form that objectives take, with their autograd graph.
 
     Args:
         rows: under the policy.
@@ -51,7 +66,7 @@ def pair_logps(rows: ScoredRows, reference: ReferenceRows | None, confidence: Ro
         Log-probs in nats.
     """
     tokens = reference.logps if isinstance(reference, ScoredRows) else None
-    found = PairLogps.from_rows(rows.logps, rows.mask, ref_token_logps=tokens, log_sum_sq_probs=confidence)
+    logps = PairLogps.from_rows(rows.logps, rows.mask, ref_token_logps=tokens, log_sum_sq_probs=confidence)
     if isinstance(reference, tuple):
-        found = replace(found, ref_chosen=reference[0], ref_rejected=reference[1])
-    return found
+        logps = replace(logps, ref_chosen=reference[0], ref_rejected=reference[1])
+    return logps

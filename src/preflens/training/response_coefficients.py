@@ -1,27 +1,28 @@
-"""Does a loss treat the tokens of a response alike, so that it has one coefficient?"""
+"""The coefficient of a response, where a loss weights all its tokens equally."""
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-# How much ∂L/∂(log-prob of a token) may vary within a response and still be one number: some roundings of float32.
-_SAME = 1e-5
+# How much ∂L/∂(log-prob of a token) may vary within a response to count as one number: a few roundings of float32.
+_TOLERANCE = 1e-5
 
 
 def response_coefficients(
-    sent: Float[Tensor, " scored_token"], response_index: Int[Tensor, " scored_token"], responses: int
+    token_gradients: Float[Tensor, " scored_token"], response_index: Int[Tensor, " scored_token"], responses: int
 ) -> Float[Tensor, " response"] | None:
-    """Read ∂L/∂a_i of responses off what the loss sends back to their tokens.
+    """Return ∂L/∂a_i of each response, from the gradients of its tokens.
 
     Args:
-        sent: ∂L/∂(log-prob of a token), no unit.
-        response_index: which response each token is of.
-        responses: how many there are.
+        token_gradients: ∂L/∂(log-prob of a token), no unit.
+        response_index: the response of each token.
+        responses: their number.
 
     Returns:
-        One number a response, zero where it has no token; None where the tokens of any response differ in them.
+        One number per response, no unit, zero for a response without tokens; None where the tokens of any response have
+        different gradients.
     """
     counts = torch.bincount(response_index, minlength=responses).clamp(min=1)
-    mean = sent.new_zeros(responses).index_add(0, response_index, sent) / counts
-    uneven = (sent - mean[response_index]).abs() > _SAME * mean.abs()[response_index]
-    return None if bool(uneven.any()) else mean
+    mean = token_gradients.new_zeros(responses).index_add(0, response_index, token_gradients) / counts
+    differs = (token_gradients - mean[response_index]).abs() > _TOLERANCE * mean.abs()[response_index]
+    return None if bool(differs.any()) else mean

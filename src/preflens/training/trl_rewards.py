@@ -1,4 +1,4 @@
-"""What the log calls log-probs and rewards: what TRL logs for the same loss, and the like of it for all others."""
+"""Log-probs and rewards for the log: those that TRL logs for the same loss, and likewise for all other losses."""
 
 from collections.abc import Mapping
 
@@ -11,76 +11,76 @@ from preflens.objectives.kinds.weighted_sum import WeightedSum
 from preflens.objectives.modifiers import ModifiedObjective
 from preflens.pair_logps import PairLogps
 
-# What TRL calls β, where it has another name here.
+# The parameter that TRL calls β, where it has another name here.
 _BETA: Mapping[str, str] = {"ipo": "tau", "ipo_per_token": "tau", "orpo": "lam"}
-# It has no reward; TRL's trainer then logs log-ratios times the β of its configuration.
+# This objective has no reward; TRL's trainer logs log-ratios times the β of its configuration.
 _LIKELIHOOD = "sft"
 
 
 def rewards_need_reference(objective: Objective) -> bool:
-    """Tell whether rewards compare with the reference model.
+    """Return whether rewards compare with the reference model.
 
     Args:
-        objective: that is trained.
+        objective: in training.
 
     Returns:
-        Whether its rewards are made of log-ratios.
+        Whether its rewards are log-ratios.
     """
-    term = _term(objective)
+    term = _first_term(objective)
     return term.needs_reference or term.name == _LIKELIHOOD
 
 
-def as_logged(objective: Objective, logps: PairLogps, *, beta: float) -> tuple[Tensor, Tensor]:
+def logged_values(objective: Objective, logps: PairLogps, *, beta: float) -> tuple[Tensor, Tensor]:
     """Return log-probs and rewards of responses for the log.
 
-    Log-probs are sums over the tokens, with the tail weighed down under `@ld`. Rewards are, with a reference model, β
-    times the log-ratio, whatever else the loss makes of it; without one, what the margin takes from a response, as β
-    log π(y)/|y| of `simpo`. In a sum, those of the first term that is not `sft`.
+    Log-probs are sums over the tokens, with a lower weight on the tail under `@ld`. With a reference model, rewards are
+    β times the log-ratio, for every loss. Without one, they are the terms of the margin, such as β log π(y)/|y| for
+    `simpo`. For a sum, they are those of the first term that is not `sft`.
 
     Args:
-        objective: that is trained.
-        logps: of the responses, nats, with the reference's where `rewards_need_reference`.
+        objective: in training.
+        logps: of the responses, nats, with those of the reference where `rewards_need_reference`.
         beta: of TRL's configuration, for `sft`.
 
     Returns:
-        Log-probs in nats and rewards without unit; of the chosen responses first.
+        Log-probs in nats and rewards without unit, each with chosen responses first.
 
     Note:
-        TRL's `DPOTrainer` logs β times summed log-ratios for all its losses, those of log-probs per token and of other
-        divergences too. Its `CPOTrainer` and `ORPOTrainer` log the rewards of `simpo`, `alphapo`, `cpo` and `orpo` that
-        stand here, and log-probs per token where the loss divides by the length.
+        TRL's `DPOTrainer` logs β times summed log-ratios for all its losses, also for those of log-probs per token and
+        of other divergences. Its `CPOTrainer` and `ORPOTrainer` log the same rewards as this function for `simpo`,
+        `alphapo`, `cpo` and `orpo`, and log-probs per token where the loss divides by the length.
     """
-    term, seen = _term(objective), _seen(objective, logps)
-    sides = seen.chosen_side, seen.rejected_side
+    term, modified = _first_term(objective), _modified_logps(objective, logps)
+    sides = modified.chosen_side, modified.rejected_side
     scale = beta if term.name == _LIKELIHOOD else term.parameters.get(_BETA.get(term.name, "beta"), 1.0)
     if rewards_need_reference(term):
-        found = [scale * side.log_ratio for side in sides]
+        rewards = [scale * side.log_ratio for side in sides]
     elif term.name == "orpo":  # its margin takes log-odds, which TRL does not log
-        found = [scale * side.logp_per_token for side in sides]
+        rewards = [scale * side.logp_per_token for side in sides]
     elif isinstance(term, MarginObjective):
-        found = [term.h_w(sides[0]), term.h_l(sides[1])]
+        rewards = [term.h_w(sides[0]), term.h_l(sides[1])]
     else:
-        found = [scale * side.logp for side in sides]
-    return torch.cat([seen.chosen, seen.rejected]), torch.cat(found)
+        rewards = [scale * side.logp for side in sides]
+    return torch.cat([modified.chosen, modified.rejected]), torch.cat(rewards)
 
 
-def _seen(objective: Objective, logps: PairLogps) -> PairLogps:
-    """Log-probs after the modifiers that weigh tokens; a divergence changes the loss, not the log-probs."""
+def _modified_logps(objective: Objective, logps: PairLogps) -> PairLogps:
+    """Log-probs after the modifiers that weight tokens; a divergence changes the loss, not the log-probs."""
     while isinstance(objective, (WeightedSum, ModifiedObjective)):
         if isinstance(objective, ModifiedObjective) and objective.modifier.per_token:
             logps = objective.modifier.change(logps)
-        objective = _inside(objective)
+        objective = _inner(objective)
     return logps
 
 
-def _term(objective: Objective) -> Objective:
+def _first_term(objective: Objective) -> Objective:
     while isinstance(objective, (WeightedSum, ModifiedObjective)):
-        objective = _inside(objective)
+        objective = _inner(objective)
     return objective
 
 
-def _inside(objective: WeightedSum | ModifiedObjective) -> Objective:
+def _inner(objective: WeightedSum | ModifiedObjective) -> Objective:
     if isinstance(objective, ModifiedObjective):
         return objective.objective
     terms = [term for _, term in objective.terms]
-    return next((term for term in terms if _term(term).name != _LIKELIHOOD), terms[0])
+    return next((term for term in terms if _first_term(term).name != _LIKELIHOOD), terms[0])

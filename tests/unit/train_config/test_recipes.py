@@ -13,8 +13,8 @@ from preflens.training.command.validation import check_configuration
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_is_a_configuration_with_sources(name):
     found = read_configuration(["--recipe", name])
-    assert found.for_launcher == ()
-    assert found.for_script == ("--recipe", name)
+    assert found.launcher_flags == ()
+    assert found.script_flags == ("--recipe", name)
     assert found.run.learning_rate == 5e-6
     assert found.run.num_train_epochs == 1
     assert found.run.eval_strategy == "steps"

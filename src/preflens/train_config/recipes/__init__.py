@@ -8,13 +8,13 @@ RECIPES = ("tldr-lora", "sentiment", "hh", "ultrafeedback")
 
 
 def recipe_text(name: str) -> str:
-    """Return a recipe.
+    """Return the text of a recipe.
 
     Args:
         name: one of `RECIPES`.
 
     Returns:
-        YAML with comments that name the source of each setting.
+        YAML, with comments that name the source of each setting.
 
     Raises:
         InputError: there is no such recipe.

@@ -1,4 +1,4 @@
-"""The configuration of a run: a recipe, then a YAML file, then flags, each over those before it."""
+"""The configuration of a run: flags override the YAML file, which overrides the recipe."""
 
 import os
 import warnings
@@ -18,18 +18,18 @@ from preflens.train_config.options import TrainOptions
 from preflens.train_config.recipes import recipe_text
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Configuration:
-    """Everything that says what a run is.
+    """All settings of a run.
 
     Attributes:
-        options: ours.
-        script: TRL's, of where data lie.
-        run: TRL's, of the training itself.
-        model: TRL's, of model, adapter and quantisation.
-        mixture: TRL's, of several data sets.
-        for_launcher: names and values that are none of these, from file and flags; `accelerate launch` may know them.
-        for_script: the flags that are.
+        options: those that preflens adds.
+        script: TRL's `ScriptArguments`: data sets and splits.
+        run: TRL's `DPOConfig`: the training itself.
+        model: TRL's `ModelConfig`: model, adapter and quantization.
+        mixture: TRL's `DatasetMixtureConfig`: several data sets.
+        launcher_flags: names and values that are none of these, from file and flags; `accelerate launch` may know them.
+        script_flags: the flags of the command line that are.
     """
 
     options: TrainOptions
@@ -37,12 +37,12 @@ class Configuration:
     run: Any
     model: Any
     mixture: Any
-    for_launcher: tuple[str, ...]
-    for_script: tuple[str, ...]
+    launcher_flags: tuple[str, ...]
+    script_flags: tuple[str, ...]
 
 
 class _Parser(TrlParser):  # type: ignore[misc]  # trl is not annotated
-    """TRL's parser, without abbreviations, and with errors that are one line."""
+    """TRL's parser, without abbreviations, and with errors of one line."""
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message[:1].upper()}{message[1:]}.")
@@ -51,7 +51,7 @@ class _Parser(TrlParser):  # type: ignore[misc]  # trl is not annotated
 def read_configuration(flags: Sequence[str]) -> Configuration:
     """Read the configuration of a run.
 
-    On a machine without an accelerator the defaults are `use_cpu` and no `bf16`, where TRL's would stop.
+    On a machine without an accelerator the defaults are `use_cpu` and no `bf16`, because TRL's would fail there.
 
     Args:
         flags: of the command line; `--recipe` and `--config` among them.
@@ -68,19 +68,23 @@ def read_configuration(flags: Sequence[str]) -> Configuration:
     parser.set_defaults(**machine_defaults())
     unknown = parser.set_defaults_with_config(**_as_flags(parser, settings))
     parts, remaining = _parsed(parser, rest)
-    return Configuration(*parts, (*unknown, *remaining), tuple(_without(flags, remaining)))
+    options, script, run, model, mixture = parts
+    return Configuration(
+        options=options, script=script, run=run, model=model, mixture=mixture,
+        launcher_flags=(*unknown, *remaining), script_flags=tuple(_without(flags, remaining)),
+    )  # fmt: skip
 
 
 def option_names() -> list[str]:
-    """Return the names of all options of a training run, ours and TRL's."""
+    """Return the names of all options of a training run, those of preflens and of TRL."""
     return [name for action in _parser()._actions for name in action.option_strings if "-" not in name[2:]]
 
 
 def machine_defaults() -> dict[str, bool]:
-    """Return defaults that this machine needs in place of TRL's.
+    """Return the defaults that replace TRL's on this machine.
 
     Returns:
-        Names and values; none where TRL's work.
+        Names and values; empty where TRL's defaults work.
     """
     if is_torch_bf16_gpu_available():
         return {}
@@ -93,24 +97,24 @@ def _parser() -> _Parser:
 
 
 def _as_flags(parser: _Parser, settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings of a file spelt as flags are, so that the parser gives them the type of their option."""
-    found: dict[str, Any] = {}
-    ours = {option.name for option in fields(TrainOptions)}
+    """Settings of a file as texts, like flags, so that the parser gives them the type of their option."""
+    values: dict[str, Any] = {}
+    own_names = {option.name for option in fields(TrainOptions)}
     choices = {action.dest: action.choices or () for action in parser._actions}
     for name, value in settings.items():
-        if name in ours and isinstance(value, (list, dict)):
+        if name in own_names and isinstance(value, (list, dict)):
             raise InputError(f"`{name}` takes one value. Found {value}.")
-        scalar = isinstance(value, (bool, int, float))
+        is_scalar = isinstance(value, (bool, int, float))
         # YAML reads `no` as false.
-        spelt = "no" if value is False and "no" in choices.get(name, ()) else str(value)
-        found[name] = spelt if scalar else value
-    return found
+        text = "no" if value is False and "no" in choices.get(name, ()) else str(value)
+        values[name] = text if is_scalar else value
+    return values
 
 
 def _parsed(parser: _Parser, flags: Sequence[str]) -> tuple[tuple[Any, Any, Any, Any, Any], list[str]]:
     try:
         with warnings.catch_warnings():
-            # TRL 1.16 sets an argument that transformers 5.23 spells otherwise
+            # TRL 1.16 sets an argument that transformers 5.23 has deprecated
             warnings.filterwarnings("ignore", "`gradient_checkpointing.*` is deprecated", FutureWarning)
             *parts, remaining = parser.parse_args_into_dataclasses(
                 args=flags, return_remaining_strings=True, look_for_args_file=False
@@ -119,37 +123,38 @@ def _parsed(parser: _Parser, flags: Sequence[str]) -> tuple[tuple[Any, Any, Any,
         raise
     except (ValueError, TypeError, RuntimeError, ImportError, OSError) as error:
         raise InputError(f"{first_line(error)}.") from None
-    ours, script, run, model, mixture = parts
-    return (ours, script, run, model, mixture), remaining
+    options, script, run, model, mixture = parts
+    return (options, script, run, model, mixture), remaining
 
 
 def _without(flags: Sequence[str], others: Sequence[str]) -> list[str]:
-    """Flags without others, which appear among them in the same order."""
-    waiting, kept = list(others), []
+    """Flags without others, which occur among them in the same order."""
+    waiting, remaining = list(others), []
     for flag in flags:
         if waiting and flag == waiting[0]:
             waiting.pop(0)
         else:
-            kept.append(flag)
-    return kept
+            remaining.append(flag)
+    return remaining
 
 
 def settings_and_flags(flags: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
-    """Read what `--recipe` and `--config` name.
+    """Read the files that `--recipe` and `--config` name.
 
     Args:
         flags: of the command line.
 
     Returns:
-        All other flags; and the settings, those of a file over those of a recipe.
+        All other flags; and the settings, where those of the file override those of the recipe.
 
     Raises:
-        InputError: a file is not there, or holds no settings.
+        InputError: a file does not exist, or holds no settings.
     """
     rest, files = _without_files(flags)
     settings: dict[str, Any] = {}
-    for name, where in files:
-        settings |= _settings(recipe_text(where) if name == "--recipe" else _text(where), f"{name[2:]} `{where}`")
+    for name, source in files:
+        text = recipe_text(source) if name == "--recipe" else _text(source)
+        settings |= _settings(text, f"{name[2:]} `{source}`")
     return rest, settings
 
 
@@ -166,7 +171,7 @@ def _without_files(flags: Sequence[str]) -> tuple[list[str], list[tuple[str, str
                 raise InputError(f"`{name}` needs a value after it.")
             value = waiting.pop(0)
         files.append((name, value))
-    return rest, sorted(files, key=lambda found: found[0] == "--config")
+    return rest, sorted(files, key=lambda named: named[0] == "--config")
 
 
 def _text(path: str) -> str:
@@ -177,13 +182,13 @@ def _text(path: str) -> str:
         raise InputError(f"The configuration `{path}` cannot be read: {reason}.") from None
 
 
-def _settings(text: str, what: str) -> dict[str, Any]:
+def _settings(text: str, name: str) -> dict[str, Any]:
     try:
-        found = yaml.safe_load(text)
+        settings = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise InputError(f"The {what} is not YAML: {' '.join(str(error).split())}.") from None
-    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
-        raise InputError(f"The {what} should hold lines like `learning_rate: 1e-6`. Found {type(found).__name__}.")
-    if not isinstance(found.get("env", {}), dict):
-        raise InputError(f"`env` of the {what} should hold lines like `NAME: value`.")
-    return found
+        raise InputError(f"The {name} is not YAML: {' '.join(str(error).split())}.") from None
+    if not isinstance(settings, dict) or not all(isinstance(key, str) for key in settings):
+        raise InputError(f"The {name} should hold lines like `learning_rate: 1e-6`. Found {type(settings).__name__}.")
+    if not isinstance(settings.get("env", {}), dict):
+        raise InputError(f"`env` of the {name} should hold lines like `NAME: value`.")
+    return settings

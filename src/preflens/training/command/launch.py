@@ -1,4 +1,4 @@
-"""Starting a run through `accelerate launch`, as TRL's commands do."""
+"""Start a run through `accelerate launch`, as TRL's commands do."""
 
 import logging
 import subprocess
@@ -20,14 +20,14 @@ from preflens.training.command.configuration import Configuration, option_names,
 from preflens.training.command.validation import check_configuration
 
 _SCRIPT = "preflens.training.command.main"
-# What accelerate cannot have beside `--cpu`, or reads from a file.
-_PLACES = ("--config_file", "--multi_gpu", "--cpu", "--use_cpu", "--tpu", "--use_deepspeed", "--use_fsdp")
+# Flags that exclude `--cpu`, or read such a choice from a file.
+_DEVICE_FLAGS = ("--config_file", "--multi_gpu", "--cpu", "--use_cpu", "--tpu", "--use_deepspeed", "--use_fsdp")
 
 
 def launch_training(flags: Sequence[str]) -> int:
-    """Run a training script in the processes that accelerate starts.
+    """Run the training script in the processes that accelerate starts.
 
-    Whatever can be checked without loading model and data is checked here, before that.
+    Everything that can be checked without loading model and data is checked here first.
 
     Args:
         flags: of the command line.
@@ -36,13 +36,13 @@ def launch_training(flags: Sequence[str]) -> int:
         The exit code.
 
     Raises:
-        InputError: a flag, the file or a value is not what it should be.
+        InputError: a flag, the file or a value cannot be used.
     """
     configuration = read_configuration(flags)
     arguments = launcher_arguments(configuration)
     check_configuration(configuration)
     output_folder(Path(configuration.run.output_dir))
-    logging.getLogger("accelerate.commands.launch").setLevel(logging.ERROR)  # it would list its defaults
+    logging.getLogger("accelerate.commands.launch").setLevel(logging.ERROR)  # it would print its defaults
     try:
         launch_command(arguments)
     except subprocess.CalledProcessError as error:
@@ -55,7 +55,7 @@ def launch_training(flags: Sequence[str]) -> int:
 
 
 def launcher_arguments(configuration: Configuration) -> Any:  # noqa: ANN401  # argparse's Namespace
-    """Read what is meant for `accelerate launch`.
+    """Parse the flags of `accelerate launch`.
 
     Args:
         configuration: of the run.
@@ -69,35 +69,35 @@ def launcher_arguments(configuration: Configuration) -> Any:  # noqa: ANN401  # 
     parser = launch_command_parser()
     parser.error = _refuse
     known = {name: action for action in parser._actions for name in action.option_strings}
-    found = list(configuration.for_launcher)
-    for word in found:
+    words = list(configuration.launcher_flags)
+    for word in words:
         name = word.partition("=")[0]
         if name.startswith("--") and name not in known and name != "--accelerate_config":
             raise InputError(f"Unknown option `{name}`.{_suggestion(name, known)} `preflens train --help` says more.")
     try:
-        wanted = resolve_accelerate_config_argument(_switches(found, known))
+        flags = resolve_accelerate_config_argument(_switches(words, known))
     except ValueError as error:
         raise InputError(f"{first_line(error)}.") from None
-    planned = Path(default_config_file).is_file() or any(word in _PLACES for word in wanted)
-    if not torch.accelerator.is_available() and not planned:
-        # Without `--cpu` accelerate allows a process one thread.
-        wanted = ["--cpu", *([] if "--num_processes" in wanted else ["--num_processes", "1"]), *wanted]
-    arguments = parser.parse_args([*wanted, "--module", _SCRIPT, *configuration.for_script])
+    has_device = Path(default_config_file).is_file() or any(flag in _DEVICE_FLAGS for flag in flags)
+    if not torch.accelerator.is_available() and not has_device:
+        # Without `--cpu` accelerate gives each process one thread.
+        flags = ["--cpu", *([] if "--num_processes" in flags else ["--num_processes", "1"]), *flags]
+    arguments = parser.parse_args([*flags, "--module", _SCRIPT, *configuration.script_flags])
     if arguments.training_script != _SCRIPT:
-        raise InputError(f"`{arguments.training_script}` stands alone: expected the name of an option before it.")
+        raise InputError(f"`{arguments.training_script}` has no option before it: expected the name of an option.")
     return arguments
 
 
 def _switches(words: Sequence[str], known: dict[str, Any]) -> list[str]:
-    """Names and values as the launcher wants them: what a file switches on has no value there."""
-    found: list[str] = []
+    """Names and values for the launcher, where switches have no value, other than in a file."""
+    flags: list[str] = []
     for word in words:
-        switch = found and found[-1] in known and known[found[-1]].nargs == 0
-        if not (switch and word in {"True", "False"}):
-            found.append(word)
+        is_after_switch = flags and flags[-1] in known and known[flags[-1]].nargs == 0
+        if not (is_after_switch and word in {"True", "False"}):
+            flags.append(word)
         elif word == "False":
-            found.pop()
-    return found
+            flags.pop()
+    return flags
 
 
 def _suggestion(name: str, known: dict[str, Any]) -> str:

@@ -1,11 +1,10 @@
-"""The script that `preflens train` launches: one process of a run."""
+"""The script that `preflens train` launches, as one process of a run."""
 
 import sys
 import warnings
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from jinja2 import TemplateError
 
@@ -17,60 +16,62 @@ from preflens.language_models.token_limits import TokenLimits
 from preflens.train_config.options import TrainOptions
 from preflens.training.command.before_after import BeforeAfter
 from preflens.training.command.configuration import Configuration, read_configuration
-from preflens.training.command.data import check_prepared, run_data
+from preflens.training.command.data import run_data
 from preflens.training.command.messages import (
     FIRST,
     OUTPUT,
+    print_error,
+    print_machine_defaults,
     print_output_files,
-    say_how_many,
-    say_mistake,
-    say_reference,
-    say_what_this_machine_changes,
+    print_pair_counts,
+    print_training_reference,
 )
 from preflens.training.command.samples import Sample, greedy_samples
 from preflens.training.command.starting_point import starting_point
+from preflens.training.command.tokenized_data import check_prepared
 from preflens.training.command.validation import check_configuration, model_name, resumed_from
 from preflens.training.probe.alerts import Alerts
 from preflens.training.probe.callback import PreflensCallback
 from preflens.training.probe.held_out import tokenized_row
 from preflens.training.trainer import PreferenceTrainer
+from preflens.training.trainer_protocol import unwrapped_model
 
 
 def run_process(flags: Sequence[str]) -> int:
-    """Train; a user's mistake is one line on standard error and exit code 2.
+    """Train; print errors of the user as one line on standard error.
 
     Args:
         flags: of the command line, without those of the launcher.
 
     Returns:
-        The exit code.
+        The exit code: 0, or 2 after an error of the user.
     """
-    # TRL 1.16 and peft ask transformers 5.23 for names that it now spells otherwise
+    # TRL 1.16 and peft use names that transformers 5.23 has deprecated
     warnings.filterwarnings("ignore", "`.*gradient_checkpointing.*` is deprecated", FutureWarning)
     try:
         configuration = read_configuration(flags)
         check_configuration(configuration)
         run_training(configuration)
     except PreflensError as error:
-        say_mistake(error)
+        print_error(error)
         return 2
     return 0
 
 
 def run_training(configuration: Configuration) -> None:
-    """Train, save, and say what lies where.
+    """Train, save, and print the paths of the results.
 
     Args:
         configuration: of the run.
     """
     options, run = configuration.options, configuration.run
-    say_what_this_machine_changes(configuration)
+    print_machine_defaults(configuration)
     trainer = make_trainer(configuration)
-    before = _answers(trainer, options)
+    before = _greedy_answers(trainer, options)
     _run(trainer, resumed_from(configuration))
     trainer.save_model(run.output_dir)
     trainer.save_state()
-    after = _answers(trainer, options)
+    after = _greedy_answers(trainer, options)
     out = Path(run.output_dir)
     if before:
         samples = BeforeAfter(before, after, options.sample_tokens)
@@ -84,7 +85,7 @@ def run_training(configuration: Configuration) -> None:
 
 
 def _run(trainer: PreferenceTrainer, checkpoint: str | bool | None) -> None:
-    """TRL looks at the names of losses on the first step only."""
+    """Train; TRL checks the names of its losses on the first step only."""
     try:
         trainer.train(resume_from_checkpoint=checkpoint)
     except ValueError as error:
@@ -94,7 +95,7 @@ def _run(trainer: PreferenceTrainer, checkpoint: str | bool | None) -> None:
 
 
 def make_trainer(configuration: Configuration) -> PreferenceTrainer:
-    """Load model and data.
+    """Load model and data, and make the trainer.
 
     Args:
         configuration: of the run.
@@ -103,16 +104,16 @@ def make_trainer(configuration: Configuration) -> PreferenceTrainer:
         The trainer.
 
     Raises:
-        InputError: something cannot be loaded, or does not go together.
-        PreflensError: the same, said by a part.
+        InputError: something cannot be loaded, or settings cannot be combined.
+        PreflensError: likewise, raised by the package.
     """
     options, run, name = configuration.options, configuration.run, model_name(configuration)
     revision = configuration.model.model_revision
     template = None if options.chat_template is None else Path(options.chat_template)
     tokenizer = load_tokenizer(name, revision=revision, chat_template=template)
-    room = TokenLimits.of(name, revision=revision)
-    data = run_data(configuration, tokenizer, room)
-    say_how_many(data.train, data.held_out)
+    limits = TokenLimits.of(name, revision=revision)
+    data = run_data(configuration, tokenizer, limits)
+    print_pair_counts(data.train, data.held_out)
     try:
         trainer = PreferenceTrainer(
             **starting_point(configuration),
@@ -122,7 +123,7 @@ def make_trainer(configuration: Configuration) -> PreferenceTrainer:
             processing_class=tokenizer,
             objective=options.objective,
             mitigation=options.mitigation,
-            mitigation_probe=data.guard,
+            mitigation_probe=data.constraints,
             probe=_probe(options, data.probe),
             geometry_every=options.geometry_every,
         )
@@ -131,32 +132,36 @@ def make_trainer(configuration: Configuration) -> PreferenceTrainer:
     except (*LOADING_ERRORS, TypeError, IndexError, TemplateError) as error:
         raise InputError(f"The run cannot be set up: {first_line(error)}.") from error
     if not options.data:
-        for what, rows in (("training pairs", trainer.train_dataset), ("held-out pairs", trainer.eval_dataset)):
-            check_prepared(rows, room, what=what, max_length=run.max_length)
-    say_reference(trainer)
+        for name_of_set, rows in (("training pairs", trainer.train_dataset), ("held-out pairs", trainer.eval_dataset)):
+            check_prepared(rows, limits, name=name_of_set, max_length=run.max_length)
+    print_training_reference(trainer)
     return trainer
 
 
-def _probe(options: TrainOptions, watched: PairSource | int) -> PreflensCallback | None:
+def _probe(options: TrainOptions, probe_pairs: PairSource | int) -> PreflensCallback | None:
     if not options.probe_every:
         return None
-    alerts = Alerts(options.alert_both_falling or None, options.alert_chosen_below, options.alert_forecast_r2)
+    alerts = Alerts(
+        both_falling=options.alert_both_falling or None,
+        chosen_below=options.alert_chosen_below,
+        forecast_r2=options.alert_forecast_r2,
+    )
     return PreflensCallback(
         every=options.probe_every,
-        probe_pairs=watched,
+        probe_pairs=probe_pairs,
         max_overhead=options.max_overhead or None,
         alerts=alerts,
         stop_on_alert=options.stop_on_alert,
     )
 
 
-def _answers(trainer: Any, options: TrainOptions) -> list[Sample]:  # noqa: ANN401  # trl is not annotated
-    """Answers of the first process, where the whole model is."""
+def _greedy_answers(trainer: PreferenceTrainer, options: TrainOptions) -> list[Sample]:
+    """Answers of the first process; none where parameters are sharded over processes."""
     if not options.samples or not FIRST or trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
         return []
     rows = trainer.train_dataset if trainer.eval_dataset is None else trainer.eval_dataset
     pairs = [tokenized_row(row, trainer.args.max_length) for row in islice(iter(rows), options.samples)]
-    model = trainer.accelerator.unwrap_model(trainer.model)
+    model = unwrapped_model(trainer)
     prompts = [pair.prompt_ids for pair in pairs]
     return greedy_samples(model, trainer.processing_class, prompts, max_new_tokens=options.sample_tokens)
 

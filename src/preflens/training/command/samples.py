@@ -1,4 +1,4 @@
-"""What a model answers, greedily, before and after training: the look that tells whether it broke."""
+"""Greedy answers of a model, to compare before and after training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ from preflens.language_models.model import LanguageModel, context_length, evalua
 _NGRAM = 4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sample:
     """A greedy answer.
 
     Attributes:
-        prompt: what was asked, with special tokens.
-        answer: what came, without them.
+        prompt: the prompt, with special tokens.
+        answer: the answer, without them.
         tokens: of the answer, its end included.
-        ended: whether it ended by itself.
-        repetition: share of its four-token sequences that were there before; 0 for answers that are too short.
+        ended: whether the model ended it, rather than the limit of tokens.
+        repetition: share of its four-token sequences that occur earlier in it; 0 for answers that are too short.
     """
 
     prompt: str
@@ -38,37 +38,37 @@ def greedy_samples(
     *,
     max_new_tokens: int = 128,
 ) -> list[Sample]:
-    """Let a model answer prompts.
+    """Generate greedy answers to prompts.
 
     Args:
-        model: left in the mode that it is in; no random numbers are drawn.
+        model: its modes are restored; no random numbers are drawn.
         tokenizer: of the model.
-        prompts: token ids; empty prompts, and those that leave the model no room, are left out.
+        prompts: token ids; empty prompts, and those that fill the context of the model, are left out.
         max_new_tokens: an answer is cut there, and where the model's context ends.
 
     Returns:
-        One sample a prompt.
+        One sample per prompt.
     """
-    ends, context = _ends(model, tokenizer), context_length(model)
-    found = []
+    ends, context = _end_tokens(model, tokenizer), context_length(model)
+    samples = []
     with evaluating(model), torch.no_grad():
         for prompt in prompts:
             room = max_new_tokens if context is None else min(max_new_tokens, context - len(prompt))
             if not prompt or room < 1:
                 continue
             ids = torch.tensor([list(prompt)], device=model.device)
-            plan = GenerationConfig(
+            settings = GenerationConfig(
                 do_sample=False, max_new_tokens=room, eos_token_id=ends, pad_token_id=padding_token_id(tokenizer)
             )
-            whole = model.generate(  # type: ignore[operator]  # of its mixin
-                input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=plan
+            generated = model.generate(  # type: ignore[operator]  # of its mixin
+                input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=settings
             )
-            found.append(_sample(tokenizer, list(prompt), whole[0, ids.shape[1] :].tolist(), ends))
-    return found
+            samples.append(_sample(tokenizer, list(prompt), generated[0, ids.shape[1] :].tolist(), ends))
+    return samples
 
 
 def repetition(tokens: Sequence[int]) -> float:
-    """Return the share of four-token sequences that appeared before.
+    """Return the share of four-token sequences that occur earlier in the same answer.
 
     Args:
         tokens: of an answer.
@@ -84,14 +84,20 @@ def repetition(tokens: Sequence[int]) -> float:
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
 
 
-def _ends(model: LanguageModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Tokens that end an answer: the model's own, and the tokenizer's, with which training rows end."""
-    own = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    several = own if isinstance(own, list) else [own]
-    return sorted({end for end in [*several, tokenizer.eos_token_id] if end is not None})
+def _end_tokens(model: LanguageModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Tokens that end an answer: those of the model, and that of the tokenizer, with which training rows end."""
+    setting = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    of_model = setting if isinstance(setting, list) else [setting]
+    return sorted({end for end in [*of_model, tokenizer.eos_token_id] if end is not None})
 
 
 def _sample(tokenizer: PreTrainedTokenizerBase, prompt: list[int], answer: list[int], ends: list[int]) -> Sample:
     text = str(tokenizer.decode(answer, skip_special_tokens=True))
     ended = bool(answer) and answer[-1] in ends
-    return Sample(str(tokenizer.decode(prompt)), text, len(answer), ended, repetition(answer))
+    return Sample(
+        prompt=str(tokenizer.decode(prompt)),
+        answer=text,
+        tokens=len(answer),
+        ended=ended,
+        repetition=repetition(answer),
+    )

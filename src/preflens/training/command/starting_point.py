@@ -1,4 +1,4 @@
-"""What a run starts from: a model by its name, or a model with an adapter that training goes on from."""
+"""The model that a run starts from: a model by its name, or a model with an adapter to continue training."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ from preflens.training.command.validation import model_name
 
 
 def starting_point(configuration: Configuration) -> dict[str, Any]:
-    """Settle what TRL's trainer is given as a model.
+    """Return the model arguments of TRL's trainer.
 
     Args:
-        configuration: of the run; TRL's part gets the arguments that the model is loaded with.
+        configuration: of the run; the arguments for loading the model are written into its TRL part.
 
     Returns:
-        Arguments of the trainer. A name where that will do, so that TRL loads the model; an adapter is put on the model
-        here, trainable, and TRL keeps a frozen copy of it as the reference.
+        Arguments of the trainer. Without an adapter, the name of the model, which TRL then loads. An adapter is added
+        to the model here, trainable, and TRL keeps a frozen copy of it as the reference.
 
     Raises:
         InputError: the adapter cannot be loaded, or belongs to another model.
@@ -31,13 +31,13 @@ def starting_point(configuration: Configuration) -> dict[str, Any]:
         return {"model": name, "quantization_config": quantization, "peft_config": get_peft_config(model)}
     arguments = run.model_init_kwargs | ({} if quantization is None else {"quantization_config": quantization})
     if str(getattr(run.distributed_state.distributed_type, "value", "")) in {"MULTI_GPU", "DEEPSPEED"}:
-        arguments["device_map"] = None  # as TRL does it: each process holds the whole model
-    run.model_init_kwargs = None  # used up
+        arguments["device_map"] = None  # as in TRL: each process holds the complete model
+    run.model_init_kwargs = None  # the model is loaded here
     return {"model": put_adapter(create_model_from_path(name, **arguments), adapter)}
 
 
 def _model_arguments(model: Any) -> dict[str, Any]:  # noqa: ANN401  # trl's ModelConfig
-    """As `trl dpo` loads a model, but never from a pickle."""
+    """The arguments with which `trl dpo` loads a model, but never from a pickle."""
     return {
         "revision": model.model_revision,
         "attn_implementation": model.attn_implementation,

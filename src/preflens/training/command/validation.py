@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, said before a model is loaded."""
+"""Check a configuration before a model is loaded."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,20 +13,20 @@ from preflens.mitigations.parse import parse_mitigation
 from preflens.objectives.schedule import schedule
 from preflens.train_config.options import TrainOptions
 from preflens.training.command.configuration import Configuration
-from preflens.training.mitigation.held_out_constraints import check_guard
+from preflens.training.mitigation.held_out_constraints import check_constraints
 
 # Settings of TRL's losses and their defaults.
-_OF_TRLS_LOSS = {"loss_type": ["sigmoid"], "loss_weights": None, "beta": 0.1, "label_smoothing": 0.0}
+_TRL_LOSS_SETTINGS = {"loss_type": ["sigmoid"], "loss_weights": None, "beta": 0.1, "label_smoothing": 0.0}
 
 
 def check_configuration(configuration: Configuration) -> None:
-    """Refuse what cannot be run.
+    """Refuse a configuration that cannot run.
 
     Args:
         configuration: of a run.
 
     Raises:
-        InputError: something is missing, or does not go together.
+        InputError: a setting is missing, or settings cannot be combined.
     """
     if configuration.run.trust_remote_code:
         raise InputError("`trust_remote_code` is refused: preflens runs no code from the hub.")
@@ -62,7 +62,7 @@ def model_name(configuration: Configuration) -> str:
 
 
 def resumed_from(configuration: Configuration) -> str | bool | None:
-    """Return the checkpoint to go on from.
+    """Return the checkpoint to resume from.
 
     Args:
         configuration: of the run.
@@ -70,11 +70,11 @@ def resumed_from(configuration: Configuration) -> str | bool | None:
     Returns:
         Its folder; True for the last one in the output folder; None for a fresh start.
     """
-    wanted: str | bool | None = configuration.run.resume_from_checkpoint
-    if wanted is None or isinstance(wanted, bool):
-        return wanted or None
+    setting: str | bool | None = configuration.run.resume_from_checkpoint
+    if setting is None or isinstance(setting, bool):
+        return setting or None
     words: dict[str, bool | None] = {"true": True, "false": None}
-    return words.get(wanted.lower(), wanted)
+    return words.get(setting.lower(), setting)
 
 
 def _check_adapter(configuration: Configuration) -> None:
@@ -83,8 +83,8 @@ def _check_adapter(configuration: Configuration) -> None:
         return
     if configuration.model.use_peft:
         raise InputError(
-            f"`use_peft` makes a new adapter, `adapter` goes on from `{adapter}`: give one of the two. To put a new "
-            "one on top, merge the old one into its model."
+            f"`use_peft` makes a new adapter, `adapter` continues from `{adapter}`: give one of the two. To add a new "
+            "adapter, merge the old one into its model first."
         )
     if find_spec("peft") is None:
         raise MissingExtraError("`adapter` needs peft: pip install 'preflens[train]'.")
@@ -93,20 +93,20 @@ def _check_adapter(configuration: Configuration) -> None:
 
 def _check_data(configuration: Configuration) -> None:
     options, script = configuration.options, configuration.script
-    given = (
+    sources = (
         ("data", options.data),
         ("dataset_name", script.dataset_name),
         ("datasets", configuration.mixture.datasets),
     )
-    named = [name for name, value in given if value]
+    named = [name for name, value in sources if value]
     if len(named) != 1:
-        found = " and ".join(f"`{name}`" for name in named) or "none"
+        names = " and ".join(f"`{name}`" for name in named) or "none"
         raise InputError(f"Data come from one of `--data` (as for `preflens analyze`), TRL's `--dataset_name`, or "
-                         f"`datasets` in the configuration. Found {found}.")  # fmt: skip
+                         f"`datasets` in the configuration. Found {names}.")  # fmt: skip
     if options.eval_fraction and (options.eval_data or options.eval_split):
         raise InputError("Held-out pairs come from `eval_data` and `eval_split`, or are an `eval_fraction`; not both.")
-    ours = ("eval_data", "eval_split", "eval_fraction", "limit", "eval_limit", "as_chat", "data_split")
-    if not options.data and (without := [name for name in ours if getattr(options, name)]):
+    own_options = ("eval_data", "eval_split", "eval_fraction", "limit", "eval_limit", "as_chat", "data_split")
+    if not options.data and (without := [name for name in own_options if getattr(options, name)]):
         raise InputError(f"`{without[0]}` needs `--data`; TRL's `{named[0]}` has options of its own.")
     for name in (options.data, options.eval_data, options.probe_pairs, options.mitigation_probe):
         if name and not name.isdecimal():
@@ -120,12 +120,12 @@ def _check_numbers(options: TrainOptions) -> None:
     if options.mitigation is not None:
         parse_mitigation(options.mitigation)
         if options.objective is None:
-            raise InputError("`mitigation` needs an `objective`; without one TRL's own loss runs untouched.")
-    check_guard((options.mitigation or "").partition(":")[0], options.mitigation_probe)
+            raise InputError("`mitigation` needs an `objective`; without one, TRL's own loss is trained unchanged.")
+    check_constraints((options.mitigation or "").partition(":")[0], options.mitigation_probe)
     if options.objective is not None:
         schedule(options.objective)
     elif options.geometry_every is not None:
-        raise InputError("`geometry_every` needs an `objective`; without one TRL's own loss runs untouched.")
+        raise InputError("`geometry_every` needs an `objective`; without one, TRL's own loss is trained unchanged.")
     if options.on_bad_row not in {"stop", "drop"}:
         raise InputError(f"`on_bad_row` should be `stop` or `drop`. Found `{options.on_bad_row}`.")
     if not 0 <= options.eval_fraction < 1:
@@ -138,22 +138,22 @@ def _check_numbers(options: TrainOptions) -> None:
 
 
 def _check_loss(configuration: Configuration) -> None:
-    """An objective has its own parameters: TRL's would be given for nothing."""
+    """Refuse settings of TRL's losses beside an objective, which has parameters of its own."""
     if configuration.options.objective is None:
         return
-    for name, default in _OF_TRLS_LOSS.items():
-        found = getattr(configuration.run, name)
-        if found != default:
-            raise InputError(f"With an `objective`, TRL's `{name}` is not read. Found {found}. Put it in the "
+    for name, default in _TRL_LOSS_SETTINGS.items():
+        value = getattr(configuration.run, name)
+        if value != default:
+            raise InputError(f"With an `objective`, TRL's `{name}` is not read. Found {value}. Put it in the "
                              "objective, as in `dpo:beta=0.05` or `0.7*dpo+0.3*sft`, or leave it out.")  # fmt: skip
 
 
 def _check_installed(configuration: Configuration) -> None:
-    wanted = configuration.run.report_to
-    names = [wanted] if isinstance(wanted, str) else list(wanted or ())
-    there = {*get_available_reporting_integrations(), "none", "all"}
-    if missing := [name for name in names if name not in there]:
-        raise InputError(f"`report_to` names `{missing[0]}`, which is not installed or not known. There is "
-                         f"{', '.join(f'`{name}`' for name in sorted(there))}.")  # fmt: skip
+    trackers = configuration.run.report_to
+    names = [trackers] if isinstance(trackers, str) else list(trackers or ())
+    available = {*get_available_reporting_integrations(), "none", "all"}
+    if missing := [name for name in names if name not in available]:
+        raise InputError(f"`report_to` names `{missing[0]}`, which is not installed or not known. There are "
+                         f"{', '.join(f'`{name}`' for name in sorted(available))}.")  # fmt: skip
     if configuration.model.use_peft and find_spec("peft") is None:
         raise MissingExtraError("`use_peft` needs peft: pip install 'preflens[train]'.")

@@ -1,231 +1,175 @@
-"""A mitigation in a trainer: which way it takes, what it refuses, what it logs."""
+"""The mitigation of a trainer: which strategy applies it, which settings it refuses, what it logs."""
 
-import logging
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import TrainerCallback
 
-from preflens.errors import InputError, UnsupportedModelError
+from preflens.errors import InputError
 from preflens.gram.training_step.deferred import DeferredGradients
 from preflens.language_models.batch import PairBatch
-from preflens.mitigations import CoefficientMap, LearnedMasks, Mitigation, MovingAverages, Splitting, TokenMask
+from preflens.mitigations import CoefficientMap, Mitigation, Splitting, TokenMask
 from preflens.mitigations.parse import parse_mitigation
 from preflens.objectives.kinds.base import Objective
 from preflens.objectives.schedule import Schedule
 from preflens.pair_logps import PairLogps
 from preflens.training.mitigation.effect import EffectLogger
-from preflens.training.mitigation.held_out_constraints import ConstraintPairs, check_guard, guarded_pairs
-from preflens.training.mitigation.one_pass import OnePassReweighting
-from preflens.training.mitigation.splitting import SplitSteps
-from preflens.training.mitigation.state import Memory, StateSaver, load_memory
-from preflens.training.mitigation.token_masks import MaskedSteps
-from preflens.training.mitigation.two_pass import TwoPassReweighting, geometry_of, why_no_books
+from preflens.training.mitigation.held_out_constraints import check_constraints, constraint_pairs
+from preflens.training.mitigation.one_pass import reweighting
+from preflens.training.mitigation.splitting import SplitUpdates
+from preflens.training.mitigation.state import StateSaver, load_state
+from preflens.training.mitigation.strategy import Strategy, StrategyContext, TrainingStep
+from preflens.training.mitigation.token_masks import TokenMasking
 from preflens.training.probe.held_out import ProbePairs
+from preflens.training.trainer_protocol import ObjectiveTrainerLike, is_peft, log_metric, unwrapped_model
 
-LOGGER = logging.getLogger("preflens")
+# Makes the strategy for each kind of mitigation.
+STRATEGIES: Mapping[type, Callable[[Any, StrategyContext], Strategy]] = {  # Any: each takes its own kind
+    CoefficientMap: reweighting,
+    TokenMask: TokenMasking,
+    Splitting: SplitUpdates,
+}
 
 
 class MitigationController:
-    """What a trainer asks of a mitigation.
+    """Applies a mitigation in a trainer.
 
     Args:
-        trainer: a `PreferenceTrainer`.
         mitigation: of strength above 0.
-        window: whether maps of batches see all micro-batches of an update together.
-        guarded: held-out pairs that a cone keeps from harm.
+        context: the trainer and its settings.
+
+    Attributes:
+        strategy: applies the mitigation; replaced before the first step where it does not work with the model.
     """
 
-    def __init__(self, trainer: Any, mitigation: Mitigation, *, window: bool, guarded: ConstraintPairs | None) -> None:  # noqa: ANN401  # it imports us
-        self._trainer, self._mitigation, self._guarded = trainer, mitigation, guarded
-        maps = mitigation if isinstance(mitigation, CoefficientMap) else None
-        self._books = None if maps is None else OnePassReweighting(maps, window=window, guarded=guarded)
-        self._masks = MaskedSteps(mitigation) if isinstance(mitigation, TokenMask) else None
-        self._split = SplitSteps(trainer, mitigation) if isinstance(mitigation, Splitting) else None
-        self._second: TwoPassReweighting | None = None
-        self._audited = False
-        self._promise = EffectLogger(trainer)
-        for callback in filter(None, (self._promise, self._split, StateSaver(lambda: self.memory))):
-            trainer.add_callback(callback)
-        if self._books is not None and trainer.accelerator.num_processes > 1:
-            self._take_second_pass("several processes train together")
+    def __init__(self, mitigation: Mitigation, context: StrategyContext) -> None:
+        self._trainer, self._mitigation = context.trainer, mitigation
+        self.strategy = STRATEGIES[type(mitigation)](mitigation, context)
+        self._is_prepared = False
+        self._effect = EffectLogger(context.trainer)
+        self._trainer.add_callback(self._effect)
+        if isinstance(self.strategy, TrainerCallback):
+            self._trainer.add_callback(self.strategy)
+        self._trainer.add_callback(StateSaver(lambda: self.strategy.state))
 
     @classmethod
     def of(
         cls,
-        trainer: Any,  # noqa: ANN401  # it imports us
+        trainer: ObjectiveTrainerLike,
         mitigation: Mitigation | str | None,
         *,
-        window: bool | None,
-        guard: ProbePairs | None,
+        whole_update: bool | None,
+        constraints: ProbePairs | None,
     ) -> "MitigationController | None":
-        """Make one where there is something to do.
+        """Make a controller where there is something to mitigate.
 
         Args:
             trainer: a `PreferenceTrainer`.
             mitigation: the mitigation or its text.
-            window: see `PreferenceTrainer`.
-            guard: its `mitigation_probe`.
+            whole_update: the trainer's `mitigation_window`; None for True with PEFT.
+            constraints: the trainer's `mitigation_probe`.
 
         Returns:
             None where there is no mitigation, or one of strength 0.
 
         Raises:
-            InputError: pairs are to be guarded that cannot be.
+            InputError: constraint pairs are given that cannot be used.
         """
-        made = parse_mitigation(mitigation) if isinstance(mitigation, str) else mitigation
-        check_guard(None if made is None else made.name, guard)
-        if made is None or made.strength == 0:
+        parsed = parse_mitigation(mitigation) if isinstance(mitigation, str) else mitigation
+        check_constraints(None if parsed is None else parsed.name, constraints)
+        if parsed is None or parsed.strength == 0:
             return None
-        guarded = None if guard is None else guarded_pairs(trainer, guard)
-        peft = hasattr(trainer.accelerator.unwrap_model(trainer.model), "peft_config")
-        return cls(trainer, made, window=peft if window is None else window, guarded=guarded)
+        return cls(
+            parsed,
+            StrategyContext(
+                trainer=trainer,
+                whole_update=is_peft(unwrapped_model(trainer)) if whole_update is None else whole_update,
+                constraints=None if constraints is None else constraint_pairs(trainer, constraints),
+            ),
+        )
 
-    @property
-    def memory(self) -> Memory | None:
-        """What the mitigation remembers."""
-        if self._split is not None:
-            return self._split.coin.get_state()
-        holder = self._masks or self._second or self._books
-        assert holder is not None
-        return holder.state
-
-    def recall(self, folder: Path) -> None:
-        """Go on from what was saved with a checkpoint.
+    def restore(self, folder: Path) -> None:
+        """Continue with the state that was saved with a checkpoint.
 
         Args:
             folder: of the checkpoint.
         """
-        found = load_memory(folder)
-        if self._split is not None and isinstance(found, Tensor):
-            self._split.coin.set_state(found)
-        elif self._masks is not None and isinstance(found, LearnedMasks):
-            self._masks.state = found
-        elif self._masks is None and isinstance(found, MovingAverages):
-            for holder in (self._books, self._second):
-                if holder is not None:
-                    holder.state = found
+        state = load_state(folder)
+        if state is not None:
+            self.strategy.restore(state)
 
     @property
-    def running(self) -> DeferredGradients | None:
-        """The books of the micro-batch under way."""
-        return None if self._books is None else self._books.running
+    def capture(self) -> DeferredGradients | None:
+        """The per-response gradients of the micro-batch in progress, where they are captured."""
+        return self.strategy.capture
 
     @property
     def repeats(self) -> bool:
-        """Whether the pass under way repeats one of the same step that was logged already."""
-        return self._split is not None and self._split.again and self._split.side is not None
+        """Whether the pass in progress repeats one of the same step, which was logged already."""
+        return self.strategy.repeats
 
     def check(self, objective: Schedule, *, replace_head: bool | None) -> bool | None:
-        """Refuse what does not go together.
+        """Refuse settings that cannot be combined with the mitigation.
 
         Args:
             objective: of the trainer.
-            replace_head: as it was asked for.
+            replace_head: the trainer's argument.
 
         Returns:
-            Whether response rows only have to be scored.
+            Whether response rows only have to be scored; None where both work.
 
         Raises:
-            InputError: something does not go together.
+            InputError: a setting cannot be combined with the mitigation.
         """
         trainer, name = self._trainer, self._mitigation.name
         kwargs = trainer.args.gradient_checkpointing_kwargs or {}
-        reasons = {
+        conflicts = {
             "objectives that weigh tokens": any(o.kind == "token" for o in objective.objectives),
             "the router loss": trainer.aux_loss_enabled,
             "float16 with a gradient scaler": trainer.accelerator.scaler is not None,
             "reentrant gradient checkpointing": trainer.args.gradient_checkpointing and kwargs.get("use_reentrant"),
             "WPO's weighting": trainer.use_weighting,
         }
-        found = [reason for reason, there in reasons.items() if there]
-        if found:
-            raise InputError(f"Mitigation `{name}` does not go together with {', '.join(found)}.")
-        if self._books is not None and replace_head is False:
+        present = [setting for setting, is_set in conflicts.items() if is_set]
+        if present:
+            raise InputError(f"Mitigation `{name}` cannot be combined with {', '.join(present)}.")
+        if self.strategy.needs_response_rows and replace_head is False:
             raise InputError(f"Mitigation `{name}` needs `replace_head`, which is off here.")
-        return replace_head if self._books is None else True
+        return True if self.strategy.needs_response_rows else replace_head
 
-    def step(self, plain: Callable[[], Tensor]) -> Tensor:
+    def step(self, step: TrainingStep, batch: Callable[[], PairBatch]) -> Tensor:
         """Run a micro-batch.
 
         Args:
-            plain: TRL's training step.
+            step: TRL's training step.
+            batch: makes its pairs; called before the first step only.
 
         Returns:
             The loss.
         """
-        trainer = self._trainer
-        if self._split is not None:
-            return self._split.run(plain)
-        if self._books is not None and not self._audited:
-            self._audit(plain)
-        if self._books is None or self._second is not None:
-            loss = plain()
-            self._log({} if self._second is None else self._second.metrics)
-            return loss
-        half = trainer.args.bf16 or trainer.args.fp16
-        model = trainer.accelerator.unwrap_model(trainer.model)
-        loss, metrics = self._books.run(
-            model, plain, accumulated=trainer.current_gradient_accumulation_steps,
-            last=trainer.accelerator.sync_gradients, dtype=torch.bfloat16 if half else model.dtype,
-        )  # fmt: skip
-        self._log(metrics)
+        if not self._is_prepared:
+            self._is_prepared = True
+            self.strategy = self.strategy.prepare(batch())
+        loss, metrics = self.strategy.run(step)
+        for name, value in metrics.items():
+            log_metric(self._trainer, name, value)
         return loss
 
-    def loss(self, objective: Objective, logps: PairLogps, batch: PairBatch, inputs: dict[str, Tensor]) -> Tensor:
-        """Compute the loss that is differentiated.
+    def loss(self, objective: Objective, logps: PairLogps, batch: PairBatch, *, inputs: dict[str, Tensor]) -> Tensor:
+        """Compute the loss to differentiate.
 
         Args:
             objective: of this step.
-            logps: of the micro-batch.
-            batch: its rows.
+            logps: log-probs of the micro-batch, with their graph, nats.
+            batch: its pairs.
             inputs: the same as the trainer has it.
 
         Returns:
             Mean over the pairs.
         """
-        if self._promise.wanted and not self.repeats:
-            self._promise.note(inputs, torch.cat([logps.chosen, logps.rejected]))
-        if self._masks is not None:
-            model, own = self._trainer.accelerator.unwrap_model(self._trainer.model), self._trainer.own_pass
-            made = self._masks.masked(logps, batch, objective, model=model, forward=lambda b: partial(own, b))
-            self._log({"mitigation/kept": self._masks.kept})
-            return objective.loss(made).mean()
-        if self.running is not None:
-            self.running.keep_frozen()
-        loss = objective.loss(logps).mean()
-        if self._split is not None:
-            return self._split.loss(loss, logps)
-        if self._second is not None:
-            loss = self._second.mitigated(loss, logps, partial(geometry_of, self._trainer, batch))
-        return loss
-
-    def _audit(self, plain: Callable[[], Tensor]) -> None:
-        """Before the first step: does the engine account for every parameter of this model?"""
-        assert isinstance(plain, partial)
-        inputs = plain.args[1] if len(plain.args) > 1 else plain.keywords["inputs"]
-        prepared = self._trainer._prepare_inputs(inputs)
-        masks = (prepared[name].bool() for name in ("attention_mask", "completion_mask"))
-        self._audited = True
-        why = why_no_books(self._trainer, PairBatch(prepared["input_ids"], *masks))
-        if why is not None:
-            self._take_second_pass(why)
-
-    def _take_second_pass(self, why: str) -> None:
-        if self._guarded is not None:
-            raise UnsupportedModelError(f"`mitigation_probe` cannot be used: {why}")
-        LOGGER.warning(
-            "Mitigation `%s` takes a pass of its own for the geometry of every micro-batch, because %s",
-            self._mitigation.name, why,
-        )  # fmt: skip
-        assert isinstance(self._mitigation, CoefficientMap)
-        assert self._books is not None
-        self._second = TwoPassReweighting(self._mitigation)
-        self._second.state = self._books.state
-
-    def _log(self, metrics: Mapping[str, float]) -> None:
-        for name, value in metrics.items():
-            self._trainer._metrics["train"][name].append(value)
+        if self._effect.is_due and not self.repeats:
+            self._effect.note(inputs, torch.cat([logps.chosen, logps.rejected]))
+        return self.strategy.loss(objective, logps, batch)

@@ -1,8 +1,7 @@
-"""Held-out pairs that a cone keeps from harm: their gradients stand beside those of the pairs that are trained on."""
+"""Held-out pairs added as constraints of the `cone` mitigation."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,71 +13,80 @@ from preflens.language_models.batch import PairBatch, collate
 from preflens.language_models.loading import padding_token_id
 from preflens.language_models.model import evaluating
 from preflens.training.probe.held_out import ProbePairs, held_out_pairs
+from preflens.training.trainer_protocol import ObjectiveTrainerLike
 from preflens.types import HeadInput
 
 
 class ConstraintPairs:
-    """Takes the gradients of fixed pairs at the weights of a step.
+    """Fixed pairs whose per-response gradients are computed at every step.
 
     Args:
-        batch: the pairs, in one pass.
+        batch: the pairs, in one forward pass.
         forward: the pass up to the head.
-        autocast: makes the context in which the model computes as it does in training.
+        autocast: makes the context in which the model computes as in training.
     """
 
     def __init__(
         self,
         batch: PairBatch,
+        *,
         forward: Callable[[PairBatch], HeadInput | Tensor],
         autocast: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._batch, self._forward, self._autocast = batch, forward, autocast
 
-    def books(self, model: nn.Module) -> DeferredGradients:
+    def gradients(self, model: nn.Module) -> DeferredGradients:
         """Run one forward and one activation-only backward pass; nothing is written to any `param.grad`.
 
         Args:
-            model: in training; its modes and the random state come back.
+            model: in training; its modes and the random state are restored.
 
         Returns:
-            Books in which no loss has sent anything: their coefficients are zero.
+            Gradients with all coefficients zero.
 
         Raises:
             UnsupportedModelError: the model has no plain output head.
         """
-        with defer_weighting(model, pairs=False) as books, evaluating(model), same_random_state(), torch.enable_grad():
+        with (
+            defer_weighting(model, pairs=False) as gradients,
+            evaluating(model),
+            same_random_state(),
+            torch.enable_grad(),
+        ):
             with self._autocast():
-                outcome = self._forward(self._batch)
-            if not isinstance(outcome, HeadInput):
+                output = self._forward(self._batch)
+            if not isinstance(output, HeadInput):
                 raise UnsupportedModelError("`mitigation_probe` needs a model with a plain output head.")
-            books.begin(outcome)
-            with torch.no_grad(), torch.autocast(outcome.hidden.device.type, enabled=False):
-                logps, gradient = books.head(outcome)
-            torch.autograd.backward(outcome.hidden, gradient)
-            books.coefficients = torch.zeros_like(logps)
-        return books
+            gradients.begin(output)
+            with torch.no_grad(), torch.autocast(output.hidden.device.type, enabled=False):
+                logps, hidden_gradient = gradients.head(output)
+            torch.autograd.backward(output.hidden, hidden_gradient)
+            gradients.coefficients = torch.zeros_like(logps)
+        return gradients
 
 
-def check_guard(mitigation: str | None, guard: object) -> None:
-    """Refuse held-out pairs that nobody would guard.
+def check_constraints(mitigation: str | None, constraints: object) -> None:
+    """Refuse constraint pairs for a mitigation that has no constraints.
 
     Args:
         mitigation: its name, or None.
-        guard: the pairs, or None.
+        constraints: the pairs, or None.
 
     Raises:
-        InputError: there are pairs, and the mitigation is another one.
+        InputError: there are pairs, and the mitigation is not `cone`.
     """
-    if guard is not None and mitigation != "cone":
-        raise InputError("`mitigation_probe` is for the mitigation `cone`, which keeps other pairs from harm too.")
+    if constraints is not None and mitigation != "cone":
+        raise InputError(
+            "`mitigation_probe` is for the mitigation `cone`, which can add held-out pairs as constraints."
+        )
 
 
-def guarded_pairs(trainer: Any, wanted: ProbePairs) -> ConstraintPairs:  # noqa: ANN401  # it imports us
-    """Find the pairs that no step is to harm.
+def constraint_pairs(trainer: ObjectiveTrainerLike, source: ProbePairs) -> ConstraintPairs:
+    """Read the pairs that no step is to harm.
 
     Args:
         trainer: a `PreferenceTrainer`.
-        wanted: a number of rows of its evaluation data; or a file, folder or hub id; or rows.
+        source: a number of rows of its evaluation data; or a file, folder or hub id; or rows.
 
     Returns:
         The pairs.
@@ -87,8 +95,8 @@ def guarded_pairs(trainer: Any, wanted: ProbePairs) -> ConstraintPairs:  # noqa:
         InputError: there are none, or they cannot be used.
     """
     tokenizer = trainer.processing_class
-    pairs = held_out_pairs(wanted, trainer.eval_dataset, tokenizer, max_length=trainer.args.max_length)
+    pairs = held_out_pairs(source, trainer.eval_dataset, tokenizer, max_length=trainer.args.max_length)
     if not pairs:
         raise InputError("`mitigation_probe` found no pairs: give an `eval_dataset`, or the pairs themselves.")
     batch = collate(pairs, pad_token_id=padding_token_id(tokenizer), device=trainer.accelerator.device)
-    return ConstraintPairs(batch, trainer.own_pass, trainer.compute_loss_context_manager)
+    return ConstraintPairs(batch, forward=trainer.own_pass, autocast=trainer.compute_loss_context_manager)

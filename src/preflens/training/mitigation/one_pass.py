@@ -1,15 +1,15 @@
-"""Training steps whose coefficients a mitigation has changed.
+"""Steps with mitigated coefficients, in one forward and one backward pass.
 
-The loss says what it sends back to each response, the backward pass brings each response's gradient, the mitigation
-turns coefficients and Gram into other coefficients, and the gradient of the step is formed with those: one forward and
-one backward pass. Every step proves itself: the squared norm of what was put together has to be what the Gram says.
+The loss gives the coefficient of each response, and the backward pass gives each response's gradient. The mitigation
+maps coefficients and Gram to new coefficients, and the gradient of the step is the sum of response gradients weighted
+by them. Every step checks itself: the squared norm of that sum has to agree with the Gram.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float64
-from torch import Tensor, nn
+from torch import Tensor
 
 from preflens.errors import UnsupportedObjectiveError
 from preflens.gram.training_step.deferred import DeferredGradients, defer_weighting
@@ -23,134 +23,154 @@ from preflens.gram.training_step.weighting import (
     parameter_gram,
     squared_norm,
 )
-from preflens.mitigations import CoefficientMap, Mitigated, MovingAverages
-from preflens.training.mitigation.held_out_constraints import ConstraintPairs
+from preflens.language_models.batch import PairBatch
+from preflens.mitigations import CoefficientMap, MovingAverages
+from preflens.objectives.kinds.base import Objective
+from preflens.pair_logps import PairLogps
+from preflens.training.mitigation.report import mitigation_metrics
+from preflens.training.mitigation.state import MitigationState
+from preflens.training.mitigation.strategy import Strategy, StrategyContext, TrainingStep
+from preflens.training.mitigation.two_pass import TwoPassReweighting, capture_obstacle
+from preflens.training.trainer_protocol import micro_batches_of_update, unwrapped_model
 from preflens.types import BatchGram, PairCoefficients, PairGram
 
 
+def reweighting(mitigation: CoefficientMap, context: StrategyContext) -> Strategy:
+    """Return the strategy for a map of coefficients: one pass, or two where several processes train together."""
+    if context.trainer.accelerator.num_processes > 1:
+        return TwoPassReweighting.instead_of_one(mitigation, context, why="several processes train together")
+    return OnePassReweighting(mitigation, context)
+
+
 class OnePassReweighting:
-    """Makes the gradients of a run's steps.
+    """Forms the gradient of each step from captured response gradients and mitigated coefficients.
 
     Args:
-        mitigation: changes the coefficients.
-        window: treat all micro-batches of an update together, which keeps the gradients of their responses until the
-            last one; else each micro-batch is treated by itself. For maps of single pairs it is the same.
-        guarded: held-out pairs that a map of batches is to see too.
+        mitigation: maps coefficients to coefficients.
+        context: where it works. With `whole_update`, a map of scope `batch` treats all micro-batches of an update
+            together, and the gradients of their responses are kept until the last one; otherwise each micro-batch is
+            treated by itself. For maps of scope `pair` this makes no difference.
 
     Attributes:
-        state: what the mitigation remembers.
-        running: the books of the micro-batch that is under way, or None.
+        needs_response_rows: true.
+        state: moving averages of the mitigation.
+        capture: gradients of the micro-batch in progress, or None.
+        repeats: false.
     """
 
-    def __init__(self, mitigation: CoefficientMap, *, window: bool, guarded: ConstraintPairs | None = None) -> None:
-        self._mitigation, self._window = mitigation, window and mitigation.scope == "batch"
-        self._guarded = guarded
+    needs_response_rows = True
+    repeats = False
+
+    def __init__(self, mitigation: CoefficientMap, context: StrategyContext) -> None:
+        self._mitigation, self._context = mitigation, context
+        self._per_pair = mitigation.scope == "pair"
+        self._whole_update = context.whole_update and not self._per_pair
         self._waiting: list[DeferredGradients] = []
         self._checked = 0
         self.state: MovingAverages | None = None
-        self.running: DeferredGradients | None = None
+        self.capture: DeferredGradients | None = None
 
-    def run(
-        self, model: nn.Module, step: Callable[[], Tensor], *, accumulated: int, last: bool, dtype: torch.dtype
-    ) -> tuple[Tensor, Mapping[str, float]]:
-        """Run a micro-batch and add to `param.grad` what the mitigation makes of it.
+    def prepare(self, batch: PairBatch) -> Strategy:
+        """Check that the engine accounts for every parameter of the model.
 
         Args:
-            model: that is trained.
-            step: one forward and one backward pass of it, which tells `running` of the head.
-            accumulated: how many micro-batches share the update.
-            last: whether this is the last of them.
-            dtype: of the activations.
+            batch: pairs of the first micro-batch.
 
         Returns:
-            The loss, and what is worth logging.
+            This strategy, or the one of two passes.
+        """
+        why = capture_obstacle(self._context.trainer, batch)
+        if why is None:
+            return self
+        return TwoPassReweighting.instead_of_one(self._mitigation, self._context, why=why, state=self.state)
+
+    def restore(self, state: MitigationState) -> None:
+        """Continue with saved moving averages."""
+        if isinstance(state, MovingAverages):
+            self.state = state
+
+    def loss(self, objective: Objective, logps: PairLogps, batch: PairBatch) -> Tensor:  # noqa: ARG002  # the interface
+        """Return the plain loss; its coefficients are changed after the backward pass."""
+        if self.capture is not None:
+            self.capture.keep_frozen()
+        return objective.loss(logps).mean()
+
+    def run(self, step: TrainingStep) -> tuple[Tensor, Mapping[str, float]]:
+        """Run a micro-batch and add its mitigated gradient to `param.grad`.
+
+        Args:
+            step: one forward and one backward pass, which passes its head to `capture`.
+
+        Returns:
+            The loss, and metrics; no metrics before the last micro-batch of an update that is treated as a whole.
 
         Raises:
-            UnsupportedObjectiveError: the loss has other gradients for some tokens of a response than for others.
+            UnsupportedObjectiveError: the loss weights the tokens of a response differently.
         """
-        with defer_weighting(model, pairs=self._mitigation.scope == "pair") as books:
-            self.running = books
+        trainer = self._context.trainer
+        model = unwrapped_model(trainer)
+        with defer_weighting(model, pairs=self._per_pair) as captured:
+            self.capture = captured
             try:
                 loss = step()
             finally:
-                self.running = None
-        if books.coefficients is None:
+                self.capture = None
+        if captured.coefficients is None:
             raise UnsupportedObjectiveError(
-                "The loss weighs the tokens of a response differently, and this mitigation is about whole responses. "
+                "The loss weights the tokens of a response differently, and this mitigation treats whole responses. "
                 "Choose another objective, or `sparse_mask`."
             )
-        self._waiting.append(books)
-        if self._window and not last:
+        self._waiting.append(captured)
+        if self._whole_update and not trainer.accelerator.sync_gradients:
             return loss, {}
-        waiting, self._waiting = self._waiting, []
-        pairs = sum(len(each.coefficients) for each in waiting if each.coefficients is not None) // 2
-        if self._guarded is not None:
-            waiting.append(self._guarded.books(model))
+        micro_batches, self._waiting = self._waiting, []
+        pairs = sum(len(each.coefficients) for each in micro_batches if each.coefficients is not None) // 2
+        if self._context.constraints is not None:
+            micro_batches.append(self._context.constraints.gradients(model))
+        share = pairs * (1 if self._whole_update else micro_batches_of_update(trainer))
         with torch.no_grad():
-            return loss, self._close(waiting, pairs * (1 if self._window else accumulated), pairs, dtype=dtype)
+            return loss, self._weight(micro_batches, share=share, pairs=pairs)
 
-    def _close(self, books: list[DeferredGradients], share: int, pairs: int, *, dtype: torch.dtype) -> dict[str, float]:
-        """Decide on the coefficients, and form the gradient; the loss is a mean over `share` pairs."""
-        own = self._mitigation.scope == "pair"
-        gram: PairGram | BatchGram = books[0].pair_gram() if own else accumulated_gram(books)
-        sent = torch.cat([each.coefficients for each in books if each.coefficients is not None])
-        order = chosen_first(books).to(sent.device)
-        chosen, rejected = (side[:pairs] for side in (-share * sent[order]).cpu().chunk(2))  # no guarded ones
+    def _weight(self, captured: list[DeferredGradients], *, share: int, pairs: int) -> dict[str, float]:
+        """Map the coefficients and form the gradient; the loss of the update is a mean over `share` pairs."""
+        gram: PairGram | BatchGram = captured[0].pair_gram() if self._per_pair else accumulated_gram(captured)
+        loss_gradient = torch.cat([each.coefficients for each in captured if each.coefficients is not None])
+        order = chosen_first(captured).to(loss_gradient.device)
+        # Constraint pairs, which come last, are not passed on.
+        chosen, rejected = (side[:pairs] for side in (-share * loss_gradient[order]).cpu().chunk(2))
         before = PairCoefficients(chosen, -rejected)
-        found = self._mitigation.apply(before, gram, self.state)
-        self.state = found.state
-        weights = torch.empty_like(sent).index_copy(0, order, -found.coefficients.signed().to(sent.device) / share)
-        if own:
-            self._write_checking_one(books, weights, dtype)
+        mitigated = self._mitigation.apply(before, gram, self.state)
+        self.state = mitigated.state
+        signed = mitigated.coefficients.signed().to(loss_gradient.device)
+        weights = torch.empty_like(loss_gradient).index_copy(0, order, -signed / share)
+        if isinstance(gram, BatchGram):
+            self._write_checking_the_norm(captured, weights, order, gram)
         else:
-            self._write_checking_all(books, weights, order, gram, dtype)
-        return mitigation_report(found, before, gram)
+            self._write_checking_one_parameter(captured, weights)
+        return mitigation_metrics(mitigated, before, gram)
 
-    def _write_checking_one(
-        self, books: list[DeferredGradients], weights: Float64[Tensor, " response"], dtype: torch.dtype
+    def _write_checking_one_parameter(
+        self, captured: list[DeferredGradients], weights: Float64[Tensor, " response"]
     ) -> None:
-        """Within pairs the Gram does not say the norm: one parameter a step, in turn, is multiplied out."""
-        checked = self._checked % len(keys_of(books))
+        """Products within pairs do not give the norm, so one parameter per step, in turn, is multiplied out."""
+        checked = self._checked % len(keys_of(captured))
         self._checked += 1
-        for number, (key, found) in enumerate(gradients(books, weights)):
+        for number, (key, gradient) in enumerate(gradients(captured, weights)):
             if number == checked:
-                check_norm(squared_norm(found), parameter_gram(books, key), weights, dtype)
-            add_to(key, found)
+                check_norm(squared_norm(gradient), parameter_gram(captured, key), weights, self._dtype())
+            add_to(key, gradient)
 
-    def _write_checking_all(
-        self,
-        books: list[DeferredGradients],
-        weights: Float64[Tensor, " response"],
-        order: Tensor,
-        gram: PairGram | BatchGram,
-        dtype: torch.dtype,
+    def _write_checking_the_norm(
+        self, captured: list[DeferredGradients], weights: Float64[Tensor, " response"], order: Tensor, gram: BatchGram
     ) -> None:
-        assert isinstance(gram, BatchGram)
         squared = 0.0
-        for key, found in gradients(books, weights):
-            squared += squared_norm(found)
-            add_to(key, found)
-        check_norm(squared, gram.matrix, weights[order].cpu(), dtype)
+        for key, gradient in gradients(captured, weights):
+            squared += squared_norm(gradient)
+            add_to(key, gradient)
+        check_norm(squared, gram.matrix, weights[order].cpu(), self._dtype())
 
-
-def mitigation_report(found: Mitigated, before: PairCoefficients, gram: PairGram | BatchGram) -> dict[str, float]:
-    """Say what a mitigation did to an update batch.
-
-    Args:
-        found: what it made of the coefficients.
-        before: the coefficients it got.
-        gram: the geometry it got.
-
-    Returns:
-        By the names of metrics: share of pairs left alone, mean change of log(d_w/d_l) over the others, mean cosine,
-        and what the mitigation itself reports.
-    """
-    after, here = found.coefficients, ~found.untreated
-    numbers = {"untreated": float(found.untreated.double().mean()), **found.report}
-    if bool(here.any()):
-        chosen, rejected = (side[: len(here)] for side in (after.chosen, after.rejected))  # guarded pairs stand behind
-        turn = (chosen / rejected).abs().log() - (before.chosen / before.rejected).abs().log()
-        numbers["log_ratio_change"] = float(turn[here].mean())
-    pair = gram.pair_gram() if isinstance(gram, BatchGram) else gram
-    numbers["cosine"] = float(pair.cosine.nanmean())
-    return {f"mitigation/{name}": value for name, value in numbers.items()}
+    def _dtype(self) -> torch.dtype:
+        """The type of the activations, which bounds how well norm and Gram can agree."""
+        trainer = self._context.trainer
+        dtype: torch.dtype = unwrapped_model(trainer).dtype
+        return torch.bfloat16 if trainer.args.bf16 or trainer.args.fp16 else dtype

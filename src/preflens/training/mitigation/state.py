@@ -1,4 +1,4 @@
-"""What a mitigation remembers from step to step, saved with a run's checkpoints and read again when it goes on."""
+"""The state of a mitigation from step to step, saved with a run's checkpoints and loaded when the run resumes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,74 +13,76 @@ from transformers import TrainerCallback
 from preflens.errors import InputError
 from preflens.mitigations import LearnedMasks, MovingAverages
 from preflens.records.storage import write_atomically
+from preflens.types import SIDES
 
-FILE = "mitigation.safetensors"
-Memory = MovingAverages | LearnedMasks | Tensor  # the tensor: the state of a random generator
-_SIDES = ("chosen", "rejected")
+STATE_FILE = "mitigation.safetensors"
+MitigationState = MovingAverages | LearnedMasks | Tensor  # the tensor: the state of a random generator
 
 
 class StateSaver(TrainerCallback):
-    """Saves the memory with every checkpoint.
+    """Saves the state of a mitigation with every checkpoint.
 
     Args:
-        memory: asked for it when a checkpoint is made.
+        state: returns it; called when a checkpoint is written.
     """
 
-    def __init__(self, memory: Callable[[], Memory | None]) -> None:
-        self._memory = memory
+    def __init__(self, state: Callable[[], MitigationState | None]) -> None:
+        self._state = state
 
     def on_save(self, args: Any, state: Any, *_: object, **__: object) -> None:  # noqa: ANN401  # transformers'
-        """Write it into the checkpoint's folder."""
-        folder, memory = Path(args.output_dir) / f"checkpoint-{state.global_step}", self._memory()
-        if state.is_world_process_zero and memory is not None and folder.is_dir():
-            save_memory(memory, folder)
+        """Write the state into the checkpoint's folder."""
+        folder, to_save = Path(args.output_dir) / f"checkpoint-{state.global_step}", self._state()
+        if state.is_world_process_zero and to_save is not None and folder.is_dir():
+            save_state(to_save, folder)
 
 
-def save_memory(memory: Memory, folder: Path) -> None:
-    """Write what a mitigation remembers.
+def save_state(state: MitigationState, folder: Path) -> None:
+    """Write the state of a mitigation.
 
     Args:
-        memory: of it.
+        state: moving averages, learned masks, or the state of a random generator.
         folder: of a checkpoint.
     """
-    if isinstance(memory, MovingAverages):
-        tensors = {name: torch.tensor(value, dtype=torch.float64) for name, value in memory.logs.items()}
-        about = {"kind": "averages", "updates": str(memory.updates)}
-    elif isinstance(memory, LearnedMasks):
-        pairs = memory.masks.items()
-        tensors = {f"{key}.{side}": mask for key, both in pairs for side, mask in zip(_SIDES, both, strict=True)}
-        about = {"kind": "masks", "updates": str(memory.updates)}
+    if isinstance(state, MovingAverages):
+        tensors = {name: torch.tensor(value, dtype=torch.float64) for name, value in state.logs.items()}
+        metadata = {"kind": "averages", "updates": str(state.updates)}
+    elif isinstance(state, LearnedMasks):
+        pairs = state.masks.items()
+        tensors = {f"{key}.{side}": mask for key, masks in pairs for side, mask in zip(SIDES, masks, strict=True)}
+        metadata = {"kind": "masks", "updates": str(state.updates)}
     else:
-        tensors, about = {"generator": memory}, {"kind": "generator"}
-    write_atomically(folder / FILE, lambda path: save_file(tensors, path, metadata=about))
+        tensors, metadata = {"generator": state}, {"kind": "generator"}
+    write_atomically(folder / STATE_FILE, lambda path: save_file(tensors, path, metadata=metadata))
 
 
-def load_memory(folder: Path) -> Memory | None:
-    """Read what a mitigation remembered.
+def load_state(folder: Path) -> MitigationState | None:
+    """Read the state of a mitigation.
 
     Args:
         folder: of a checkpoint.
 
     Returns:
-        The memory; None where the checkpoint has none.
+        The state; None where the checkpoint has none.
 
     Raises:
         InputError: the file is damaged.
     """
-    if not (folder / FILE).is_file():
+    if not (folder / STATE_FILE).is_file():
         return None
     try:
-        with safe_open(folder / FILE, "pt") as file:
-            about, found = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
-        if about["kind"] == "generator":
-            generator: Tensor = found["generator"]
+        with safe_open(folder / STATE_FILE, "pt") as file:
+            metadata = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
+        if metadata["kind"] == "generator":
+            generator: Tensor = tensors["generator"]
             return generator
-        updates = int(about["updates"])
-        if about["kind"] == "averages":
-            return MovingAverages({name: float(value) for name, value in found.items()}, updates)
-        keys = dict.fromkeys(name.rpartition(".")[0] for name in found)
-        return LearnedMasks({key: (found[f"{key}.chosen"], found[f"{key}.rejected"]) for key in keys}, updates)
+        updates = int(metadata["updates"])
+        if metadata["kind"] == "averages":
+            return MovingAverages({name: float(value) for name, value in tensors.items()}, updates)
+        keys = dict.fromkeys(name.rpartition(".")[0] for name in tensors)
+        return LearnedMasks({key: (tensors[f"{key}.chosen"], tensors[f"{key}.rejected"]) for key in keys}, updates)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"`{folder / FILE}` does not hold what a mitigation remembers: {error}. Delete it to begin its memory anew."
+            f"`{folder / STATE_FILE}` does not hold the state of a mitigation: {error}. Delete it to start without a "
+            "saved state."
         ) from error

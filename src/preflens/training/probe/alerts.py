@@ -1,4 +1,4 @@
-"""What a person in the middle of a run should be told."""
+"""Alerts raised during training."""
 
 import logging
 from collections.abc import Sequence
@@ -6,31 +6,32 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 
 from preflens.training.probe.calibration import Calibration
-from preflens.training.probe.result import SIDES, ProbeResult
+from preflens.training.probe.result import ProbeResult
+from preflens.types import SIDES
 
 
 @dataclass(frozen=True)
 class Alert:
-    """Something to be told.
+    """A problem of a run.
 
     Attributes:
-        title: which alert; it comes once until the trouble is over.
-        text: what was seen and what to do.
+        title: which alert; it is raised once until the problem is over.
+        text: what was measured and what to do.
     """
 
     title: str
     text: str
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Alerts:
-    """Watches looks for trouble.
+    """Thresholds of the alerts of a run, and which alerts are raised.
 
     Attributes:
-        both_falling: alert after so many probed steps in a row on which both mean log-probs fell; None for never.
-        chosen_below: alert when the mean log-prob of held-out chosen responses is so many nats below its start; None
+        both_falling: alert after this many consecutive probed steps on which both mean log-probs fell; None for never.
+        chosen_below: alert when the mean log-prob of held-out chosen responses is this many nats below its start; None
             for never.
-        forecast_r2: alert when the optimizer's forecast explains less than this; None for never.
+        forecast_r2: alert when the R² of the optimizer forecast is below this; None for never.
     """
 
     both_falling: int | None = 5
@@ -39,26 +40,26 @@ class Alerts:
     _falls: int = field(default=0, init=False)
     _raised: set[str] = field(default_factory=set, init=False)
 
-    def result(self, result: ProbeResult, calibration: Calibration, *, start: float | None) -> list[Alert]:
-        """Look for trouble.
+    def check(self, result: ProbeResult, calibration: Calibration, *, start: float | None) -> list[Alert]:
+        """Check a probed step.
 
         Args:
             result: complete; of the held-out pairs where there are any.
-            calibration: with this look in it.
+            calibration: this step included.
             start: mean log-prob of the held-out chosen responses when training began, nats; None without such pairs.
 
         Returns:
-            What is new.
+            New alerts.
         """
-        found = [self._both_fall(result), self._below(result, start), self._off(calibration)]
-        return [alert for alert in found if alert is not None]
+        alerts = [self._check_both_fall(result), self._check_chosen(result, start), self._check_forecast(calibration)]
+        return [alert for alert in alerts if alert is not None]
 
-    def _both_fall(self, result: ProbeResult) -> Alert | None:
+    def _check_both_fall(self, result: ProbeResult) -> Alert | None:
         assert result.measured is not None
-        if not all(result.tells(side) for side in SIDES):
+        if not all(result.is_significant(side) for side in SIDES):
             return None  # neither the next fall nor the end of falling
-        falls = float(result.measured.chosen.mean()) < 0 and float(result.measured.rejected.mean()) < 0
-        self._falls = self._falls + 1 if falls else 0
+        both_fall = float(result.measured.chosen.mean()) < 0 and float(result.measured.rejected.mean()) < 0
+        self._falls = self._falls + 1 if both_fall else 0
         return self._once(
             self.both_falling is not None and self._falls >= self.both_falling,
             "chosen and rejected both fall",
@@ -66,42 +67,42 @@ class Alerts:
             "falling faster. See docs/my-chosen-logps-fall.md.",
         )
 
-    def _below(self, result: ProbeResult, start: float | None) -> Alert | None:
+    def _check_chosen(self, result: ProbeResult, start: float | None) -> Alert | None:
         assert result.measured is not None
         if self.chosen_below is None or start is None:
             return None
-        lost = start - float((result.chosen_logp + result.measured.chosen).mean())
+        fall = start - float((result.chosen_logp + result.measured.chosen).mean())
         return self._once(
-            lost - result.mean_floor("chosen") > self.chosen_below,
+            fall - result.mean_floor("chosen") > self.chosen_below,
             "held-out chosen answers became less likely",
-            f"The mean log-prob of held-out chosen answers is {lost:.3g} nats below where it began.",
+            f"The mean log-prob of held-out chosen answers is {fall:.3g} nats below its start.",
         )
 
-    def _off(self, calibration: Calibration) -> Alert | None:
-        found = calibration.of("optimizer")
-        if self.forecast_r2 is None or found is None:
+    def _check_forecast(self, calibration: Calibration) -> Alert | None:
+        agreement = calibration.of("optimizer")
+        if self.forecast_r2 is None or agreement is None:
             return None
         return self._once(
-            found.r2 < self.forecast_r2,
+            agreement.r2 < self.forecast_r2,
             "the forecast is off",
-            f"First-order forecasts explain {found.r2:.0%} of the last changes (slope {found.slope:.2g}): steps "
-            "are too large for the gradients to hold still. The learning rate is high.",
+            f"First-order forecasts explain {agreement.r2:.0%} of the variance of the last measured changes (slope "
+            f"{agreement.slope:.2g}): steps are too large for first-order forecasts. The learning rate is high.",
         )
 
-    def _once(self, trouble: bool, title: str, text: str) -> Alert | None:
-        new = trouble and title not in self._raised
-        (self._raised.add if trouble else self._raised.discard)(title)
-        return Alert(title, text) if new else None
+    def _once(self, is_problem: bool, title: str, text: str) -> Alert | None:
+        is_new = is_problem and title not in self._raised
+        (self._raised.add if is_problem else self._raised.discard)(title)
+        return Alert(title, text) if is_new else None
 
 
 LOGGER = logging.getLogger("preflens")
 
 
-def tell(alerts: Sequence[Alert], *, step: int, trackers: Sequence[str] | str) -> None:
-    """Tell whoever is there.
+def send_alerts(alerts: Sequence[Alert], *, step: int, trackers: Sequence[str] | str) -> None:
+    """Send alerts to the log and, if enabled, to trackio.
 
     Args:
-        alerts: what is new.
+        alerts: new ones.
         step: the optimizer's step.
         trackers: that the run reports to.
     """

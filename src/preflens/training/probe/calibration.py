@@ -1,4 +1,4 @@
-"""How well forecasts of the last steps agreed with what then happened."""
+"""Agreement of the forecasts of the last probed steps with the measured changes."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Agreement:
-    """Forecasts beside facts.
+    """How well forecasts agree with measured changes.
 
     Attributes:
-        slope: of fact on forecast, through the origin; 1 if sizes are right.
-        r2: 1 − Σ(fact − forecast)² / Σ(fact − mean fact of its side)²; nothing is fitted, so it is negative where the
-            mean of the facts would have been the better forecast.
-        signs: share of forecasts with the sign of the fact.
+        slope: of measured on forecast, through the origin; 1 if sizes are right.
+        r2: 1 − Σ(measured − forecast)² / Σ(measured − mean of its side)²; nothing is fitted, so it is negative where
+            the mean of the measured changes would have been the better forecast.
+        signs: share of forecasts with the sign of the measured change.
     """
 
     slope: float
@@ -24,21 +24,21 @@ class Agreement:
 
 
 class Calibration:
-    """A window of forecasts and facts: mean changes of log-probs at probed steps.
+    """Forecasts and measured mean changes of log-probs at the last probed steps.
 
     Args:
-        window: how many probed steps are remembered.
+        window: how many probed steps are kept.
     """
 
-    # Fewer steps say nothing about a spread.
-    FEWEST = 8
+    # Fewer steps do not estimate a spread.
+    MIN_STEPS = 8
 
     def __init__(self, *, window: int = 50) -> None:
         self._rows: deque[tuple[str, dict[str, float], float, float | None]] = deque(maxlen=2 * window)
         self._last: dict[str, float] = {}
 
     def add(self, side: str, forecasts: dict[str, float], measured: float) -> None:
-        """Note a probed step.
+        """Add a probed step.
 
         Args:
             side: `chosen` or `rejected`.
@@ -50,43 +50,43 @@ class Calibration:
             self._last[side] = measured
 
     def of(self, name: str) -> Agreement | None:
-        """Compare one forecast with the facts.
+        """Compare one forecast with the measured changes.
 
         Args:
-            name: of the forecast; `persistence` repeats the last fact.
+            name: of the forecast; `persistence` repeats the last measured change.
 
         Returns:
-            The agreement, or None where there are too few points, or all facts are alike.
+            The agreement, or None where there are too few points, or all measured changes are equal.
         """
-        known = [
+        rows = [
             (side, last if name == "persistence" else forecasts.get(name), measured)
             for side, forecasts, measured, last in self._rows
         ]
-        known = [row for row in known if row[1] is not None]
-        sides = np.array([side for side, _, _ in known])
-        if any((sides == side).sum() < self.FEWEST for side in set(sides)) or not known:
+        rows = [row for row in rows if row[1] is not None]
+        sides = np.array([side for side, _, _ in rows])
+        if any((sides == side).sum() < self.MIN_STEPS for side in set(sides)) or not rows:
             return None
-        forecast, measured = np.array([row[1:] for row in known], dtype=float).T
+        forecast, measured = np.array([row[1:] for row in rows], dtype=float).T
         return agreement(forecast, measured, sides)
 
 
 def agreement(forecast: np.ndarray, measured: np.ndarray, sides: np.ndarray | None = None) -> Agreement | None:
-    """Compare forecasts with facts.
+    """Compare forecasts with measured changes.
 
     Args:
-        forecast: one number a step, nats.
-        measured: the same.
-        sides: which side each number is about; what tells the sides apart is then no variance to be explained.
+        forecast: one number per step, nats.
+        measured: likewise.
+        sides: the side of each number; differences between the sides are then not counted as variance to explain.
 
     Returns:
-        The agreement, or None where all facts are alike or nothing was forecast.
+        The agreement, or None where all measured changes are equal or all forecasts are zero.
     """
-    centre = np.full_like(measured, measured.mean())
+    center = np.full_like(measured, measured.mean())
     for side in set() if sides is None else set(sides):
-        centre[sides == side] = measured[sides == side].mean()
-    spread, square = float(((measured - centre) ** 2).sum()), float((forecast**2).sum())
+        center[sides == side] = measured[sides == side].mean()
+    spread, square = float(((measured - center) ** 2).sum()), float((forecast**2).sum())
     if spread == 0 or square == 0:
         return None
-    missed = float(((measured - forecast) ** 2).sum())
+    residual = float(((measured - forecast) ** 2).sum())
     signs = float((np.sign(forecast) == np.sign(measured)).mean())
-    return Agreement(float((forecast * measured).sum()) / square, 1 - missed / spread, signs)
+    return Agreement(float((forecast * measured).sum()) / square, 1 - residual / spread, signs)

@@ -1,27 +1,22 @@
-"""The probe: one callback that forecasts what each step does to chosen and rejected log-probs, and checks it."""
+"""The probe as a callback: it forecasts what steps do to chosen and rejected log-probs, and measures it."""
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 from weakref import WeakSet
 
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from preflens.errors import InputError, UnsupportedModelError
-from preflens.training.probe.alerts import Alert, Alerts, tell
-from preflens.training.probe.distributed import ProcessGroup, merged_looks, packed
+from preflens.training.probe.alerts import Alert, Alerts, send_alerts
+from preflens.training.probe.distributed import ProcessGroup, merge_packed, pack_results
 from preflens.training.probe.failsafe import ProbeFailure
 from preflens.training.probe.held_out import DEFAULT_COUNT, ProbePairs, held_out_pairs
 from preflens.training.probe.recorder import Recorder
 from preflens.training.probe.scheduling import ProbeSchedule
 from preflens.training.probe.step_probe import StepProbe
-from preflens.training.probe.trainer_adapter import (
-    calling_trainer,
-    make_session,
-    number_rows,
-    refuse_what_cannot_be_watched,
-    tokenizer_of,
-)
+from preflens.training.probe.trainer_adapter import calling_trainer, check_trainer, make_step_probe, number_rows
+from preflens.training.trainer_protocol import TrainerLike, tokenizer_of
 
 LOGGER = logging.getLogger("preflens")
 
@@ -29,24 +24,30 @@ T = TypeVar("T")
 
 
 class PreflensCallback(TrainerCallback):
-    """Watches any run of TRL's DPOTrainer, from version 1.15 on, without changing a bit of it.
+    """Probes any run of TRL's DPOTrainer, from version 1.15 on, without changing a bit of it.
 
-    On a probed step it measures the geometry of the pairs that are trained on and of held-out pairs, forecasts what
-    the step will do to every log-prob, and measures what it did. Means go to the trainer's log under `preflens/…`, rows
-    for each pair to `output_dir/preflens/probe.parquet`.
+    On a probed step it computes the gradient geometry of the training pairs and of held-out pairs, forecasts how the
+    step changes every log-prob, and measures the change after the step. Means go to the trainer's log under
+    `preflens/…`, rows for each pair to `output_dir/preflens/probe.parquet`.
 
     Args:
-        every: probe at most every so many optimizer steps.
-        probe_pairs: held-out pairs that are watched: how many rows of the evaluation data, or a file, folder or hub
-            id, or rows with `prompt`, `chosen` and `rejected`.
-        max_overhead: share of training time that probing may take; it then probes less often, and fewer held-out
-            pairs. None for no limit.
-        window: probed steps that calibration looks back on.
-        alerts: what to watch for; None for nothing.
+        every: probe at most every this many optimizer steps.
+        probe_pairs: held-out pairs: how many rows of the evaluation data, or a file, folder or hub id, or rows with
+            `prompt`, `chosen` and `rejected`.
+        max_overhead: time for probing as a share of all other training time. To stay below it, fewer steps are probed,
+            and fewer held-out pairs. None for no limit.
+        window: probed steps that calibration uses.
+        alerts: thresholds; None for no alerts.
         stop_on_alert: end training at the first alert.
         memory: bytes for the activations of a pass, and for kept gradients; None for half of what is free.
-        strict: raise where a run cannot be watched, before its first step; otherwise it is trained without the probe,
-            after a warning. What goes wrong later is a warning in any case.
+        strict: raise before the first step where a run cannot be probed. Otherwise it is trained without the probe,
+            after a warning. Later failures are a warning in any case.
+
+    Attributes:
+        step_probe: probes the steps of the run; None outside of a run, and after a failure.
+
+    Raises:
+        InputError: `every` or `max_overhead` is out of range.
 
     Example:
         >>> callback = PreflensCallback(every=20, probe_pairs=16)  # then: DPOTrainer(..., callbacks=[callback])
@@ -68,16 +69,16 @@ class PreflensCallback(TrainerCallback):
             raise InputError(
                 f"`every` should be 1 or more, and `max_overhead` above 0. Found {every} and {max_overhead}."
             )
-        self._every, self._wanted, self._max_overhead, self._memory = every, probe_pairs, max_overhead, memory
-        self._window, self._alerts, self._stop, self._strict = window, alerts, stop_on_alert, strict
-        self._trainer: Any = None  # a DPOTrainer; trl is not annotated
-        self._session: StepProbe | None = None
+        self._every, self._probe_pairs, self._max_overhead, self._memory = every, probe_pairs, max_overhead, memory
+        self._window, self._alerts, self._stop_on_alert, self._strict = window, alerts, stop_on_alert, strict
+        self._trainer: TrainerLike | None = None
+        self.step_probe: StepProbe | None = None
         self._processes = ProcessGroup()
-        self._trouble, self._probing, self._trained_a_step = ProbeFailure(), False, False
-        self._trained: WeakSet[Trainer] = WeakSet()
+        self._failure, self._is_probing, self._has_stepped = ProbeFailure(), False, False
+        self._known_trainers: WeakSet[Trainer] = WeakSet()
 
     def attach(self, trainer: Trainer) -> "PreflensCallback":
-        """Watch a trainer that is already made.
+        """Add the callback to a trainer that is already made.
 
         Args:
             trainer: a `DPOTrainer`.
@@ -96,27 +97,27 @@ class PreflensCallback(TrainerCallback):
         control: TrainerControl,
         **kwargs: object,
     ) -> None:
-        """Set up the run."""
-        self._forget()
-        self._trouble, self._processes = ProbeFailure(), ProcessGroup()
-        self._trouble.attempt(lambda: self._begin(state))
+        """Set up the probe for a run."""
+        self._reset()
+        self._failure, self._processes = ProbeFailure(), ProcessGroup()
+        self._failure.attempt(lambda: self._begin(state))
         if self._off_everywhere(quietly=self._strict) and self._strict:
-            raise self._trouble.error or UnsupportedModelError(str(self._trouble))
+            raise self._failure.error or UnsupportedModelError(str(self._failure))
 
     def _begin(self, state: TrainerState) -> None:
-        trainer: Any = calling_trainer(self)  # a DPOTrainer; trl is not annotated
-        self._trainer, self._processes = trainer, ProcessGroup(trainer.accelerator)
-        fresh = trainer not in self._trained
-        self._trained.add(trainer)
-        refuse_what_cannot_be_watched(trainer)
-        fixed = held_out_pairs(
-            self._wanted, trainer.eval_dataset, tokenizer_of(trainer), max_length=trainer.args.max_length
+        calling = calling_trainer(self)
+        self._processes = ProcessGroup(calling.accelerator)
+        fresh = calling not in self._known_trainers
+        self._known_trainers.add(calling)
+        trainer = self._trainer = check_trainer(calling)
+        held_out = held_out_pairs(
+            self._probe_pairs, trainer.eval_dataset, tokenizer_of(trainer), max_length=trainer.args.max_length
         )
-        self._pace = ProbeSchedule(every=self._every, max_overhead=self._max_overhead, probe_pairs=len(fixed))
-        self._pace.begin(state.global_step)
-        with self._pace.timed():
-            mine = self._processes.mine(fixed)
-            self._session = make_session(trainer, mine, memory=self._memory, fresh=fresh)
+        self._schedule = ProbeSchedule(every=self._every, max_overhead=self._max_overhead, probe_pairs=len(held_out))
+        self._schedule.begin(state.global_step)
+        with self._schedule.timed():
+            local = self._processes.local(held_out)
+            self.step_probe = make_step_probe(trainer, local, memory=self._memory, fresh=fresh)
             if self._processes.first:
                 numbers = number_rows(trainer)
                 self._recorder = Recorder(trainer, window=self._window, alerts=self._alerts, numbers=numbers)
@@ -128,11 +129,11 @@ class PreflensCallback(TrainerCallback):
         control: TrainerControl,
         **kwargs: object,
     ) -> None:
-        """Begin to watch a step that is to be probed."""
-        if self._session is not None and self._pace.due(state.global_step + 1):
-            self._probing, self._before = True, self._pace.spent
-            session, trained = self._session, self._trained_a_step
-            self._attempt(lambda: session.watch(trained=trained))
+        """Start to capture a step that is to be probed."""
+        if self.step_probe is not None and self._schedule.due(state.global_step + 1):
+            self._is_probing, self._spent_before = True, self._schedule.spent
+            step_probe, trained = self.step_probe, self._has_stepped
+            self._attempt(lambda: step_probe.begin(trained=trained))
 
     def on_substep_end(
         self,
@@ -141,9 +142,9 @@ class PreflensCallback(TrainerCallback):
         control: TrainerControl,
         **kwargs: object,
     ) -> None:
-        """Go on to the next micro-batch of a step."""
-        if self._session is not None and self._probing:
-            self._attempt(self._session.next_micro_batch)
+        """End a micro-batch; another one of the same step follows."""
+        if self.step_probe is not None and self._is_probing:
+            self._attempt(self.step_probe.next_micro_batch)
 
     def on_pre_optimizer_step(
         self,
@@ -152,10 +153,12 @@ class PreflensCallback(TrainerCallback):
         control: TrainerControl,
         **kwargs: object,
     ) -> None:
-        """Forecast."""
-        if self._session is not None and self._probing:
-            held_out, session = self._processes.share_of(self._pace.pairs), self._session
-            self._attempt(lambda: session.before(self._trainer.optimizer, held_out=held_out))
+        """Forecast the step."""
+        if self.step_probe is not None and self._is_probing:
+            assert self._trainer is not None
+            step_probe, optimizer = self.step_probe, self._trainer.optimizer
+            held_out = self._processes.local_count(self._schedule.pairs)
+            self._attempt(lambda: step_probe.predict(optimizer, held_out=held_out))
 
     def on_optimizer_step(
         self,
@@ -164,31 +167,33 @@ class PreflensCallback(TrainerCallback):
         control: TrainerControl,
         **kwargs: object,
     ) -> None:
-        """Measure, compare and log."""
-        self._trained_a_step = True
-        if self._session is None or not self._probing:
+        """Measure the changes, compare them with the forecasts, and log."""
+        self._has_stepped = True
+        if self.step_probe is None or not self._is_probing:
             return
-        self._probing, session = False, self._session
-        mine = self._attempt(lambda: packed(session.after()))
-        # All processes come here, those where something went wrong too, so that none waits for another.
+        self._is_probing, step_probe = False, self.step_probe
+        packed = self._attempt(lambda: pack_results(step_probe.measure()))
+        # All processes come here, after a failure too, so that none waits for another.
         if self._off_everywhere():
             return
-        with self._pace.timed():
-            everything = self._processes.collected(mine)
-        alerts = self._attempt(lambda: self._record(state.global_step + 1, everything, args))
-        self._pace.probed(state.global_step + 1, self._pace.spent - self._before)
-        of_first = self._processes.from_first((bool(self._trouble), bool(alerts), self._pace.next, self._pace.pairs))
-        off, alarmed, self._pace.next, self._pace.pairs = of_first
-        if off:
+        step, schedule = state.global_step + 1, self._schedule
+        with schedule.timed():
+            gathered = self._processes.gather(packed)
+        alerts = self._attempt(lambda: self._record(step, gathered, args))
+        schedule.probed(step, schedule.spent - self._spent_before)
+        of_first = self._processes.from_first((bool(self._failure), bool(alerts), schedule.next, schedule.pairs))
+        is_off, has_alerts, schedule.next, schedule.pairs = of_first
+        if is_off:
             self._switch_off()
-        if self._stop and alarmed:
+        if self._stop_on_alert and has_alerts:
             control.should_training_stop = True
 
-    def _record(self, step: int, everything: Sequence[bytes], args: TrainingArguments) -> list[Alert]:
+    def _record(self, step: int, packed: Sequence[bytes], args: TrainingArguments) -> list[Alert]:
+        assert self._trainer is not None
         if not self._processes.first or self._trainer.accelerator.optimizer_step_was_skipped:
             return []
-        alerts = self._recorder.record(step, merged_looks(everything), overhead=self._pace.overhead)
-        tell(alerts, step=step, trackers=args.report_to or ())
+        alerts = self._recorder.record(step, merge_packed(packed), overhead=self._schedule.overhead)
+        send_alerts(alerts, step=step, trackers=args.report_to or ())
         return alerts
 
     def on_train_end(
@@ -198,33 +203,33 @@ class PreflensCallback(TrainerCallback):
         control: TrainerControl,
         **kwargs: object,
     ) -> None:
-        """Let go of the run."""
-        self._forget()
+        """Release everything of the run."""
+        self._reset()
 
     def _attempt(self, part: Callable[[], T]) -> T | None:
-        """Run a part of a probed step; where it fails, what the step holds goes at once."""
-        with self._pace.timed():
-            found = self._trouble.attempt(part)
-            if self._trouble:
-                self._let_go()
-        return found
+        """Run a part of a probed step; if it fails, release at once what the step holds."""
+        with self._schedule.timed():
+            result = self._failure.attempt(part)
+            if self._failure:
+                self._discard_step()
+        return result
 
     def _off_everywhere(self, *, quietly: bool = False) -> bool:
-        """Switch the probe off if any process cannot go on; all must call this at the same step."""
-        off = self._processes.any(bool(self._trouble))
-        if off:
+        """Switch the probe off if it failed in any process (collective call)."""
+        is_off = self._processes.any(bool(self._failure))
+        if is_off:
             self._switch_off(quietly=quietly)
-        return off
+        return is_off
 
     def _switch_off(self, *, quietly: bool = False) -> None:
         if not quietly:
-            LOGGER.warning("The probe is off for the rest of this run, which goes on unchanged. %s", self._trouble)
-        self._forget()
+            LOGGER.warning("The probe is off for the rest of this run, which continues unchanged. %s", self._failure)
+        self._reset()
 
-    def _let_go(self) -> None:
-        if self._session is not None:
-            ProbeFailure().attempt(self._session.forget)
+    def _discard_step(self) -> None:
+        if self.step_probe is not None:
+            ProbeFailure().attempt(self.step_probe.discard)
 
-    def _forget(self) -> None:
-        self._let_go()
-        self._session, self._probing, self._trained_a_step = None, False, False
+    def _reset(self) -> None:
+        self._discard_step()
+        self.step_probe, self._is_probing, self._has_stepped = None, False, False

@@ -1,4 +1,4 @@
-"""Watching a step of TRL's: its batches as they pass through the model, and their gradients as they come back."""
+"""Capture one training step of TRL's: its batches, the coefficients of its loss, and per-response gradients."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -24,44 +24,44 @@ _TEXT_INPUTS = {
 P = ParamSpec("P")
 
 
-def _unnoticed(hook: Callable[Concatenate["BatchCapture", P], None]) -> Callable[Concatenate["BatchCapture", P], None]:
-    """A hook whose exceptions the pass that it hangs on does not notice: they are the watch's trouble."""
+def _contained(hook: Callable[Concatenate["BatchCapture", P], None]) -> Callable[Concatenate["BatchCapture", P], None]:
+    """A hook whose exceptions do not reach the pass that calls it: they become the capture's failure."""
 
-    def call(watch: "BatchCapture", /, *args: P.args, **kwargs: P.kwargs) -> None:
-        if watch.trouble:
+    def call(capture: "BatchCapture", /, *args: P.args, **kwargs: P.kwargs) -> None:
+        if capture.failure:
             return
         try:
-            hook(watch, *args, **kwargs)
+            hook(capture, *args, **kwargs)
         except Exception as error:  # as in `ProbeFailure.attempt`
-            watch.give_up(error)
+            capture.fail(error)
 
     return call
 
 
 class BatchCapture:
-    """Notes the micro-batches of one step; nothing that the step computes is changed by a bit.
+    """Captures the micro-batches of one step; nothing that the step computes is changed by a bit.
 
     Args:
         model: as the trainer calls it, without wrappers for several devices.
-        head: of the model, where gradients are to be read off the step's own backward passes; else None.
-        memory: bytes that these may take; later micro-batches then go without.
+        head: of the model, where per-response gradients are to be captured, too; otherwise None.
+        memory: bytes that gradients may take; later micro-batches then have none.
 
     Attributes:
-        micro_batches: those of forward passes that need gradients, in order; no reference passes, no evaluations.
-        trouble: whether something went wrong in a hook.
+        micro_batches: one per forward pass that needs gradients, in order; no reference passes, no evaluations.
+        failure: the exception of a hook, if any.
     """
 
     def __init__(self, model: nn.Module, head: PlainHead | None, *, memory: float) -> None:
         self.micro_batches: list[MicroBatch] = []
         self._model, self._memory = model, memory
-        self._head = head if head is not None and not _drops_anything(model) else None
-        self.trouble = ProbeFailure()
+        self._head = head if head is not None and not _has_dropout(model) else None
+        self.failure = ProbeFailure()
         self._hidden: Tensor | None = None
-        self._bystander: PassiveObserver | None = None
+        self._observer: PassiveObserver | None = None
         self._hooks, self._pass = ExitStack(), ExitStack()
         with ExitStack() as stack:
             self._install(stack)
-            self.next()
+            self.next_micro_batch()
             self._hooks = stack.pop_all()
 
     def _install(self, stack: ExitStack) -> None:
@@ -71,118 +71,120 @@ class BatchCapture:
         if self._head is not None:
             stack.callback(self._head.backbone.register_forward_hook(self._after_backbone).remove)
 
-    def next(self) -> None:
-        """Hear that a micro-batch is over.
+    def next_micro_batch(self) -> None:
+        """End a micro-batch and prepare for the next one.
 
         Raises:
-            Exception: what went wrong in its hooks.
+            Exception: of one of its hooks.
         """
         self._end_pass()
-        self._say_what_went_wrong()
-        used = sum(m.kept.bytes for m in self.micro_batches if m.kept is not None)
+        self._raise_failure()
+        used = sum(m.gradients.bytes for m in self.micro_batches if m.gradients is not None)
         if self._head is not None and used < self._memory:
-            self._bystander = self._pass.enter_context(observe_passively(self._model, memory=self._memory - used))
+            self._observer = self._pass.enter_context(observe_passively(self._model, memory=self._memory - used))
 
     def close(self) -> None:
-        """Stop watching.
+        """End the capture.
 
         Raises:
-            Exception: what went wrong in the hooks.
+            Exception: of one of the hooks.
         """
         try:
             self._end_pass()
-            self._say_what_went_wrong()
+            self._raise_failure()
         finally:
             self._hooks.close()
 
     def abandon(self) -> None:
-        """Stop watching a step that nobody will ask about."""
-        if self._bystander is not None:
-            self._bystander.failed = True
+        """End the capture of a step whose results are not used."""
+        if self._observer is not None:
+            self._observer.failed = True
         try:
             self._end_pass()
         finally:
             self._hooks.close()
 
-    def give_up(self, error: Exception) -> None:
-        """Look away, in the middle of a pass: what is tapped stays so, because checkpoints have to meet it again.
+    def fail(self, error: Exception) -> None:
+        """Stop capturing in the middle of a pass.
+
+        Hooked modules stay hooked until its end, because recomputed checkpoints have to meet the same hooks again.
 
         Args:
             error: why.
         """
-        self.trouble.note(error)
+        self.failure.note(error)
         self.micro_batches.clear()
         self._hidden = None
-        if self._bystander is not None:
-            self._bystander.failed = True
+        if self._observer is not None:
+            self._observer.failed = True
 
-    def _say_what_went_wrong(self) -> None:
-        if self.trouble.error is not None:
-            raise self.trouble.error
+    def _raise_failure(self) -> None:
+        if self.failure.error is not None:
+            raise self.failure.error
 
     def _end_pass(self) -> None:
-        found, self._bystander, self._hidden = self._bystander, None, None
+        observer, self._observer, self._hidden = self._observer, None, None
         self._pass.close()
-        if found is not None and found.usable and self.micro_batches:
-            self.micro_batches[-1].kept = found.kept
+        if observer is not None and observer.usable and self.micro_batches:
+            self.micro_batches[-1].gradients = observer.kept
 
-    @_unnoticed
+    @_contained
     def _before_forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:  # noqa: ARG002  # a hook
-        if self._bystander is not None and _trains(kwargs):
-            self._bystander.expect(len(kwargs["input_ids"]))
+        if self._observer is not None and _is_training_pass(kwargs):
+            self._observer.expect(len(kwargs["input_ids"]))
 
-    @_unnoticed
+    @_contained
     def _after_backbone(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:  # noqa: ANN401, ARG002  # a hook
         if torch.is_grad_enabled():
             self._hidden = output[0].detach()
 
-    @_unnoticed
+    @_contained
     def _after_forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:  # noqa: ANN401, ARG002  # a hook
-        if not _trains(kwargs):
+        if not _is_training_pass(kwargs):
             return
-        _refuse_what_is_no_text(kwargs)
-        seen = MicroBatch(kwargs["input_ids"].detach(), kwargs["attention_mask"].bool(), kwargs["labels"] != -100)
-        self.micro_batches.append(seen)
-        bystander = self._bystander
-        if bystander is not None and self._hidden is not None and not kwargs.get("output_router_logits"):
-            bystander.begin(self._head_input(seen, self._hidden))
+        _check_text_only(kwargs)
+        batch = MicroBatch(kwargs["input_ids"].detach(), kwargs["attention_mask"].bool(), kwargs["labels"] != -100)
+        self.micro_batches.append(batch)
+        observer = self._observer
+        if observer is not None and self._hidden is not None and not kwargs.get("output_router_logits"):
+            observer.begin(self._head_input(batch, self._hidden))
         else:
-            bystander = None
+            observer = None
 
         if output.log_probs.requires_grad:
-            output.log_probs.register_hook(partial(self._arrive, seen, bystander))
+            output.log_probs.register_hook(partial(self._receive_coefficients, batch, observer))
 
-    @_unnoticed
-    def _arrive(self, seen: MicroBatch, bystander: PassiveObserver | None, sent: Tensor) -> None:
-        seen.token_coefficients = sent.detach().clone()
-        if bystander is not None:
-            bystander.arrive(seen.response_coefficients())
+    @_contained
+    def _receive_coefficients(self, batch: MicroBatch, observer: PassiveObserver | None, gradient: Tensor) -> None:
+        batch.token_coefficients = gradient.detach().clone()
+        if observer is not None:
+            observer.arrive(batch.response_coefficients())
 
-    def _head_input(self, seen: MicroBatch, hidden: Tensor) -> HeadInput:
+    def _head_input(self, batch: MicroBatch, hidden: Tensor) -> HeadInput:
         assert self._head is not None
-        predicts = seen.completion_mask[:, 1:]
-        batch = PairBatch(seen.input_ids, seen.attention_mask, seen.completion_mask)
+        predicts = batch.completion_mask[:, 1:]
+        pairs = PairBatch(batch.input_ids, batch.attention_mask, batch.completion_mask)
         return HeadInput(
-            hidden[:, :-1][predicts], self._head.linear.weight, seen.input_ids[:, 1:][predicts],
+            hidden[:, :-1][predicts], self._head.linear.weight, batch.input_ids[:, 1:][predicts],
             predicts.nonzero()[:, 0], len(predicts), bias=self._head.linear.bias, scale=self._head.scale,
-            soft_cap=self._head.soft_cap, rows=token_rows(batch),
+            soft_cap=self._head.soft_cap, rows=token_rows(pairs),
         )  # fmt: skip
 
 
-def _trains(kwargs: dict[str, Any]) -> bool:
+def _is_training_pass(kwargs: dict[str, Any]) -> bool:
     return torch.is_grad_enabled() and bool(kwargs.get("fused_lm_head"))
 
 
-def _drops_anything(model: nn.Module) -> bool:
+def _has_dropout(model: nn.Module) -> bool:
     """Whether training draws random numbers, so that its gradients are not those of the model itself."""
-    # Asked before the first step, when the model may still be in evaluation mode.
+    # Called before the first step, when the model may still be in evaluation mode.
     layers = (m for m in model.modules() if isinstance(m, nn.modules.dropout._DropoutNd))
     return any(layer.p > 0 for layer in layers) or any(getattr(m, "attention_dropout", 0.0) for m in model.modules())
 
 
-def _refuse_what_is_no_text(kwargs: dict[str, Any]) -> None:
+def _check_text_only(kwargs: dict[str, Any]) -> None:
     others = sorted(name for name in kwargs if name not in _TEXT_INPUTS)
     if others:
         raise UnsupportedModelError(
-            f"The probe follows text only, and this model is also called with {', '.join(f'`{n}`' for n in others)}."
+            f"The probe supports text only, and this model is also called with {', '.join(f'`{n}`' for n in others)}."
         )

@@ -1,4 +1,4 @@
-"""Several processes that train together: each looks at its own pairs, the first one records."""
+"""Processes that train together: each probes its own pairs, the first one records."""
 
 import pickle
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import TypeVar
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 
-from preflens.training.probe.result import ProbeResult, merged
+from preflens.training.probe.result import ProbeResult, merge_results
 
 T = TypeVar("T")
 
@@ -15,75 +15,75 @@ T = TypeVar("T")
 class ProcessGroup:
     """The processes of a run.
 
-    Whoever calls a method of which all must call it has to reach the call whatever went wrong before, or the others
-    wait for ever: so what may fail in one process (packing, recording) stands in methods of its own.
+    Collective methods have to be called by every process, whatever failed before, or the others wait forever. So work
+    that may fail in one process (packing, recording) is done outside of them.
 
     Args:
-        accelerator: of the trainer; None for a process that is alone.
+        accelerator: of the trainer; None for a single process.
     """
 
     def __init__(self, accelerator: Accelerator | None = None) -> None:
         self.count: int = 1 if accelerator is None else accelerator.num_processes
-        self._number: int = 0 if accelerator is None else accelerator.process_index
+        self._rank: int = 0 if accelerator is None else accelerator.process_index
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that records."""
-        return bool(self._number == 0)
+        """Whether this is the process that records (rank 0)."""
+        return bool(self._rank == 0)
 
-    def mine(self, everything: Sequence[T]) -> tuple[T, ...]:
-        """Return this process's share of what there is to do.
-
-        Args:
-            everything: the same in every process.
-
-        Returns:
-            Every so-manieth of it.
-        """
-        return tuple(everything[self._number :: self.count])
-
-    def share_of(self, total: int) -> int:
-        """Return how many of the first `total` things are this process's.
+    def local(self, items: Sequence[T]) -> tuple[T, ...]:
+        """Return this process's share of items.
 
         Args:
-            total: things.
+            items: the same in every process.
 
         Returns:
-            How many.
+            Every `count`-th item, starting at this rank.
         """
-        return len(range(self._number, total, self.count))
+        return tuple(items[self._rank :: self.count])
 
-    def collected(self, mine: bytes | None) -> list[bytes]:
-        """Bring what all processes have packed together; all must call this at the same step.
+    def local_count(self, total: int) -> int:
+        """Return how many of the first `total` items `local` gives to this process.
 
         Args:
-            mine: of this process.
+            total: number of items.
 
         Returns:
-            Of all processes, in order.
+            Their number.
         """
-        found: list[bytes | None] = [mine] if self.count == 1 else gather_object([mine])
-        return [each for each in found if each is not None]
+        return len(range(self._rank, total, self.count))
 
-    def any(self, here: bool) -> bool:
-        """Tell whether something is so in any process; all must call this.
+    def gather(self, packed: bytes | None) -> list[bytes]:
+        """Gather packed results from all ranks (collective call).
 
         Args:
-            here: whether it is so in this one.
+            packed: of this rank, or None.
 
         Returns:
-            Whether it is anywhere.
+            Those of all ranks that have any, in order.
         """
-        return here if self.count == 1 else any(gather_object([here]))
+        gathered: list[bytes | None] = [packed] if self.count == 1 else gather_object([packed])
+        return [each for each in gathered if each is not None]
+
+    def any(self, flag: bool) -> bool:
+        """Return True if the flag is set on any rank (collective call).
+
+        Args:
+            flag: of this rank.
+
+        Returns:
+            Whether it is set anywhere.
+        """
+        return flag if self.count == 1 else any(gather_object([flag]))
 
     def from_first(self, value: T) -> T:
-        """Return what the first process has; all must call this.
+        """Return the value of rank 0 (collective call).
 
         Args:
-            value: this process's.
+            value: of this rank.
 
         Returns:
-            The first one's.
+            That of rank 0.
         """
         if self.count == 1:
             return value
@@ -92,27 +92,27 @@ class ProcessGroup:
         return values[0]
 
 
-def packed(results: Mapping[str, ProbeResult]) -> bytes:
-    """Make looks ready to travel.
+def pack_results(results: Mapping[str, ProbeResult]) -> bytes:
+    """Serialize results.
 
     Args:
-        results: of this process, by name.
+        results: of this process, by name of the set.
 
     Returns:
-        The same in bytes.
+        Bytes.
     """
     return pickle.dumps(dict(results))
 
 
-def merged_looks(everything: Sequence[bytes]) -> dict[str, ProbeResult]:
-    """Put the looks of all processes together.
+def merge_packed(packed: Sequence[bytes]) -> dict[str, ProbeResult]:
+    """Merge the results of all processes.
 
     Args:
-        everything: packed, of each process.
+        packed: of each process.
 
     Returns:
-        By name.
+        By name of the set.
     """
-    found: list[dict[str, ProbeResult]] = [pickle.loads(each) for each in everything]  # our own processes made it
-    names = dict.fromkeys(name for each in found for name in each)
-    return {name: merged([each[name] for each in found if name in each]) for name in names}
+    results: list[dict[str, ProbeResult]] = [pickle.loads(each) for each in packed]  # written by our own processes
+    names = dict.fromkeys(name for each in results for name in each)
+    return {name: merge_results([each[name] for each in results if name in each]) for name in names}

@@ -1,159 +1,157 @@
-"""Looking at pairs before and after an optimizer's step."""
+"""Evaluate pairs with the model in training: forecasts before an optimizer's step, measured changes after it."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float64
-from torch import Tensor, nn
+from torch import Tensor
 
 from preflens.analysis.measurement.forward_passes import MicroBatches, PassLimit, PolicyScorer, make_passes
 from preflens.analysis.measurement.memory_budget import limit_for, memory_budget
 from preflens.gram import pair_gram
 from preflens.gram.capture.forward import ForwardOutput
 from preflens.gram.factors.scored_rows import softmax_rows
-from preflens.gram.products.along_updates import RowSlice
-from preflens.gram.readers.first_order_changes import changes_along_updates
 from preflens.gram.readers.stored_gradients import PerResponseGradients, per_response_gradients
 from preflens.language_models.model import evaluating
 from preflens.language_models.tokenizing import TokenizedPair
+from preflens.training.probe.forecasts import PassForecast, forecast_passes, join_forecasts
 from preflens.training.probe.optimizer_preview import OptimizerPreview
 from preflens.training.probe.precision import (
-    can_be_finer,
+    can_measure_finer,
     full_precision,
     input_embeddings,
+    perturbed_last_bit,
     rounding_per_token,
-    shaken,
 )
-from preflens.training.probe.result import ProbeResult, change_of, joined
-from preflens.types import HeadInput, LogpChange, PairGram
+from preflens.training.probe.result import ProbeResult, join_passes
+from preflens.types import SIDES, HeadInput, LogpChange
 
-KeptPairs = tuple[Sequence[TokenizedPair], PerResponseGradients | None]
-# How much inner products of two passes over the same pairs may differ, as a share of the product of norms.
+PairsWithGradients = tuple[Sequence[TokenizedPair], PerResponseGradients | None]
+# How much inner products of two passes over the same pairs may differ, as a share of the product of norms: in float32,
+# and where activations have half precision.
 _SAME, _SAME_HALF = 1e-3, 0.1
-_COMPARED = 2  # pairs
-_SHAKEN = 4  # pairs by which rounding is estimated: within a quarter or so
+_COMPARED_PAIRS = 2
+_PERTURBED_PAIRS = 4  # estimate the rounding error to within a quarter or so
 
 
 @dataclass
 class PairEvaluator:
-    """Looks at pairs with a model in training; weights, gradients, modes and random state stay as they are.
+    """Evaluates pairs with a model in training; weights, gradients, modes and random state stay as they are.
 
     Attributes:
-        scorer: the model and how it is scored.
-        autocast: makes the context in which the model computes as it does in training.
+        scorer: the model and how it scores pairs.
+        autocast: makes the context in which the model computes as in training.
         memory: bytes that the activations of a pass may take, and kept gradients too; None for half of what is free.
-        limit: how much goes into a pass; found at the first look.
+        limit: the size of a pass; determined by the first one.
     """
 
     scorer: PolicyScorer
     autocast: Callable[[], AbstractContextManager[None]]
     memory: float | None = None
     limit: PassLimit | None = field(default=None, init=False)
-    _can_be_finer: bool | None = field(default=None, init=False)
+    _can_measure_finer: bool | None = field(default=None, init=False)
 
-    def before(
-        self, given: Sequence[KeptPairs], step: OptimizerPreview
+    def predict(
+        self, groups: Sequence[PairsWithGradients], preview: OptimizerPreview
     ) -> tuple[ProbeResult, list[PerResponseGradients]]:
-        """Look at pairs before the optimizer's step.
+        """Forecast the changes of pairs, before the optimizer's step.
 
         Args:
-            given: pairs, at least one in all, and their gradients where somebody has them already.
-            step: foretells the optimizer.
+            groups: pairs, at least one in all, with their gradients where these are captured already.
+            preview: predicts the optimizer's update.
 
         Returns:
-            The look, and the gradients where they are still needed because the step cannot be foretold.
+            The result, and the gradients where the preview does not support the optimizer, so that they are needed
+            after the step.
         """
-        found: list[_Forecast] = []
+        forecasts: list[PassForecast] = []
         waiting: list[PerResponseGradients] = []
-        with self._looking():
-            for pairs, kept in given:
-                waiting += (
-                    [kept] if kept is not None and step.foretold else self._own_passes(pairs, pin=not step.foretold)
-                )
-                if step.foretold and sum(k.bytes for k in waiting) > self.budget():
-                    found += _forecasts(waiting, step)
+        with self._evaluating():
+            for pairs, captured in groups:
+                if captured is not None and preview.supported:
+                    waiting.append(captured)
+                else:
+                    waiting += self._gradients(pairs, pin=not preview.supported)
+                if preview.supported and sum(gradients.bytes for gradients in waiting) > self.memory_bytes():
+                    forecasts += forecast_passes(waiting, preview)
                     waiting.clear()
-            found += _forecasts(waiting, step)
-        changes, logps = joined([f.changes for f in found]), joined([f.logps for f in found])
-        chosen, rejected = logps.chunk(2)
-        pairs_looked_at = tuple(pair for pairs, _ in given for pair in pairs)
-        result = ProbeResult(
-            pairs_looked_at, chosen, rejected, _joined_grams([f.gram for f in found]), coefficients=None,
-            plain=change_of(changes[0]), optimizer=change_of(changes[1]) if step.foretold else None,
-        )  # fmt: skip
-        return result, [] if step.foretold else waiting
+            forecasts += forecast_passes(waiting, preview)
+        pairs_of_all = tuple(pair for pairs, _ in groups for pair in pairs)
+        result = join_forecasts(forecasts, pairs_of_all, supported=preview.supported)
+        return result, [] if preview.supported else waiting
 
-    def sharpened(self, result: ProbeResult) -> ProbeResult:
-        """Measure log-probs before the optimizer's step as finely as they will be measured after it.
+    def rescore(self, result: ProbeResult) -> ProbeResult:
+        """Replace log-probs before the step by ones as fine as those that will be measured after it.
 
         Args:
             result: from before the step, with log-probs as the model computes them in training.
 
         Returns:
-            The same, or with log-probs of a pass of its own where weights are finer than training is.
+            The same, or with log-probs of a separate pass where weights are finer than training.
         """
-        if not self._finer():
+        if not self._measures_finer():
             return result
-        chosen, rejected = self.measured(result.pairs).chunk(2)
+        chosen, rejected = self.fine_logps(result.pairs).chunk(2)
         return replace(result, chosen_logp=chosen, rejected_logp=rejected)
 
-    def after(self, result: ProbeResult, attribution: LogpChange | None) -> ProbeResult:
-        """Look at pairs after the optimizer's step.
+    def measure(self, result: ProbeResult, attribution: LogpChange | None) -> ProbeResult:
+        """Score pairs again after the optimizer's step.
 
         Args:
             result: from before it.
             attribution: to the update that was made.
 
         Returns:
-            The complete look.
+            The complete result.
         """
-        chosen, rejected = self.measured(result.pairs).chunk(2)
-        return result.after(chosen, rejected, attribution)
+        chosen, rejected = self.fine_logps(result.pairs).chunk(2)
+        return result.with_measured(chosen, rejected, attribution)
 
-    def rounding(self, result: ProbeResult) -> float | None:
-        """Estimate what rounding does to the facts of a look, on its first pairs.
+    def estimate_rounding(self, result: ProbeResult) -> float | None:
+        """Estimate the rounding error of measured changes on the first pairs of a result.
 
         Args:
             result: complete.
 
         Returns:
-            Standard deviation of the error of a fact of one token, nats; None for a model without embeddings to shake.
+            Standard deviation of the error of the measured change of one token, nats; None for a model whose embeddings
+            are not known.
         """
         embeddings = input_embeddings(self.scorer.model)
         if embeddings is None:
             return None
         assert result.measured is not None
-        some = result.pairs[:_SHAKEN]
-        now = result.chosen_logp + result.measured.chosen, result.rejected_logp + result.measured.rejected
-        with shaken(embeddings):
-            again = self.measured(some)
-        return rounding_per_token(torch.cat([logp[: len(some)] for logp in now]), again, some)
+        pairs = result.pairs[:_PERTURBED_PAIRS]
+        after = result.chosen_logp + result.measured.chosen, result.rejected_logp + result.measured.rejected
+        with perturbed_last_bit(embeddings):
+            perturbed = self.fine_logps(pairs)
+        return rounding_per_token(torch.cat([logp[: len(pairs)] for logp in after]), perturbed, pairs)
 
-    def confirms(self, pairs: Sequence[TokenizedPair], kept: PerResponseGradients) -> bool:
-        """Tell whether a pass of its own over the first pairs finds what was read off a training step's backward pass.
-
-        They differ where the loss has terms beside the log-probs that it says it has.
+    def confirms_capture(self, pairs: Sequence[TokenizedPair], captured: PerResponseGradients) -> bool:
+        """Return whether a separate pass over the first pairs gives the same products as captured gradients.
 
         Args:
-            pairs: of the micro-batch.
-            kept: what was read off.
+            pairs: at least one.
+            captured: their gradients, captured in a training step's backward pass.
 
         Returns:
-            Whether the two agree.
+            Whether the inner products agree. They do not where the loss has terms besides the log-probs.
         """
-        some = pairs[:_COMPARED]
-        with self._looking():
-            forwards = self._passes(some).forwards_to_head()
-            own = _joined_grams([pair_gram(self.scorer.model, forward) for forward in forwards])
+        compared = pairs[:_COMPARED_PAIRS]
+        with self._evaluating():
+            forwards = self._passes(compared).forwards_to_head()
+            grams = [pair_gram(self.scorer.model, forward) for forward in forwards]
             half = torch.is_autocast_enabled(self.scorer.model.device.type) or self.scorer.model.dtype != torch.float32
-        found, allowed = kept.pair_gram().inner_product[: len(some)], (_SAME_HALF if half else _SAME)
-        scale = (own.chosen_sq_norm * own.rejected_sq_norm).sqrt()
-        return bool(((found - own.inner_product).abs() <= allowed * scale).all())
+        inner_product = torch.cat([gram.inner_product for gram in grams])
+        chosen, rejected = (torch.cat([getattr(g, f"{side}_sq_norm") for g in grams]) for side in SIDES)
+        difference = captured.pair_gram().inner_product[: len(compared)] - inner_product
+        allowed = _SAME_HALF if half else _SAME
+        return bool((difference.abs() <= allowed * (chosen * rejected).sqrt()).all())
 
     def logps(self, pairs: Sequence[TokenizedPair]) -> Float64[Tensor, " response"]:
-        """Score pairs.
+        """Score pairs in the precision of training.
 
         Args:
             pairs: at least one.
@@ -161,11 +159,11 @@ class PairEvaluator:
         Returns:
             Log-probs, nats; all chosen responses first.
         """
-        with self._looking(), torch.no_grad():
-            return joined([_logps(forward()) for forward in self._passes(pairs).forwards_to_head()])
+        with self._evaluating(), torch.no_grad():
+            return join_passes([_logps(forward()) for forward in self._passes(pairs).forwards_to_head()])
 
-    def measured(self, pairs: Sequence[TokenizedPair]) -> Float64[Tensor, " response"]:
-        """Score pairs as finely as the weights allow.
+    def fine_logps(self, pairs: Sequence[TokenizedPair]) -> Float64[Tensor, " response"]:
+        """Score pairs in the precision of the weights.
 
         Args:
             pairs: at least one.
@@ -173,16 +171,16 @@ class PairEvaluator:
         Returns:
             Log-probs, nats; all chosen responses first.
         """
-        with self._looking(finely=self._finer()), torch.no_grad():
-            return joined([_logps(forward()) for forward in self._passes(pairs).forwards_to_head()])
+        with self._evaluating(finely=self._measures_finer()), torch.no_grad():
+            return join_passes([_logps(forward()) for forward in self._passes(pairs).forwards_to_head()])
 
-    def _finer(self) -> bool:
-        if self._can_be_finer is None:
-            self._can_be_finer = can_be_finer(self.scorer.model, self.autocast)
-        return self._can_be_finer
+    def _measures_finer(self) -> bool:
+        if self._can_measure_finer is None:
+            self._can_measure_finer = can_measure_finer(self.scorer.model, self.autocast)
+        return self._can_measure_finer
 
     @contextmanager
-    def _looking(self, *, finely: bool = False) -> Iterator[None]:
+    def _evaluating(self, *, finely: bool = False) -> Iterator[None]:
         model = self.scorer.model
         with evaluating(model), full_precision(model) if finely else self.autocast():
             yield
@@ -190,73 +188,40 @@ class PairEvaluator:
     def _passes(self, pairs: Sequence[TokenizedPair]) -> MicroBatches:
         if self.limit is None:
             longest = max(pairs, key=lambda pair: pair.longest)
-            self.limit = limit_for(self.scorer, longest, memory=self.budget())
+            self.limit = limit_for(self.scorer, longest, memory=self.memory_bytes())
         return make_passes(self.scorer, pairs, self.limit)
 
-    def _own_passes(self, pairs: Sequence[TokenizedPair], *, pin: bool) -> list[PerResponseGradients]:
-        passes = self._passes(pairs) if pairs else None
-        return (
-            []
-            if passes is None
-            else [per_response_gradients(self.scorer.model, f, pin=pin) for f in passes.forwards_to_head()]
-        )
+    def _gradients(self, pairs: Sequence[TokenizedPair], *, pin: bool) -> list[PerResponseGradients]:
+        if not pairs:
+            return []
+        forwards = self._passes(pairs).forwards_to_head()
+        return [per_response_gradients(self.scorer.model, forward, pin=pin) for forward in forwards]
 
-    def beside_training(self, *, trained: bool) -> float:
-        """Return how many bytes may be kept while a training step runs.
+    def capture_bytes(self, *, trained: bool) -> float:
+        """Return how many bytes captured gradients may take during a training step.
 
         Args:
-            trained: whether steps have been made, so that it is known what they need.
+            trained: whether steps have been made, so that their peak memory is known.
 
         Returns:
-            Half of what is free at the peak of a step; on a GPU nothing before the first step.
+            Half of what is free at the peak of a step; on a GPU zero before the first step.
         """
         device = self.scorer.model.device
         if self.memory is not None or device.type != "cuda":
-            return self.budget()
+            return self.memory_bytes()
         if not trained:
             return 0.0
         peak = torch.cuda.max_memory_allocated(device) - torch.cuda.memory_allocated(device)
-        return max(0.0, self.budget() - peak / 2)
+        return max(0.0, self.memory_bytes() - peak / 2)
 
-    def budget(self) -> float:
+    def memory_bytes(self) -> float:
         """Return how many bytes the activations of a pass may take, and kept gradients too."""
         return memory_budget(self.scorer.model.device) if self.memory is None else self.memory
 
 
-@dataclass(frozen=True)
-class _Forecast:
-    """What one pass found."""
-
-    logps: Float64[Tensor, " response"]
-    gram: PairGram
-    changes: Float64[Tensor, "direction response"]
-
-
-def _joined_grams(grams: Sequence[PairGram]) -> PairGram:
-    return PairGram(
-        torch.cat([g.chosen_sq_norm for g in grams]),
-        torch.cat([g.rejected_sq_norm for g in grams]),
-        torch.cat([g.inner_product for g in grams]),
-    )
-
-
-def _forecasts(kept: Sequence[PerResponseGradients], step: OptimizerPreview) -> list[_Forecast]:
-    def updates(parameter: nn.Parameter, rows: RowSlice) -> list[Tensor]:
-        return [step.plain(parameter, rows), *([step.update(parameter, rows)] if step.foretold else [])]
-
-    with _full_precision(kept):
-        changes = changes_along_updates(kept, updates, directions=2 if step.foretold else 1)
-        return [_Forecast(k.logps, k.pair_gram(), change) for k, change in zip(kept, changes, strict=True)]
-
-
-def _full_precision(kept: Sequence[PerResponseGradients]) -> AbstractContextManager[object]:
-    """Autocast is for the model, not for what is computed from its gradients."""
-    return torch.autocast(kept[0].logps.device.type, enabled=False) if kept else nullcontext()
-
-
-def _logps(outcome: ForwardOutput) -> Float64[Tensor, " response"]:
-    """Scored like the log-probs before the step: without autocast, whatever the model computes in."""
-    if not isinstance(outcome, HeadInput):
-        return outcome.detach().double()
-    with torch.autocast(outcome.hidden.device.type, enabled=False):
-        return softmax_rows(outcome).logps()
+def _logps(output: ForwardOutput) -> Float64[Tensor, " response"]:
+    """Log-probs as before the step: without autocast, whatever the model computes in."""
+    if not isinstance(output, HeadInput):
+        return output.detach().double()
+    with torch.autocast(output.hidden.device.type, enabled=False):
+        return softmax_rows(output).logps()

@@ -1,4 +1,4 @@
-"""Whatever goes wrong in the probe stays in the probe: an exception ends the probe, never the run that it watches."""
+"""Contain every exception of the probe: it ends the probe, never the training run."""
 
 import gc
 import logging
@@ -20,10 +20,10 @@ T = TypeVar("T")
 
 
 class ProbeFailure:
-    """The first exception of the probe; after it, no part of the probe runs any more.
+    """The first exception of the probe; after it, no part of the probe runs.
 
     Attributes:
-        error: the exception, without its frames; None where all is well.
+        error: the exception, without its frames; None before any.
     """
 
     def __init__(self) -> None:
@@ -33,50 +33,50 @@ class ProbeFailure:
         return self.error is not None
 
     def note(self, error: Exception) -> None:
-        """Keep an exception, and let go of what its frames hold: activations and gradients, after a lack of memory.
+        """Keep an exception, and release what its frames hold, such as activations and gradients.
 
         Args:
-            error: that was raised in a part of the probe.
+            error: raised in a part of the probe.
         """
         LOGGER.debug("the probe failed", exc_info=error)
         error.__traceback__ = error.__cause__ = error.__context__ = None
         self.error = self.error or error
 
     def attempt(self, part: Callable[[], T]) -> T | None:
-        """Run a part of the probe; random states are afterwards as before.
+        """Run a part of the probe and restore the random states afterwards.
 
         Args:
-            part: whose exceptions are noted, out of memory among them. What the user does (an interrupt) goes through.
+            part: its exceptions are kept, out of memory included. Only those of the user (an interrupt) are raised.
 
         Returns:
-            What the part returns; None after any exception, and where there was one before.
+            The result of the part; None after an exception, now or earlier.
         """
         if self:
             return None
         try:
             with _same_random_states():
                 return part()
-        # A run of days is worth more than the look at it, so here every exception is caught, whoever raised it:
-        # the model's code, an optimizer, a full disk, a tracker.
+        # A run of days is worth more than its probe, so here every exception is caught, whatever raised it: the model's
+        # code, an optimizer, a full disk, a tracker.
         except Exception as error:
             self.note(error)
-        gc.collect()  # what was caught may have been in cycles with its frames
+        gc.collect()  # the exception may have been in cycles with its frames
         return None
 
     def __str__(self) -> str:
         error = self.error
         if error is None:
-            return "Another process of this run could not go on."
+            return "Another process of this run could not continue the probe."
         if isinstance(error, PreflensError):
             return str(error)
-        lacks_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-        said = f"{type(error).__name__}: {first_line(error)}." if str(error).strip() else f"{type(error).__name__}."
-        return f"Memory was not enough ({said[:-1]})." if lacks_memory else said
+        is_out_of_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        message = f"{type(error).__name__}: {first_line(error)}." if str(error).strip() else f"{type(error).__name__}."
+        return f"Memory was not enough ({message[:-1]})." if is_out_of_memory else message
 
 
 @contextmanager
 def _same_random_states() -> Iterator[None]:
-    """Leave the generators of torch, numpy and Python as they were: all that a trainer draws from."""
+    """Restore the generators of torch, numpy and Python, all that a trainer draws from."""
     python, numpy = random.getstate(), np.random.get_state()  # the run's own generator, not ours
     try:
         with same_random_state():

@@ -1,4 +1,4 @@
-"""The fixed pairs that a run is watched on."""
+"""The fixed held-out pairs of a probe, or of the constraints of a mitigation."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,40 +22,40 @@ TOKENS = ("prompt_ids", "chosen_ids", "rejected_ids")
 
 
 def held_out_pairs(
-    wanted: ProbePairs, evaluation: object, tokenizer: PreTrainedTokenizerBase, *, max_length: int | None
+    source: ProbePairs, eval_dataset: object, tokenizer: PreTrainedTokenizerBase, *, max_length: int | None
 ) -> tuple[TokenizedPair, ...]:
-    """Find the pairs that a run is watched on.
+    """Read held-out pairs.
 
     Args:
-        wanted: a number of rows of the evaluation data; or a file, folder or hub id; or rows.
-        evaluation: the trainer's evaluation data, tokenised by it, or None.
+        source: a number of rows of the evaluation data; or a file, folder or hub id; or rows.
+        eval_dataset: the trainer's evaluation data, tokenized by it, or None.
         tokenizer: of the model.
         max_length: where the trainer cuts rows, or None.
 
     Returns:
-        Tokenised pairs; none where a number is wanted and there are no evaluation data.
+        Tokenized pairs; none where a number is given and there are no evaluation data.
 
     Raises:
         InputError: the rows cannot be used.
     """
-    if isinstance(wanted, int):
-        return _tokenized_rows(evaluation, wanted, max_length) if wanted > 0 and evaluation is not None else ()
-    if isinstance(wanted, (str, Path)):
-        wanted = read_pairs(str(wanted))
-    source = wanted if isinstance(wanted, PairSource) else pairs_in_memory(wanted)
+    if isinstance(source, int):
+        return _tokenized_rows(eval_dataset, source, max_length) if source > 0 and eval_dataset is not None else ()
+    if isinstance(source, (str, Path)):
+        source = read_pairs(str(source))
+    pairs = source if isinstance(source, PairSource) else pairs_in_memory(source)
     length = max_length or tokenizer.model_max_length
-    return tokenize_pairs(source.pairs, tokenizer, max_length=length, on_bad_row=source.on_bad_row).pairs
+    return tokenize_pairs(pairs.pairs, tokenizer, max_length=length, on_bad_row=pairs.on_bad_row).pairs
 
 
 def tokenized_row(row: Mapping[str, Any], max_length: int | None) -> TokenizedPair:
-    """Read a row that TRL has tokenised.
+    """Read a row that TRL has tokenized.
 
     Args:
         row: with token ids.
         max_length: where the collator cuts rows, or None.
 
     Returns:
-        The pair; its id tells equal pairs by their tokens.
+        The pair, with an id made of its tokens.
     """
     prompt, chosen, rejected = (tuple(row[name]) for name in TOKENS)
     room = None if max_length is None else max(0, max_length - len(prompt))
@@ -64,20 +64,23 @@ def tokenized_row(row: Mapping[str, Any], max_length: int | None) -> TokenizedPa
     return TokenizedPair(pair, prompt, chosen, rejected)
 
 
-def _tokenized_rows(evaluation: Any, count: int, max_length: int | None) -> tuple[TokenizedPair, ...]:  # noqa: ANN401  # data sets of many kinds
-    if isinstance(evaluation, Mapping):
-        evaluation = next(iter(evaluation.values()))
-    rows, numbers = list(islice(iter(evaluation), count)), source_rows(evaluation)
+def _tokenized_rows(dataset: Any, count: int, max_length: int | None) -> tuple[TokenizedPair, ...]:  # noqa: ANN401  # data sets of many kinds
+    if isinstance(dataset, Mapping):
+        dataset = next(iter(dataset.values()))
+    rows, numbers = list(islice(iter(dataset), count)), source_rows(dataset)
     if rows and not set(TOKENS) <= set(rows[0]):
         raise InputError(
-            "The trainer's evaluation data are not tokenised pairs, so held-out pairs cannot be taken from them. Pass "
+            "The trainer's evaluation data are not tokenized pairs, so held-out pairs cannot be read from them. Pass "
             "`probe_pairs` as rows or a file."
         )
-    known: Sequence[int | None] = [None] * len(rows) if numbers is None else numbers
-    return tuple(_named(tokenized_row(row, max_length), row, number) for row, number in zip(rows, known, strict=False))
+    row_numbers: Sequence[int | None] = [None] * len(rows) if numbers is None else numbers
+    return tuple(
+        _with_source(tokenized_row(row, max_length), row, number)
+        for row, number in zip(rows, row_numbers, strict=False)
+    )
 
 
-def _named(pair: TokenizedPair, row: Mapping[str, Any], number: int | None) -> TokenizedPair:
-    """With the row's own id where it has one, and with its number."""
-    name = pair.pair.id if row.get("id") is None else str(row["id"])
-    return replace(pair, pair=replace(pair.pair, id=name, row=number))
+def _with_source(pair: TokenizedPair, row: Mapping[str, Any], number: int | None) -> TokenizedPair:
+    """Add the row's own id, where it has one, and its number."""
+    pair_id_or_own = pair.pair.id if row.get("id") is None else str(row["id"])
+    return replace(pair, pair=replace(pair.pair, id=pair_id_or_own, row=number))

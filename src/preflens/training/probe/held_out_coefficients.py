@@ -1,9 +1,8 @@
-"""What the loss of a run would send to held-out pairs, which it never sees."""
+"""Coefficients that the loss of a run would give held-out pairs."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from inspect import signature
-from typing import Any
 
 import torch
 from jaxtyping import Float64
@@ -16,16 +15,17 @@ from preflens.objectives.trl import trl_objective
 from preflens.pair_logps import PairLogps
 from preflens.training.probe.evaluator import PairEvaluator
 from preflens.training.probe.held_out_reference import HeldOutReference
+from preflens.training.trainer_protocol import TrainerLike, objective_of
 from preflens.types import PairCoefficients
 
-# What can be said about pairs that are known by the sums of their log-probs.
-_KNOWN = frozenset({"reference", "length"})
+# Inputs of objectives that are known for pairs of which only the summed log-probs are.
+_KNOWN_INPUTS = frozenset({"reference", "length"})
 
 
 class HeldOutLoss:
-    """Coefficients of held-out pairs, as if each were a batch of the run by itself.
+    """Computes the coefficients of held-out pairs, as if each were a batch of the run by itself.
 
-    Losses that other pairs of the batch enter, or that weigh tokens, say nothing about a pair alone.
+    Losses that compare pairs of a batch, or weight tokens, do not determine the coefficients of a single pair.
 
     Args:
         trainer: a DPOTrainer, about to train.
@@ -34,10 +34,12 @@ class HeldOutLoss:
         fresh: whether the policy has not been trained since the trainer was made.
     """
 
-    def __init__(self, trainer: Any, evaluator: PairEvaluator, pairs: Sequence[TokenizedPair], *, fresh: bool) -> None:  # noqa: ANN401  # trl's
+    def __init__(
+        self, trainer: TrainerLike, evaluator: PairEvaluator, pairs: Sequence[TokenizedPair], *, fresh: bool
+    ) -> None:
         self._trainer = trainer
-        asked = bool(pairs) and self._asks_for_reference()
-        self._reference = HeldOutReference(trainer, evaluator, pairs, fresh=fresh) if asked else None
+        needs_reference = bool(pairs) and self._may_need_reference()
+        self._reference = HeldOutReference(trainer, evaluator, pairs, fresh=fresh) if needs_reference else None
 
     def __call__(
         self, pairs: Sequence[TokenizedPair], chosen: Float64[Tensor, " pair"], rejected: Float64[Tensor, " pair"]
@@ -47,13 +49,13 @@ class HeldOutLoss:
         Args:
             pairs: some of the held-out pairs.
             chosen: log-probs of the chosen responses now, nats.
-            rejected: of the rejected ones.
+            rejected: likewise for rejected responses.
 
         Returns:
-            The coefficients, or None where the loss cannot tell.
+            The coefficients, or None where the loss does not determine them.
         """
         objective = self._objective()
-        if objective is None or objective.kind not in {"margin", "pairwise"} or not objective.inputs <= _KNOWN:
+        if objective is None or objective.kind not in {"margin", "pairwise"} or not objective.inputs <= _KNOWN_INPUTS:
             return None
         lengths = torch.tensor([pair.scored_tokens for pair in pairs]).T
         logps = PairLogps(chosen, rejected, chosen_tokens=lengths[0], rejected_tokens=lengths[1])
@@ -65,16 +67,15 @@ class HeldOutLoss:
         return objective.coefficients(logps)
 
     def _objective(self) -> Objective | None:
-        ours = getattr(self._trainer, "objective", None)
-        if ours is not None:
-            found: Objective = ours.at(self._trainer.state.global_step)
-            return found
-        wanted = set(signature(trl_objective).parameters)
+        schedule = objective_of(self._trainer)
+        if schedule is not None:
+            return schedule.at(self._trainer.state.global_step)
+        names = set(signature(trl_objective).parameters)
         try:
-            return trl_objective(**{k: v for k, v in vars(self._trainer.args).items() if k in wanted})
+            return trl_objective(**{k: v for k, v in vars(self._trainer.args).items() if k in names})
         except ObjectiveError:
             return None
 
-    def _asks_for_reference(self) -> bool:
-        ours = getattr(self._trainer, "objective", None)
-        return ours is None or any(objective.needs_reference for objective in ours.objectives)
+    def _may_need_reference(self) -> bool:
+        schedule = objective_of(self._trainer)
+        return schedule is None or any(objective.needs_reference for objective in schedule.objectives)

@@ -1,4 +1,4 @@
-"""Log-probs of held-out pairs under the reference model, which may move during a run."""
+"""Log-probs of held-out pairs under the reference model, which may change during a run."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,52 +15,56 @@ from preflens.language_models.model import LanguageModel, evaluating, flags_kept
 from preflens.language_models.tokenizing import TokenizedPair
 from preflens.training.probe.evaluator import PairEvaluator
 from preflens.training.probe.optimizer_preview import bit_sum
+from preflens.training.trainer_protocol import TrainerLike, is_peft, unwrapped_model
 
 ReferenceLogps = tuple[Float64[Tensor, " pair"], Float64[Tensor, " pair"]]
 
 
 class HeldOutReference:
-    """Scores held-out pairs under the reference model as it is when they are asked for.
+    """Scores held-out pairs under the reference model as it is at each call.
 
-    Callbacks may move it: TRL's `sync_ref_model` and the BEMA callback do. What was found is used again as long as its
-    weights have the same bits.
+    Callbacks may change that model: TRL's `sync_ref_model` and the BEMA callback do. Scores are used again as long as
+    its weights have the same bits.
 
     Args:
         trainer: a DPOTrainer, about to train.
         evaluator: scores pairs under the policy.
-        pairs: all that will be asked for.
+        pairs: all that will be scored.
         fresh: whether the policy has not been trained since the trainer was made.
     """
 
-    def __init__(self, trainer: Any, evaluator: PairEvaluator, pairs: Sequence[TokenizedPair], *, fresh: bool) -> None:  # noqa: ANN401  # trl's
+    def __init__(
+        self, trainer: TrainerLike, evaluator: PairEvaluator, pairs: Sequence[TokenizedPair], *, fresh: bool
+    ) -> None:
         self._trainer, self._pad_token_id = trainer, evaluator.scorer.pad_token_id
-        self._found: dict[int, tuple[float, float]] = {}  # by the pair's identity: they are fixed
+        self._logps: dict[int, tuple[float, float]] = {}  # by the identity of the pairs, which are fixed
         self._bits: list[int] = []
-        adapter = hasattr(trainer.accelerator.unwrap_model(trainer.model), "peft_config")
-        self._is_the_first_policy = trainer.ref_model is None and not adapter
-        self._stays = self._is_the_first_policy or bool(trainer.precompute_ref_logps)
-        if not self._is_the_first_policy:
+        has_adapter = is_peft(unwrapped_model(trainer))
+        self._is_initial_policy = trainer.ref_model is None and not has_adapter
+        self._is_fixed = self._is_initial_policy or bool(trainer.precompute_ref_logps)
+        if not self._is_initial_policy:
             self._score(pairs)
         elif trainer.state.global_step == 0 and fresh:
             chosen, rejected = evaluator.logps(pairs).chunk(2)
-            self._note(pairs, chosen, rejected)
+            self._keep(pairs, chosen, rejected)
 
     def __call__(self, pairs: Sequence[TokenizedPair]) -> ReferenceLogps | None:
         """Return log-probs under the reference model.
 
         Args:
-            pairs: some of those that were announced.
+            pairs: some of the held-out pairs.
 
         Returns:
-            Of the chosen and of the rejected responses, nats; None where a resumed run has no reference any more.
+            Log-probs of the chosen and of the rejected responses, nats; None in a resumed run whose reference is the
+            initial policy, which is gone.
         """
-        if not self._stays and self._bits != self._weights():
-            self._found.clear()
-        missing = [pair for pair in pairs if id(pair) not in self._found]
-        if missing and self._is_the_first_policy:
+        if not self._is_fixed and self._bits != self._weights():
+            self._logps.clear()
+        missing = [pair for pair in pairs if id(pair) not in self._logps]
+        if missing and self._is_initial_policy:
             return None
         self._score(missing)
-        chosen, rejected = torch.tensor([self._found[id(pair)] for pair in pairs], dtype=torch.float64).T
+        chosen, rejected = torch.tensor([self._logps[id(pair)] for pair in pairs], dtype=torch.float64).T
         return chosen, rejected
 
     def _score(self, pairs: Sequence[TokenizedPair]) -> None:
@@ -75,16 +79,16 @@ class HeldOutReference:
             for pair in pairs:
                 batch = collate([pair], pad_token_id=self._pad_token_id, device=trainer.accelerator.device)
                 inputs = {field.name: getattr(batch, field.name).long() for field in fields(batch)}
-                self._note([pair], *trainer.compute_ref_log_probs(model, inputs))
-        if pairs and not self._stays:
+                self._keep([pair], *trainer.compute_ref_log_probs(model, inputs))
+        if pairs and not self._is_fixed:
             self._bits = self._weights()
 
-    def _note(self, pairs: Sequence[TokenizedPair], chosen: Tensor, rejected: Tensor) -> None:
+    def _keep(self, pairs: Sequence[TokenizedPair], chosen: Tensor, rejected: Tensor) -> None:
         for pair, w, l in zip(pairs, chosen.tolist(), rejected.tolist(), strict=True):  # noqa: E741  # the paper's letters
-            self._found[id(pair)] = w, l
+            self._logps[id(pair)] = w, l
 
     def _weights(self) -> list[int]:
-        """What the reference is made of: its own weights; of a model with an adapter, those that are not trained."""
+        """Bit sums of the reference's weights; of a model with an adapter, of the weights that are not trained."""
         trainer = self._trainer
         if trainer.ref_model is not None:
             return [bit_sum(p) for p in trainer.ref_model.parameters()]
@@ -93,7 +97,7 @@ class HeldOutReference:
 
 @contextmanager
 def _without_checkpoints(model: LanguageModel | nn.Module) -> Iterator[None]:
-    """TRL does it by transformers' switch, which leaves another hook on the embeddings every time."""
+    """Switch gradient checkpointing off. transformers' method, which TRL uses, adds a hook each time."""
     switched: list[Any] = [
         module for module in model.modules() if getattr(module, "gradient_checkpointing", None) is True
     ]

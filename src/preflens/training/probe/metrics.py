@@ -1,4 +1,4 @@
-"""A look as numbers with names: floats only, so that every tracker takes them."""
+"""Metrics of a probed step, as floats, which every tracker accepts."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -8,55 +8,55 @@ import torch
 
 from preflens.records.outcome import Outcome
 from preflens.training.probe.calibration import Agreement, Calibration
-from preflens.training.probe.result import SIDES, ProbeResult
-from preflens.types import LogpChange, PairGram
+from preflens.training.probe.result import ProbeResult
+from preflens.types import SIDES, LogpChange, PairGram
 
 PREFIX = "preflens/"
 GRAM_NAMES = ("cosine", "ratio_chosen", "ratio_rejected")
 
 
-def look_metrics(result: ProbeResult, *, prefix: str) -> dict[str, float]:
-    """Name the numbers of a look.
+def result_metrics(result: ProbeResult, *, prefix: str) -> dict[str, float]:
+    """Return the metrics of a set of pairs.
 
     Args:
         result: complete.
-        prefix: before every name: nothing for the batch, `probe_` for held-out pairs.
+        prefix: of every name: empty for the batch, `probe_` for held-out pairs.
 
     Returns:
         Means over pairs; changes in nats.
     """
-    found = gram_metrics(result.gram)
-    found |= {"logp_chosen": _mean(result.chosen_logp), "logp_rejected": _mean(result.rejected_logp)}
-    found |= _shares(result.outcomes())
-    for name in ("plain", "optimizer", "fact", "attribution", "curvature"):
-        found |= change_metrics(name, getattr(result, name))
+    metrics = gram_metrics(result.gram)
+    metrics |= {"logp_chosen": _mean(result.chosen_logp), "logp_rejected": _mean(result.rejected_logp)}
+    metrics |= _shares(result.outcomes())
+    for name in ("plain", "optimizer", "measured", "attribution", "curvature"):
+        metrics |= change_metrics(name, getattr(result, name))
     if result.floor is not None:
-        found |= {f"measured_floor_{side}": result.mean_floor(side) for side in SIDES}
-    return {prefix + name: value for name, value in found.items()}
+        metrics |= {f"measured_floor_{side}": result.mean_floor(side) for side in SIDES}
+    return {prefix + name: value for name, value in metrics.items()}
 
 
 def gram_metrics(gram: PairGram) -> dict[str, float]:
-    """Name the geometry of pairs.
+    """Return the metrics of the gradient geometry of pairs.
 
     Args:
         gram: of each pair.
 
     Returns:
-        Means over pairs, no unit.
+        Mean cosine, ⟨g_w, g_l⟩/‖g_w‖² and ⟨g_w, g_l⟩/‖g_l‖² over pairs, no unit.
     """
     ratios = (gram.inner_product / norm for norm in (gram.chosen_sq_norm, gram.rejected_sq_norm))
     return dict(zip(GRAM_NAMES, map(_mean, (gram.cosine, *ratios)), strict=True))
 
 
 def change_metrics(name: str, change: LogpChange | None) -> dict[str, float]:
-    """Name the means of a change.
+    """Return the mean of a change for each side.
 
     Args:
         name: of the change.
-        change: nats, or None for nothing.
+        change: nats, or None.
 
     Returns:
-        By name.
+        Nats, by name; empty for None.
     """
     if change is None:
         return {}
@@ -64,31 +64,31 @@ def change_metrics(name: str, change: LogpChange | None) -> dict[str, float]:
 
 
 def calibration_metrics(calibration: Calibration) -> dict[str, float]:
-    """Name how well forecasts did in the last steps.
+    """Return the agreement of each forecast with the measured changes of the last steps.
 
     Args:
-        calibration: the window.
+        calibration: of the last steps.
 
     Returns:
-        By name; nothing before there are enough points.
+        By name; forecasts with too few points are left out.
     """
-    named = {name: calibration.of(name) for name in ("plain", "optimizer", "persistence")}
+    agreements = {name: calibration.of(name) for name in ("plain", "optimizer", "persistence")}
     return {
-        f"{name}_{field.name}": getattr(found, field.name)
-        for name, found in named.items()
-        if found is not None
+        f"{name}_{field.name}": getattr(agreement, field.name)
+        for name, agreement in agreements.items()
+        if agreement is not None
         for field in fields(Agreement)
     }
 
 
 def finite_values(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Put the prefix before every name and leave out what is no number, as the cosine of a zero gradient.
+    """Add the prefix `preflens/` and leave out NaN and infinities, such as the cosine of a zero gradient.
 
     Args:
         metrics: by name.
 
     Returns:
-        The same, ready for a tracker.
+        The finite metrics.
     """
     return {PREFIX + name: value for name, value in metrics.items() if isfinite(value)}
 
@@ -100,5 +100,5 @@ def _shares(outcomes: tuple[Outcome, ...] | None) -> dict[str, float]:
 
 
 def _mean(values: torch.Tensor) -> float:
-    """Of what is a number."""
+    """The mean without NaN."""
     return float(values.nanmean())

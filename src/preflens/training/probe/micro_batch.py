@@ -1,4 +1,4 @@
-"""The pairs that a step trains on, and what its loss sends back to each."""
+"""A micro-batch of a training step: its pairs and the coefficients that its loss gives them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,35 +16,36 @@ from preflens.types import PairCoefficients
 
 @dataclass
 class MicroBatch:
-    """One forward pass of a training step.
+    """The pairs of one forward pass of a training step.
 
     Attributes:
         input_ids: chosen rows, then rejected rows.
         attention_mask: true on real tokens.
         completion_mask: true on the tokens of the response.
-        token_coefficients: ∂L/∂(log-prob of a token), at the position before it; None before the backward pass.
-        kept: the responses' gradients, read off the step's own backward pass, where that was possible.
+        token_coefficients: ∂L/∂(log-prob of a token), at the position before it, no unit; None before the backward
+            pass.
+        gradients: per-response gradients captured in the step's own backward pass; None where that was not possible.
     """
 
     input_ids: Int[Tensor, "response token"]
     attention_mask: Bool[Tensor, "response token"]
     completion_mask: Bool[Tensor, "response token"]
     token_coefficients: Float[Tensor, "response predicted_token"] | None = None
-    kept: PerResponseGradients | None = None
+    gradients: PerResponseGradients | None = None
 
     @property
     def complete(self) -> bool:
-        """Whether every response has a token that is scored; TRL trains on those that have none, too."""
+        """Whether every response has a scored token; TRL also trains on responses without one."""
         return bool(self.completion_mask[:, 1:].any(1).all())
 
     def pairs(self) -> list[TokenizedPair]:
-        """Return the pairs without padding; their ids tell equal pairs by their tokens."""
+        """Return the pairs without padding, with ids made of their tokens."""
         half = len(self.input_ids) // 2
-        rows = [(ids[real], scored[real]) for ids, real, scored in self._rows()]
+        rows = [(ids[is_token], scored[is_token]) for ids, is_token, scored in self._rows()]
         return [_pair(*chosen, *rejected) for chosen, rejected in zip(rows[:half], rows[half:], strict=True)]
 
     def response_coefficients(self) -> Float64[Tensor, " response"] | None:
-        """Return ∂L/∂a_i of each response; None where its tokens differ in what the loss sends to them."""
+        """Return ∂L/∂a_i of each response, no unit; None where the loss weights tokens of a response differently."""
         if self.token_coefficients is None:
             return None
         scored = self.completion_mask[:, 1:].to(self.token_coefficients.device)
@@ -54,30 +55,29 @@ class MicroBatch:
         """Return d_w and d_l of each pair's own loss.
 
         Args:
-            accumulated: how many micro-batches share the step: the trainer divides the mean loss of each by that.
+            accumulated: how many micro-batches share the step; the trainer divides the mean loss of each by that.
 
         Returns:
-            In the unit of `Objective.coefficients`: a step takes their mean over its pairs. None where the tokens of a
-            response differ in them.
+            In the unit of `Objective.coefficients`: a step takes their mean over its pairs. None where the loss weights
+            tokens of a response differently.
         """
-        found = self.response_coefficients()
-        if found is None:
+        gradient = self.response_coefficients()
+        if gradient is None:
             return None
-        chosen, rejected = (accumulated * (len(found) // 2) * found).cpu().chunk(2)
+        chosen, rejected = (accumulated * (len(gradient) // 2) * gradient).cpu().chunk(2)
         return PairCoefficients(-chosen, rejected)
 
     def _rows(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        parts = (self.input_ids.cpu(), self.attention_mask.cpu(), self.completion_mask.cpu())
-        return zip(*parts, strict=True)
+        return zip(self.input_ids.cpu(), self.attention_mask.cpu(), self.completion_mask.cpu(), strict=True)
 
 
 def pair_id(prompt_ids: tuple[int, ...], chosen_ids: tuple[int, ...], rejected_ids: tuple[int, ...]) -> str:
-    """Name a pair by its tokens, so that it has the same name in every run.
+    """Make an id of the tokens of a pair, so that it is the same in every run.
 
     Args:
-        prompt_ids: of the context.
-        chosen_ids: of the chosen response.
-        rejected_ids: of the rejected response.
+        prompt_ids: tokens of the prompt.
+        chosen_ids: tokens of the chosen response.
+        rejected_ids: tokens of the rejected response.
 
     Returns:
         Sixteen hexadecimal digits.
@@ -87,6 +87,7 @@ def pair_id(prompt_ids: tuple[int, ...], chosen_ids: tuple[int, ...], rejected_i
 
 def _pair(chosen: Tensor, chosen_scored: Tensor, rejected: Tensor, rejected_scored: Tensor) -> TokenizedPair:
     start = int(chosen_scored.long().argmax()) if bool(chosen_scored.any()) else len(chosen)
-    prompt, first = tuple(chosen[:start].tolist()), tuple(chosen[chosen_scored].tolist())
-    second = tuple(rejected[rejected_scored].tolist())
-    return TokenizedPair(PreferencePair(pair_id(prompt, first, second), "", "", ""), prompt, first, second)
+    prompt_ids, chosen_ids = tuple(chosen[:start].tolist()), tuple(chosen[chosen_scored].tolist())
+    rejected_ids = tuple(rejected[rejected_scored].tolist())
+    pair = PreferencePair(pair_id(prompt_ids, chosen_ids, rejected_ids), "", "", "")
+    return TokenizedPair(pair, prompt_ids, chosen_ids, rejected_ids)

@@ -1,7 +1,7 @@
-"""How exactly a log-prob can be measured: in full precision where the weights have it, and what rounding does to it.
+"""Measure log-probs in the full precision of the weights, and estimate what rounding does to them.
 
-A step changes log-probs by hundredths of a nat; under bfloat16 the score of a hundred tokens is off by tenths. What a
-fact is measured with must be finer than the fact, or it has to be known how coarse it is.
+A step changes log-probs by hundredths of a nat. In bfloat16 the log-prob of a hundred tokens is off by tenths. A
+measurement has to be finer than the change it measures, or its error has to be known.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,15 +16,15 @@ from preflens.language_models.model import LanguageModel
 from preflens.language_models.tokenizing import TokenizedPair
 
 
-def can_be_finer(model: nn.Module, autocast: Callable[[], AbstractContextManager[None]]) -> bool:
-    """Tell whether a model computes more coarsely in training than its weights allow.
+def can_measure_finer(model: nn.Module, autocast: Callable[[], AbstractContextManager[None]]) -> bool:
+    """Return whether a model computes more coarsely in training than its weights allow.
 
     Args:
-        model: with adapters and all.
-        autocast: makes the context in which it computes in training.
+        model: adapters included.
+        autocast: makes the context in which the model computes as in training.
 
     Returns:
-        Whether all weights are float32 or wider, and autocast or TF32 rounds what is computed from them.
+        Whether all weights are float32 or wider, and autocast or TF32 rounds the activations.
     """
     if not all(p.is_floating_point() and p.element_size() >= 4 for p in model.parameters()):
         return False
@@ -38,7 +38,7 @@ def full_precision(model: nn.Module) -> Iterator[None]:
     """Compute as exactly as the weights allow: without autocast and without TF32.
 
     Args:
-        model: perhaps prepared by accelerate, which wraps an autocast of its own around its `forward`.
+        model: perhaps prepared by accelerate, which wraps `forward` in an autocast of its own.
 
     Yields:
         Nothing.
@@ -46,47 +46,47 @@ def full_precision(model: nn.Module) -> Iterator[None]:
     device = next(model.parameters()).device.type
     with ExitStack() as stack:
         stack.enter_context(torch.autocast(device, enabled=False))
-        own = vars(model).get("_original_forward")
-        if own is not None and "forward" in vars(model):
+        unwrapped = vars(model).get("_original_forward")
+        if unwrapped is not None and "forward" in vars(model):
             stack.callback(vars(model).__setitem__, "forward", vars(model)["forward"])
-            vars(model)["forward"] = own
-        if (found := _tf32()) is not None:
-            switch, setting, off = found
+            vars(model)["forward"] = unwrapped
+        if (tf32 := _tf32()) is not None:
+            switch, setting, off = tf32
             stack.callback(switch, setting)
             switch(off)
         yield
 
 
 def _tf32() -> tuple[Callable[[str], None], str, str] | None:
-    """By which of torch's two switches TF32 is on, its setting, and the one without; None where it is off."""
-    # Where it is off nothing may be set: said once more it would outweigh what a user sets later.
+    """The one of torch's two switches that has TF32 on, its setting, and the one for off; None where it is off."""
+    # Where it is off nothing may be set: an explicit setting would override what a user sets later.
     try:
         setting = torch.get_float32_matmul_precision()
         return None if setting == "highest" else (torch.set_float32_matmul_precision, setting, "highest")
-    except RuntimeError:  # put on by the other switch, which torch 2.9 brought
+    except RuntimeError:  # switched on by the other switch, which torch 2.9 added
         matmul = torch.backends.cuda.matmul
         return (partial(setattr, matmul, "fp32_precision"), "tf32", "ieee") if matmul.fp32_precision == "tf32" else None
 
 
 def input_embeddings(model: LanguageModel) -> nn.Module | None:
-    """Return the module that looks tokens up.
+    """Return the input embeddings of a model.
 
     Args:
         model: a language model, with or without an adapter.
 
     Returns:
-        The module, or None where the model does not say.
+        The module, or None where the model does not name it.
     """
     try:
-        found: nn.Module | None = model.get_input_embeddings()
+        embeddings: nn.Module | None = model.get_input_embeddings()
     except (NotImplementedError, AttributeError):
         return None
-    return found
+    return embeddings
 
 
 @contextmanager
-def shaken(embeddings: nn.Module) -> Iterator[None]:
-    """Change every number that embeddings return in its last bit, so that everything after it is rounded anew.
+def perturbed_last_bit(embeddings: nn.Module) -> Iterator[None]:
+    """Change every output of the embeddings in its last bit, so that all later results are rounded differently.
 
     Args:
         embeddings: of a model; no random state is touched.
@@ -95,14 +95,14 @@ def shaken(embeddings: nn.Module) -> Iterator[None]:
         Nothing.
     """
 
-    def shake(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:  # noqa: ARG001  # a hook
+    def perturb(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:  # noqa: ARG001  # a hook
         device = output.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else output.dtype
         generator = torch.Generator(output.device).manual_seed(0)
-        up = torch.empty_like(output).bernoulli_(0.5, generator=generator).mul_(2).sub_(1)
-        return output * (1 + torch.finfo(dtype).eps * up)
+        sign = torch.empty_like(output).bernoulli_(0.5, generator=generator).mul_(2).sub_(1)
+        return output * (1 + torch.finfo(dtype).eps * sign)
 
-    handle = embeddings.register_forward_hook(shake)
+    handle = embeddings.register_forward_hook(perturb)
     try:
         yield
     finally:
@@ -110,18 +110,18 @@ def shaken(embeddings: nn.Module) -> Iterator[None]:
 
 
 def rounding_per_token(
-    logps: Float64[Tensor, " response"], again: Float64[Tensor, " response"], pairs: Sequence[TokenizedPair]
+    logps: Float64[Tensor, " response"], perturbed: Float64[Tensor, " response"], pairs: Sequence[TokenizedPair]
 ) -> float:
-    """Estimate how far rounding puts a change of a log-prob off.
+    """Estimate the rounding error of a measured change of a log-prob.
 
     Args:
-        logps: of the responses, the chosen ones first, nats.
-        again: of the same, rounded anew.
-        pairs: whose.
+        logps: of the responses, chosen responses first, nats.
+        perturbed: of the same responses, rounded differently, nats.
+        pairs: of these responses.
 
     Returns:
-        Standard deviation of the error of a difference of two log-probs of one token, nats; that of n tokens is √n
-        times as large.
+        Standard deviation of the error of a difference of two log-probs of one token, nats; for n tokens it
+        is √n times as large.
     """
     tokens = sum(sum(pair.scored_tokens) for pair in pairs)
-    return float((again - logps).square().sum().div(tokens).sqrt())
+    return float((perturbed - logps).square().sum().div(tokens).sqrt())

@@ -1,7 +1,8 @@
-"""Can a training step be tapped? Tried on two short rows, because an exception in the step itself would end the run.
+"""Try on two short rows whether the modules of a model can be tapped during training.
 
-What looks on at a training step puts taps into its graph, and a model may do with their outputs what autograd forbids,
-in its own code, where nothing can be caught.
+Capturing gradients in a training step puts taps (autograd functions at module outputs) into its graph. A model may
+do with the output of a tap what autograd forbids. That exception would be raised in the model's own code and end the
+run, so it is provoked here first.
 """
 
 import logging
@@ -19,19 +20,19 @@ LOGGER = logging.getLogger("preflens")
 
 
 def can_be_tapped(model: nn.Module, autocast: Callable[[], AbstractContextManager[None]]) -> bool:
-    """Call a model as TRL does in training, tapped, forward and backward; it is left as it was.
+    """Run a tapped model forward and backward as TRL does in training, and restore it.
 
     Args:
         model: with TRL's fused head.
-        autocast: makes the context in which it computes in training.
+        autocast: makes the context in which the model computes as in training.
 
     Returns:
-        Whether that went well.
+        Whether that raised no exception.
     """
     try:
         owners = find_owners(model, dropout=True)
         with ExitStack() as stack:
-            # Nothing but the taps may collect a gradient here.
+            # Only the taps may receive gradients here.
             stack.enter_context(frozen(owners.block_of))
             stack.enter_context(same_random_state())
             stack.enter_context(_training(model))
@@ -41,8 +42,8 @@ def can_be_tapped(model: nn.Module, autocast: Callable[[], AbstractContextManage
                 total = _two_rows(model)
             state.closed = True
             torch.autograd.backward(total)
-    except Exception as error:  # of the model's own code, whichever it may be
-        LOGGER.info("The probe makes passes of its own, because this model's steps cannot be tapped: %s", error)
+    except Exception as error:  # of the model's own code, so of any kind
+        LOGGER.info("The probe runs passes of its own, because this model cannot be tapped in training: %s", error)
         return False
     return True
 
@@ -51,10 +52,10 @@ def _two_rows(model: nn.Module) -> Tensor:
     ids = torch.arange(3, device=next(model.parameters()).device).repeat(2, 1)
     labels = ids.clone()
     labels[:, 0] = -100
-    found = model(
+    outputs = model(
         input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels, use_cache=False, fused_lm_head=True
     )
-    total: Tensor = found.log_probs.sum()
+    total: Tensor = outputs.log_probs.sum()
     return total
 
 

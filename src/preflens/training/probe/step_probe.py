@@ -1,4 +1,4 @@
-"""One training run under the probe: what is watched, and what was found at the step in progress."""
+"""The probe of one training run, a step at a time: capture, predict before the optimizer's step, measure after it."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -16,28 +16,29 @@ from preflens.training.probe.evaluator import PairEvaluator
 from preflens.training.probe.micro_batch import MicroBatch
 from preflens.training.probe.optimizer_preview import OptimizerPreview
 from preflens.training.probe.rehearsal import can_be_tapped
-from preflens.training.probe.result import ProbeResult, change_of, joined
+from preflens.training.probe.result import ProbeResult, change_of, join_passes
 from preflens.types import LogpChange, PairCoefficients
 
 LOGGER = logging.getLogger("preflens")
 
-# Probed steps after which rounding is estimated anew: it changes as slowly as the model does.
+# Probed steps after which rounding is estimated again: it changes as slowly as the model does.
 _ROUNDING_EVERY = 10
-# Of held-out pairs, from their log-probs before the step; None where the loss cannot tell.
+# Coefficients of held-out pairs from their log-probs before the step; None where the loss does not determine them.
 HeldOutCoefficients = Callable[[Sequence[TokenizedPair], Tensor, Tensor], PairCoefficients | None]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class StepProbe:
-    """Watches one run, a step at a time.
+    """Probes one run, a step at a time.
 
     Attributes:
         model: without wrappers for several devices.
-        evaluator: looks at pairs.
-        held_out: the part of the fixed pairs that this process looks at.
+        evaluator: evaluates pairs.
+        held_out: the fixed pairs of this process.
         coefficients: of held-out pairs.
-        mitigated: whether the step is another one than the loss asks for, so that what the loss sends back to a
-            response says nothing about it.
+        mitigated: whether a mitigation changes the step, so that the loss does not determine its coefficients.
+        capture: of the step in progress; None where it is not probed.
+        trusts_capture: whether captured gradients agreed with those of a separate pass; None before they are compared.
     """
 
     model: nn.Module
@@ -45,139 +46,140 @@ class StepProbe:
     held_out: tuple[TokenizedPair, ...]
     coefficients: HeldOutCoefficients
     mitigated: bool = False
-    _watch: BatchCapture | None = field(default=None, init=False)
-    _tappable: bool | None = field(default=None, init=False)
-    _trusted: bool | None = field(default=None, init=False)
-    _looked: int = field(default=0, init=False)
+    capture: BatchCapture | None = field(default=None, init=False)
+    trusts_capture: bool | None = field(default=None, init=False)
+    _can_be_tapped: bool | None = field(default=None, init=False)
+    _probed_steps: int = field(default=0, init=False)
     _rounding: float | None = field(default=None, init=False)
-    _step: OptimizerPreview | None = field(default=None, init=False)
-    _looks: dict[str, ProbeResult] = field(default_factory=dict, init=False)
-    _kept: list[PerResponseGradients] = field(default_factory=list, init=False)
+    _preview: OptimizerPreview | None = field(default=None, init=False)
+    _results: dict[str, ProbeResult] = field(default_factory=dict, init=False)
+    _gradients: list[PerResponseGradients] = field(default_factory=list, init=False)
     _old: dict[nn.Parameter, Tensor] = field(default_factory=dict, init=False)
 
-    def watch(self, *, trained: bool) -> None:
-        """Begin to note the batches of a step.
+    def begin(self, *, trained: bool) -> None:
+        """Start to capture a step.
 
         Args:
             trained: whether the run has made steps before it.
         """
-        self.forget()
-        head = None if self._trusted is False or self.mitigated else self.evaluator.scorer.head
-        if head is not None and self._tappable is None:
-            self._tappable = can_be_tapped(self.model, self.evaluator.autocast)
-        if not self._tappable:
+        self.discard()
+        head = None if self.trusts_capture is False or self.mitigated else self.evaluator.scorer.head
+        if head is not None and self._can_be_tapped is None:
+            self._can_be_tapped = can_be_tapped(self.model, self.evaluator.autocast)
+        if not self._can_be_tapped:
             head = None
-        self._watch = BatchCapture(self.model, head, memory=self.evaluator.beside_training(trained=trained))
+        self.capture = BatchCapture(self.model, head, memory=self.evaluator.capture_bytes(trained=trained))
 
     def next_micro_batch(self) -> None:
-        """Hear that a micro-batch is over and another one of the same step begins."""
-        if self._watch is not None:
-            self._watch.next()
+        """End a micro-batch; another one of the same step follows."""
+        if self.capture is not None:
+            self.capture.next_micro_batch()
 
-    @property
-    def watching(self) -> bool:
-        """Whether the step in progress is watched."""
-        return self._watch is not None
-
-    def before(self, optimizer: object, *, held_out: int) -> None:
-        """Look at everything, now that gradients are complete and clipped and the weights still old.
+    def predict(self, optimizer: object, *, held_out: int) -> None:
+        """Forecast the step, when its gradients are complete and clipped and the weights are still old.
 
         Args:
-            optimizer: that is about to step.
-            held_out: how many of the held-out pairs to look at.
+            optimizer: about to step.
+            held_out: how many of the held-out pairs to use.
 
         Raises:
-            UnsupportedModelError: no batch was seen, or other parameters need gradients than when the run began.
+            UnsupportedModelError: no batch was captured, or other parameters need gradients than at the start.
         """
-        assert self._watch is not None
-        self._watch.close()
+        assert self.capture is not None
+        self.capture.close()
         self.evaluator.scorer.stepping.check()
-        step = self._step = OptimizerPreview(optimizer)
-        seen = [m for m in self._watch.micro_batches if m.complete]
-        parts = [(m.pairs(), self._if_trusted(m)) for m in seen]
-        pairs = [pair for part, _ in parts for pair in part]
-        coefficients = None if self.mitigated else step_coefficients(seen, len(self._watch.micro_batches))
-        if not self._watch.micro_batches:
+        preview = self._preview = OptimizerPreview(optimizer)
+        complete = [m for m in self.capture.micro_batches if m.complete]
+        groups = [(m.pairs(), self._trusted_gradients(m)) for m in complete]
+        count = sum(len(pairs) for pairs, _ in groups)
+        accumulated = len(self.capture.micro_batches)
+        coefficients = None if self.mitigated else step_coefficients(complete, accumulated)
+        if not accumulated:
             raise UnsupportedModelError(
-                "No batch of this step went through the model where the probe looks: TRL's fused head was not used."
+                "No batch of this step went through the model with TRL's fused head, so the probe has nothing to use."
             )
-        self._watch.micro_batches.clear()
+        self.capture.micro_batches.clear()
         fixed = self.held_out[:held_out]
-        if not pairs and not fixed:
+        if not count and not fixed:
             return
-        whole, self._kept = self.evaluator.before([*parts, (fixed, None)], step)
-        here = {"batch": slice(0, len(pairs)), "probe": slice(len(pairs), None)}
-        self._looks = {name: whole.part(part) for name, part in here.items() if whole.pairs[part]}
-        self._know("batch", coefficients)
+        result, self._gradients = self.evaluator.predict([*groups, (fixed, None)], preview)
+        sets = {"batch": slice(0, count), "probe": slice(count, None)}
+        self._results = {name: result.part(indices) for name, indices in sets.items() if result.pairs[indices]}
+        self._set_coefficients("batch", coefficients)
         if fixed and not self.mitigated:
-            result = self._looks["probe"]
-            self._know("probe", self.coefficients(fixed, result.chosen_logp, result.rejected_logp))
-        # Not earlier: what the loss sends depends on log-probs as the run itself computes them.
-        self._looks = {name: self.evaluator.sharpened(result) for name, result in self._looks.items()}
-        if not step.foretold:
+            probed = self._results["probe"]
+            self._set_coefficients("probe", self.coefficients(fixed, probed.chosen_logp, probed.rejected_logp))
+        # Not earlier: the coefficients depend on log-probs as the run itself computes them.
+        self._results = {name: self.evaluator.rescore(result) for name, result in self._results.items()}
+        if not preview.supported:
             self._old = {p: p.detach().clone() for p in self.model.parameters() if p.requires_grad}
 
-    def after(self) -> dict[str, ProbeResult]:
-        """Look again after the optimizer's step.
+    def measure(self) -> dict[str, ProbeResult]:
+        """Measure the changes after the optimizer's step.
 
         Returns:
-            Complete looks: `batch` and, where there are held-out pairs, `probe`.
+            Complete results: `batch` and, where there are held-out pairs, `probe`.
         """
-        assert self._step is not None
-        made = self._step.foretold and self._step.matches_update()
-        changes: LogpChange | None = None
-        if self._kept:
-            found = changes_along_updates(
-                self._kept, lambda p, rows: [p.detach()[rows] - self._old[p][rows]], directions=1
-            )
-            changes = change_of(joined(found)[0])
+        assert self._preview is not None
+        is_predicted = self._preview.supported and self._preview.matches_update()
+        changes = self._changes_along_made_update()
         complete, start = {}, 0
-        for name, result in self._looks.items():
+        for name, result in self._results.items():
             end = start + len(result.pairs)
-            followed = None if changes is None else changes.part(slice(start, end))
-            complete[name] = self.evaluator.after(result, result.optimizer if made else followed)
+            along_update = None if changes is None else changes.part(slice(start, end))
+            complete[name] = self.evaluator.measure(result, result.optimizer if is_predicted else along_update)
             start = end
-        if complete and self._looked % _ROUNDING_EVERY == 0:
-            self._rounding = self.evaluator.rounding(max(complete.values(), key=lambda result: len(result.pairs)))
-        self._looked += bool(complete)
-        self.forget()
-        return {name: result.above(self._rounding) for name, result in complete.items()}
+        if complete and self._probed_steps % _ROUNDING_EVERY == 0:
+            largest = max(complete.values(), key=lambda result: len(result.pairs))
+            self._rounding = self.evaluator.estimate_rounding(largest)
+        self._probed_steps += bool(complete)
+        self.discard()
+        return {name: result.with_floor(self._rounding) for name, result in complete.items()}
 
-    def _if_trusted(self, micro_batch: MicroBatch) -> PerResponseGradients | None:
-        """What was read off the backward pass; the first time it is compared with a pass of our own."""
-        if micro_batch.kept is not None and self._trusted is None:
-            self._trusted = self.evaluator.confirms(micro_batch.pairs(), micro_batch.kept)
-            if not self._trusted:
+    def _changes_along_made_update(self) -> LogpChange | None:
+        """Gradients times the update that was made, where they were kept because it could not be predicted."""
+        if not self._gradients:
+            return None
+        changes = changes_along_updates(
+            self._gradients, lambda p, rows: [p.detach()[rows] - self._old[p][rows]], directions=1
+        )
+        return change_of(join_passes(changes)[0])
+
+    def _trusted_gradients(self, micro_batch: MicroBatch) -> PerResponseGradients | None:
+        """Captured gradients; the first ones are compared with those of a separate pass."""
+        if micro_batch.gradients is not None and self.trusts_capture is None:
+            self.trusts_capture = self.evaluator.confirms_capture(micro_batch.pairs(), micro_batch.gradients)
+            if not self.trusts_capture:
                 LOGGER.warning(
-                    "The gradients that came by in training are not those of the log-probs alone: the loss has other "
-                    "terms. The probe uses passes of its own, which cost more."
+                    "The gradients captured in training are not those of the log-probs alone: the loss has other "
+                    "terms. The probe runs passes of its own, which cost more."
                 )
-        return micro_batch.kept if self._trusted else None
+        return micro_batch.gradients if self.trusts_capture else None
 
-    def _know(self, name: str, coefficients: PairCoefficients | None) -> None:
-        if name in self._looks:
-            self._looks[name] = replace(self._looks[name], coefficients=coefficients)
+    def _set_coefficients(self, name: str, coefficients: PairCoefficients | None) -> None:
+        if name in self._results:
+            self._results[name] = replace(self._results[name], coefficients=coefficients)
 
-    def forget(self) -> None:
-        """Let go of the step in progress."""
-        watch, self._watch, self._step = self._watch, None, None
-        self._looks, self._kept, self._old = {}, [], {}
-        if watch is not None:
-            watch.abandon()
+    def discard(self) -> None:
+        """Release everything of the step in progress."""
+        capture, self.capture, self._preview = self.capture, None, None
+        self._results, self._gradients, self._old = {}, [], {}
+        if capture is not None:
+            capture.abandon()
 
 
 def step_coefficients(micro_batches: Sequence[MicroBatch], accumulated: int) -> PairCoefficients | None:
-    """Put together what the loss of a step sends to its pairs.
+    """Concatenate the coefficients of the pairs of a step.
 
     Args:
         micro_batches: in order.
         accumulated: how many micro-batches share the step.
 
     Returns:
-        d_w and d_l of each pair's own loss; None where the loss does not treat the tokens of a response alike.
+        d_w and d_l of each pair's own loss; None where the loss weights tokens of a response differently.
     """
-    found = [micro_batch.coefficients(accumulated) for micro_batch in micro_batches]
-    known = [c for c in found if c is not None]
-    if len(known) < len(found) or not known:
+    coefficients = [micro_batch.coefficients(accumulated) for micro_batch in micro_batches]
+    known = [c for c in coefficients if c is not None]
+    if len(known) < len(coefficients) or not known:
         return None
     return PairCoefficients(torch.cat([c.chosen for c in known]), torch.cat([c.rejected for c in known]))

@@ -1,4 +1,4 @@
-"""Per-pair rows of a run, one file a probed step: an interrupted run loses nothing, and a resumed one goes on."""
+"""Per-pair rows of a run, one file per probed step, so that interrupted and resumed runs lose no rows."""
 
 from collections.abc import Mapping, Sequence
 from itertools import count
@@ -27,17 +27,17 @@ SCHEMA = pa.schema(
 
 
 class ProbeTable:
-    """The rows of a run: a folder of Parquet files that reads as one table.
+    """The rows of a run: a folder of Parquet files that can be read as one table.
 
     Args:
-        folder: where; made when the first rows come.
+        folder: created with the first rows.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def write(self, step: int, rows: Sequence[Mapping[str, object]]) -> None:
-        """Write the rows of a step in place of any that are there.
+        """Write the rows of a step, replacing rows of the same step.
 
         Args:
             step: the optimizer's step.
@@ -48,65 +48,66 @@ class ProbeTable:
         write_atomically(path, lambda to: pq.write_table(table, to))
 
     def set_aside_after(self, step: int) -> Path | None:
-        """Move the rows of steps that this run will take again, an earlier run's, into a folder beside.
+        """Move rows that an earlier run wrote for later steps into a new folder next to this one.
 
         Args:
-            step: the last one that stays.
+            step: the last one whose rows stay.
 
         Returns:
-            That folder, which reads as a table too; None where there were no such steps.
+            The new folder, which can be read as a table, too; None where there were no such rows.
         """
         later = [p for p in self._folder.glob("step-*.parquet") if int(p.stem.removeprefix("step-")) > step]
         if not later:
             return None
         names = (f"{self._folder.stem}.earlier-{n}{self._folder.suffix}" for n in count(1))
-        beside = next(p for p in map(self._folder.with_name, names) if not p.exists())
-        output_folder(beside)
+        earlier = next(p for p in map(self._folder.with_name, names) if not p.exists())
+        output_folder(earlier)
         for path in later:
-            path.replace(beside / path.name)
-        return beside
+            path.replace(earlier / path.name)
+        return earlier
 
     def first_held_out_logps(self) -> dict[str, float]:
-        """Return the log-prob of each held-out chosen response when it was first looked at, nats, by id."""
-        found: dict[str, float] = {}
+        """Return the log-prob of each held-out chosen response at its first probed step, nats, by id."""
+        first: dict[str, float] = {}
         for row in self.read().sort_by("step").to_pylist():
             if row["set"] == "probe":
-                found.setdefault(row["id"], row["chosen_logp"])
-        return found
+                first.setdefault(row["id"], row["chosen_logp"])
+        return first
 
     def read(self) -> pa.Table:
-        """Return all rows there are.
+        """Return all rows.
 
         Returns:
-            A table of `SCHEMA`; without rows where nothing was written.
+            A table of `SCHEMA`; without rows where none were written.
         """
         files = sorted(str(p) for p in self._folder.glob("step-*.parquet"))
         return pads.dataset(files, schema=SCHEMA).to_table() if files else SCHEMA.empty_table()
 
 
 def rows_of(result: ProbeResult, *, step: int, name: str, numbers: Mapping[str, int]) -> list[dict[str, object]]:
-    """Lay a look out, one row a pair.
+    """Convert a result to rows, one per pair.
 
     Args:
         result: complete.
         step: the optimizer's step.
         name: of the set: `batch` or `probe`.
-        numbers: row numbers in the training data, by id; other pairs have numbers of their own.
+        numbers: row numbers in the training data, by id; other pairs carry their own row number.
 
     Returns:
         Rows with the columns of `SCHEMA`.
     """
     outcomes = result.outcomes()
+    coefficients = result.coefficients
     columns = {
         "chosen_logp": result.chosen_logp,
         "rejected_logp": result.rejected_logp,
         "chosen_sq_norm": result.gram.chosen_sq_norm,
         "rejected_sq_norm": result.gram.rejected_sq_norm,
         "inner_product": result.gram.inner_product,
-        "chosen_coefficient": None if result.coefficients is None else result.coefficients.chosen,
-        "rejected_coefficient": None if result.coefficients is None else result.coefficients.rejected,
+        "chosen_coefficient": None if coefficients is None else coefficients.chosen,
+        "rejected_coefficient": None if coefficients is None else coefficients.rejected,
     }
-    for change in ("plain", "optimizer", "attribution", "fact", "floor"):
+    for change in ("plain", "optimizer", "attribution", "measured", "floor"):
         columns |= _sides(change, getattr(result, change))
     values = {column: [None] * len(result.pairs) if v is None else v.tolist() for column, v in columns.items()}
     return [

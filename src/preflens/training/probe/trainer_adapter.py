@@ -1,10 +1,9 @@
-"""A run of TRL's DPOTrainer as the probe sees it."""
+"""Read from TRL's DPOTrainer what the probe needs."""
 
 import sys
 from itertools import islice
-from typing import Any
 
-from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback
+from transformers import Trainer, TrainerCallback
 
 from preflens.analysis.measurement.forward_passes import PolicyScorer
 from preflens.errors import InputError, UnsupportedModelError
@@ -12,83 +11,82 @@ from preflens.language_models.tokenizing import TokenizedPair
 from preflens.training.probe.evaluator import PairEvaluator
 from preflens.training.probe.held_out import tokenized_row
 from preflens.training.probe.held_out_coefficients import HeldOutLoss
-from preflens.training.probe.other_trainers import same_loss
+from preflens.training.probe.other_trainers import equivalent_objective
 from preflens.training.probe.step_probe import StepProbe
 from preflens.training.source_rows import source_rows
+from preflens.training.trainer_protocol import (
+    TrainerLike,
+    has_images,
+    is_dpo_trainer,
+    is_mitigated,
+    tokenizer_of,
+    unwrapped_model,
+)
 
-# Rows of training data that are numbered, so that a pair of a batch can be found again.
-_NUMBERED = 50_000
-# Rows of training data that are looked at for one whose responses have tokens.
-_LOOKED_AT = 100
+# Training data of more rows are not numbered: the ids of all pairs would have to be computed.
+_MAX_NUMBERED_ROWS = 50_000
+# Rows of training data that are searched for one whose responses have tokens.
+_SEARCHED_ROWS = 100
 
 
-def make_session(
-    trainer: Any,  # noqa: ANN401  # a DPOTrainer; trl is not annotated
+def make_step_probe(
+    trainer: TrainerLike,
     held_out: tuple[TokenizedPair, ...],
     *,
     memory: float | None,
     fresh: bool,
 ) -> StepProbe:
-    """Look into a trainer for what the probe needs.
+    """Make the probe of a trainer's steps.
 
     Args:
         trainer: about to train.
-        held_out: pairs that this process watches.
+        held_out: the fixed pairs of this process.
         memory: bytes for activations of a pass and for kept gradients, each; None for half of what is free.
         fresh: whether the policy has not been trained since the trainer was made.
 
     Returns:
-        The session.
+        The probe.
 
     Raises:
-        UnsupportedModelError: the trainer is not one that can be watched, or its parameters are spread over devices.
+        UnsupportedModelError: the parameters are spread over devices.
     """
-    model = trainer.accelerator.unwrap_model(trainer.model)
+    model = unwrapped_model(trainer)
     scorer = PolicyScorer.of(model, tokenizer_of(trainer), held_out[:1] or _first_row(trainer))
     evaluator = PairEvaluator(scorer, trainer.accelerator.autocast, memory)
     loss = HeldOutLoss(trainer, evaluator, held_out, fresh=fresh)
-    evaluator.limit = None  # found while gradients and optimizer state took no memory yet
-    mitigated = getattr(trainer, "_mitigating", None) is not None
-    return StepProbe(model, evaluator, held_out, loss, mitigated)
+    evaluator.limit = None  # it was determined while gradients and optimizer state took no memory yet
+    return StepProbe(
+        model=model, evaluator=evaluator, held_out=held_out, coefficients=loss, mitigated=is_mitigated(trainer)
+    )
 
 
-def tokenizer_of(trainer: Any) -> PreTrainedTokenizerBase:  # noqa: ANN401  # as above
-    """Return the tokenizer of a run.
-
-    Args:
-        trainer: of vision-language models too, whose `processing_class` is a processor with a tokenizer inside.
-
-    Returns:
-        The tokenizer.
-    """
-    found: PreTrainedTokenizerBase = getattr(trainer, "_tokenizer", trainer.processing_class)
-    return found
-
-
-def _first_row(trainer: Any) -> tuple[TokenizedPair, ...]:  # noqa: ANN401  # as above
-    """The first pair of the training data with something to score, where they are tokenised rows."""
+def _first_row(trainer: TrainerLike) -> tuple[TokenizedPair, ...]:
+    """The first pair of the training data whose responses have scored tokens, if any."""
     length = getattr(trainer.args, "max_length", None)
-    rows = (tokenized_row(row, length) for row in islice(iter(trainer.train_dataset), _LOOKED_AT))
+    rows = (tokenized_row(row, length) for row in islice(iter(trainer.train_dataset), _SEARCHED_ROWS))
     return tuple(islice((row for row in rows if min(row.scored_tokens) > 0), 1))
 
 
-def refuse_what_cannot_be_watched(trainer: Any) -> None:  # noqa: ANN401  # as above
-    """Refuse trainers whose steps cannot be followed, by name.
+def check_trainer(trainer: object) -> TrainerLike:
+    """Refuse trainers whose steps the probe does not support.
 
     Args:
         trainer: about to train.
 
+    Returns:
+        The same trainer.
+
     Raises:
-        UnsupportedModelError: it is such a one.
+        UnsupportedModelError: it is one of them; the message names why.
     """
-    if not isinstance(trainer, Trainer) or not hasattr(trainer, "_metrics") or not hasattr(trainer, "loss_types"):
+    if not isinstance(trainer, Trainer) or not is_dpo_trainer(trainer):
         raise UnsupportedModelError(
-            f"The probe watches TRL's `DPOTrainer`, from version 1.15 on. Found a `{type(trainer).__name__}`. "
-            f"{_instead(trainer)}"
+            f"The probe supports TRL's `DPOTrainer`, from version 1.15 on. Found a `{type(trainer).__name__}`. "
+            f"{_suggestion(trainer)}"
         )
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    for trouble, found in {
-        "pairs with images": getattr(trainer, "_is_vision_dataset", False),
+    model = unwrapped_model(trainer)
+    for feature, is_used in {
+        "pairs with images": has_images(trainer),
         "`torch_compile`": trainer.args.torch_compile,
         "the gradient scaler of `fp16`": trainer.args.fp16,
         "prompt learning (virtual tokens)": getattr(
@@ -97,58 +95,62 @@ def refuse_what_cannot_be_watched(trainer: Any) -> None:  # noqa: ANN401  # as a
         "`truncation_mode` other than `keep_start`": getattr(trainer.args, "truncation_mode", "keep_start")
         != "keep_start",
     }.items():
-        if found:
-            raise UnsupportedModelError(f"The probe does not know {trouble}. Train without the probe, or without that.")
+        if is_used:
+            raise UnsupportedModelError(
+                f"The probe does not support {feature}. Train without the probe, or without it."
+            )
     for name in ("fsdp", "deepspeed"):
         if getattr(trainer, f"is_{name}_enabled", False):
             raise UnsupportedModelError(
-                f"Under {name} no process holds whole parameters and gradients, so the probe cannot follow a step. Use "
-                "one device or DDP, or train without the probe."
+                f"Under {name} no process holds complete parameters and gradients, so the probe cannot forecast a "
+                "step. Use one device or DDP, or train without the probe."
             )
+    return trainer
 
 
-def _instead(trainer: Any) -> str:  # noqa: ANN401  # as above
-    loss = same_loss(trainer)
+def _suggestion(trainer: object) -> str:
+    loss = equivalent_objective(trainer)
     if loss is None:
         return "`PreferenceTrainer(objective=…)` is one, with any objective of `preflens objectives`."
     return f"`PreferenceTrainer(objective={loss!r})` is one, and trains this loss."
 
 
-def number_rows(trainer: Any) -> dict[str, int]:  # noqa: ANN401  # as above
+def number_rows(trainer: TrainerLike) -> dict[str, int]:
     """Number the rows of the training data by the ids of their pairs.
 
     Args:
-        trainer: with tokenised data.
+        trainer: with tokenized data.
 
     Returns:
-        Row numbers in the user's data; empty where they are not known, or data are many. Of equal rows the first.
+        Row numbers in the user's data, of equal rows the first; empty where they are not known, and for more than
+        50,000 rows.
     """
     data, max_length = trainer.train_dataset, getattr(trainer.args, "max_length", None)
     numbers = source_rows(data)
-    if numbers is None or len(numbers) > _NUMBERED:
+    if numbers is None or len(numbers) > _MAX_NUMBERED_ROWS:
         return {}
-    found: dict[str, int] = {}
+    by_id: dict[str, int] = {}
     for number, row in zip(numbers, iter(data), strict=True):
-        found.setdefault(tokenized_row(row, max_length).pair.id, number)
-    return found
+        by_id.setdefault(tokenized_row(row, max_length).pair.id, number)
+    return by_id
 
 
 def calling_trainer(callback: TrainerCallback) -> Trainer:
-    """Find the trainer that calls: transformers hands callbacks everything but the trainer itself.
+    """Find the trainer that calls a callback, which transformers does not pass to it.
 
     Args:
-        callback: that is being called.
+        callback: being called.
 
     Returns:
         The trainer.
 
     Raises:
-        InputError: nobody up the stack is one that has this callback.
+        InputError: no caller on the stack is a trainer with this callback.
     """
     frame = sys._getframe(1)
     while frame is not None:
-        found = frame.f_locals.get("self")
-        if isinstance(found, Trainer) and callback in found.callback_handler.callbacks:
-            return found
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, Trainer) and callback in caller.callback_handler.callbacks:
+            return caller
         frame = frame.f_back  # type: ignore[assignment]  # None ends the loop
     raise InputError("The probe found no trainer. Attach it by `PreflensCallback(...).attach(trainer)`.")

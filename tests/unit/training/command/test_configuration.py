@@ -4,9 +4,8 @@ import os
 
 import pytest
 
-from preflens.cli.train_help import PANELS
 from preflens.errors import InputError, PreflensError
-from preflens.train_config.options import TrainOptions
+from preflens.train_config.options import OPTION_PANELS, TrainOptions
 from preflens.training.command.configuration import machine_defaults, option_names, read_configuration
 from preflens.training.command.launch import launcher_arguments
 from preflens.training.command.validation import check_configuration, resumed_from
@@ -82,10 +81,10 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
 
 def test_what_training_does_not_know_goes_to_the_launcher(config):
     found = read(*config("num_machines: 1\nno_python: false\n"), "--num_processes", "2", "--samples", "1")
-    assert found.for_launcher == ("--num_machines", "1", "--no_python", "False", "--num_processes", "2")
+    assert found.launcher_flags == ("--num_machines", "1", "--no_python", "False", "--num_processes", "2")
     arguments = launcher_arguments(found)
     assert (arguments.num_processes, arguments.num_machines, arguments.no_python) == (2, 1, None)
-    assert arguments.training_script_args == ["--output_dir", "out", *found.for_script[2:4], "--samples", "1"]
+    assert arguments.training_script_args == ["--output_dir", "out", *found.script_flags[2:4], "--samples", "1"]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +92,7 @@ def test_what_training_does_not_know_goes_to_the_launcher(config):
     [
         (["--sampels", "3"], "Unknown option `--sampels`. Did you mean `--samples`"),
         (["--sample", "3"], "Unknown option `--sample`"),  # no abbreviations
-        (["--samples", "3", "4"], "`4` stands alone"),
+        (["--samples", "3", "4"], "`4` has no option before it"),
         (["--samples", "many"], "invalid int value: 'many'"),
         (["--accelerate_config", "zero9"], "zero9 is neither a file nor a valid config"),
         (["--num_processes", "many"], "invalid int value"),
@@ -162,6 +161,6 @@ def test_a_run_resumes_from_the_last_checkpoint_or_a_named_one(word, means):
 def test_every_option_has_help_and_no_other_option_its_name():
     names = [name for name in vars(TrainOptions()) if not name.startswith("_")]
     assert all(option.metadata["help"] for option in TrainOptions.__dataclass_fields__.values())
-    assert set(PANELS) <= set(names)
-    assert names[0] in PANELS
+    assert set(OPTION_PANELS) <= set(names)
+    assert names[0] in OPTION_PANELS
     assert {f"--{name}" for name in names} <= set(option_names())

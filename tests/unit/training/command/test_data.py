@@ -1,14 +1,13 @@
 """The pairs of a run: read, tokenised, held out, and refused where they do not fit."""
 
 import pytest
-from datasets import Dataset
 
 from preflens.errors import InputError
 from preflens.language_models.reading import pairs_in_memory
 from preflens.language_models.token_limits import TokenLimits
 from preflens.language_models.tokenizing import tokenize_pairs
 from preflens.training.command.configuration import read_configuration
-from preflens.training.command.data import as_chat, check_prepared, run_data
+from preflens.training.command.data import as_chat, run_data
 from tests.cases.language_models import tiny_tokenizer
 from tests.cases.pairs import TEXT_ROWS, chat_rows
 from tests.end_to_end.conftest import write_rows
@@ -68,14 +67,14 @@ def test_samples_and_a_file_of_held_out_pairs(data, tmp_path):
 
 def test_everything_is_trained_on_unless_told_otherwise(data):
     found = data()
-    assert (len(found.train), found.held_out, found.probe, found.guard) == (len(TEXT_ROWS), None, 32, None)
+    assert (len(found.train), found.held_out, found.probe, found.constraints) == (len(TEXT_ROWS), None, 32, None)
 
 
 def test_pairs_that_are_watched_are_read_like_those_that_are_trained_on(data, tmp_path):
     other = write_rows(tmp_path / "other.jsonl", [*TEXT_ROWS[:3], {"chosen": 3}])
     flags = ["--as_chat", "--on_bad_row", "drop", "--objective", "dpo", "--mitigation", "cone"]
     found = data("--probe_pairs", other, "--mitigation_probe", other, *flags)
-    for source in (found.probe, found.guard):
+    for source in (found.probe, found.constraints):
         assert [pair.id for pair in source.pairs] == ["sky", "dogs", "say"]
         assert source.pairs[0].prompt == [{"role": "user", "content": "the sky is"}]
     assert data("--probe_pairs", tmp_path / "none.jsonl", "--probe_every", 0).probe == 0
@@ -121,19 +120,6 @@ def test_rows_that_the_model_has_no_room_for_are_named(data):
     with pytest.raises(InputError, match="pairs.jsonl`, line 1 has 10 tokens.*`max_length=8`"):
         data(room=TokenLimits(None, 8))
     assert len(data("--max_length", "8", room=TokenLimits(None, 8)).train) == 5
-
-
-def test_what_trl_has_tokenised_is_checked_as_well():
-    rows = Dataset.from_list([{name: [7, 8] for name in TOKENS}])
-    check = {"what": "training pairs", "max_length": 9}
-    check_prepared(rows, TokenLimits(9, 4), **check)
-    check_prepared(None, TokenLimits(9, 4), **check)
-    with pytest.raises(InputError, match="Tokenised row 0 of the training pairs: .* knows only 8 tokens"):
-        check_prepared(rows, TokenLimits(8, 4), **check)
-    with pytest.raises(InputError, match="Tokenised row 0 of the training pairs has 4 tokens"):
-        check_prepared({"all": rows}, TokenLimits(9, 3), **check)
-    with pytest.raises(InputError, match="No usable pair is left of the training pairs: all prompts fill.*is 9 tokens"):
-        check_prepared(rows.select([]), TokenLimits(9, 4), **check)
 
 
 def test_a_data_set_that_trl_cannot_load_is_refused(tmp_path):

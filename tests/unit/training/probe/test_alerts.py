@@ -1,8 +1,11 @@
-"""What is told, and when."""
+"""Which alerts are raised, when, and where they are sent."""
+
+import sys
+from types import SimpleNamespace
 
 import torch
 
-from preflens.training.probe.alerts import Alerts
+from preflens.training.probe.alerts import Alert, Alerts, send_alerts
 from preflens.training.probe.calibration import Calibration
 from preflens.training.probe.result import ProbeResult
 from preflens.types import LogpChange, PairGram
@@ -15,11 +18,22 @@ def result(chosen, rejected, *, logp=-10.0, floor=None):
     change = LogpChange(one(chosen), one(rejected))
     gram = PairGram(one(1.0), one(1.0), one(0.5))
     floors = None if floor is None else LogpChange(one(floor), one(floor))
-    return ProbeResult((), one(logp), one(-12.0), gram, None, change, change, change, change, floors)
+    return ProbeResult(
+        pairs=(),
+        chosen_logp=one(logp),
+        rejected_logp=one(-12.0),
+        gram=gram,
+        coefficients=None,
+        plain=change,
+        optimizer=change,
+        attribution=change,
+        measured=change,
+        floor=floors,
+    )
 
 
 def titles(alerts, results, *, start=None, calibration=None):
-    found = [alerts.result(each, calibration or Calibration(), start=start) for each in results]
+    found = [alerts.check(each, calibration or Calibration(), start=start) for each in results]
     return [[alert.title for alert in some] for some in found]
 
 
@@ -62,3 +76,22 @@ def test_a_forecast_that_is_off_is_told():
     told = titles(Alerts(both_falling=None, forecast_r2=0.5), [result(0.1, -0.1)], calibration=calibration)
     assert told == [["the forecast is off"]]
     assert titles(Alerts(both_falling=None, forecast_r2=None), [result(0.1, -0.1)], calibration=calibration) == [[]]
+
+
+ALERT = Alert("both fall", "Look at held-out pairs.")
+
+
+def test_the_log_is_told_with_the_step(caplog):
+    send_alerts([ALERT], step=7, trackers=[])
+    assert "step 7: both fall. Look at held-out pairs." in caplog.text
+
+
+def test_trackio_is_told_where_the_run_reports_to_it(monkeypatch):
+    told = []
+    stand_in = SimpleNamespace(alert=lambda **what: told.append(what), AlertLevel=SimpleNamespace(WARN="warn"))
+    monkeypatch.setitem(sys.modules, "trackio", stand_in)
+    monkeypatch.setattr("preflens.training.probe.alerts.find_spec", lambda name: name)
+    send_alerts([ALERT], step=7, trackers=["tensorboard"])
+    assert told == []
+    send_alerts([ALERT], step=7, trackers=["tensorboard", "trackio"])
+    assert told == [{"title": "both fall", "text": "Look at held-out pairs.", "level": "warn"}]

@@ -42,13 +42,13 @@ def test_the_foretold_update_is_made(name, steps):
     parameters, optimizer = trained(OPTIMIZERS[name], steps)
     before = [(p.detach().clone(), p.grad.clone()) for p in parameters]
     step = OptimizerPreview(optimizer)
-    foretold = [step.update(p) for p in parameters]
+    predicted = [step.update(p) for p in parameters]
     for p, (value, gradient) in zip(parameters, before, strict=True):
         assert torch.equal(p.detach(), value)
         assert torch.equal(p.grad, gradient)
     optimizer.step()
     assert step.matches_update()
-    for p, (value, _), update in zip(parameters, before, foretold, strict=True):
+    for p, (value, _), update in zip(parameters, before, predicted, strict=True):
         assert torch.equal(p.detach() - value, update)
 
 
@@ -64,12 +64,12 @@ def test_some_rows_at_a_time_are_the_whole_update(name, steps):
             optimizer.step()
     step, before = OptimizerPreview(optimizer), parameter.detach().clone()
     parts = [slice(0, 333), slice(333, 334), slice(334, 1001)]
-    foretold = torch.cat([step.update(parameter, rows).clone() for rows in parts])
+    predicted = torch.cat([step.update(parameter, rows).clone() for rows in parts])
     plain = torch.cat([step.plain(parameter, rows) for rows in parts])
     assert torch.equal(plain, step.plain(parameter))
     optimizer.step()
     assert step.matches_update()
-    assert torch.equal(parameter.detach() - before, foretold)
+    assert torch.equal(parameter.detach() - before, predicted)
 
 
 @pytest.mark.parametrize("fused", [False, True])
@@ -83,10 +83,10 @@ def test_parameters_with_other_strides_are_foretold_too(kind, fused):
         if taken:
             optimizer.step()
     step, before = OptimizerPreview(optimizer), parameter.detach().clone()
-    foretold = torch.cat([step.update(parameter, rows).clone() for rows in (slice(0, 30), slice(30, 40))])
+    predicted = torch.cat([step.update(parameter, rows).clone() for rows in (slice(0, 30), slice(30, 40))])
     optimizer.step()
     assert step.matches_update()
-    torch.testing.assert_close(parameter.detach() - before, foretold, rtol=0, atol=0)
+    torch.testing.assert_close(parameter.detach() - before, predicted, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("width", [7, 64, 192])
@@ -102,10 +102,10 @@ def test_rows_of_any_width_are_foretold_to_the_last_bit_in_every_precision(kind,
         if taken:
             optimizer.step()
     step, before = OptimizerPreview(optimizer), parameter.detach().clone()
-    foretold = torch.cat([step.update(parameter, slice(k, k + 100)).clone() for k in range(0, 2000, 100)])
+    predicted = torch.cat([step.update(parameter, slice(k, k + 100)).clone() for k in range(0, 2000, 100)])
     optimizer.step()
     assert step.matches_update()
-    assert torch.equal(parameter.detach() - before, foretold)
+    assert torch.equal(parameter.detach() - before, predicted)
 
 
 def test_another_update_is_noticed():
@@ -149,8 +149,8 @@ def test_parameters_without_a_gradient_or_of_nobody_do_not_move():
 
 def test_optimizers_that_look_at_the_loss_again_cannot_be_foretold():
     parameters = [torch.nn.Parameter(torch.ones(2))]
-    assert not OptimizerPreview(torch.optim.LBFGS(parameters)).foretold
-    assert OptimizerPreview(torch.optim.SGD(parameters, lr=1.0)).foretold
+    assert not OptimizerPreview(torch.optim.LBFGS(parameters)).supported
+    assert OptimizerPreview(torch.optim.SGD(parameters, lr=1.0)).supported
 
 
 def test_what_is_no_optimizer_is_refused_by_name():

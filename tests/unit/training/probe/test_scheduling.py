@@ -2,7 +2,7 @@
 
 import pytest
 
-from preflens.training import pace as pace_module
+from preflens.training.probe import scheduling
 from preflens.training.probe.scheduling import ProbeSchedule
 
 
@@ -17,7 +17,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(pace_module.time, "perf_counter", clock.perf_counter)
+    monkeypatch.setattr(scheduling.time, "perf_counter", clock.perf_counter)
     return clock
 
 
