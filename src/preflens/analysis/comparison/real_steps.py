@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float64
 from torch import Tensor
 
+from preflens.agreement import agreement
 from preflens.analysis.comparison.rollouts import RolloutPairs, recorded_steps, roll
 from preflens.analysis.measurement.forward_passes import MicroBatches, by_pass
 from preflens.analysis.measurement.real_steps import (
@@ -117,10 +118,16 @@ def small_step(objective: Objective, ground: RolloutSetup, number: int, *, targe
         torch.stack([change.chosen, change.rejected])[:, places].numpy(),
     )
     return SmallStep(
-        number, size, r_squared(forecast[0], measured[0]), r_squared(forecast[1], measured[1]),
-        r_squared(forecast[0] - forecast[1], measured[0] - measured[1]), tuple(forecast[0].tolist()), tuple(measured[0].tolist()),
-        tuple(forecast[1].tolist()), tuple(measured[1].tolist()),
-    )  # fmt: skip
+        update_batch=number,
+        step_size=size,
+        r2_chosen=agreement(forecast[0], measured[0]).r2,
+        r2_rejected=agreement(forecast[1], measured[1]).r2,
+        r2_margin=agreement(forecast[0] - forecast[1], measured[0] - measured[1]).r2,
+        chosen_forecast=tuple(forecast[0].tolist()),
+        chosen_measured=tuple(measured[0].tolist()),
+        rejected_forecast=tuple(forecast[1].tolist()),
+        rejected_measured=tuple(measured[1].tolist()),
+    )
 
 
 def rounding_floor(objective: Objective, ground: RolloutSetup) -> float:
@@ -221,20 +228,6 @@ def _as_they_are(passes: MicroBatches, start: PairLogps) -> PairLogps:
     """Log-probs under the weights as they are, what belongs to the reference as at the start."""
     chosen, rejected = logp_values(passes.forwards())
     return replace(start, chosen=chosen, rejected=rejected)
-
-
-def r_squared(forecast: np.ndarray, measured: np.ndarray) -> float | None:
-    """Compute how much of the spread of the fact the forecast explains.
-
-    Args:
-        forecast: predicted values.
-        measured: what happened.
-
-    Returns:
-        1 − Σ(forecast − fact)²/Σ(fact − mean)², or None with no spread.
-    """
-    spread = float(((measured - measured.mean()) ** 2).sum())
-    return 1 - float(((forecast - measured) ** 2).sum()) / spread if spread > 0 else None
 
 
 def _good_until(points: Sequence[int], error: Sequence[float | None]) -> int | None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
+from preflens.agreement import agreement
 from preflens.analysis.measurement.forward_passes import MicroBatches, by_pass
 from preflens.analysis.measurement.geometry import BatchGeometry
 from preflens.analysis.measurement.real_steps import in_float32, measure_change, plain_update
@@ -51,6 +52,7 @@ def verify(
         advance(1)
     forecast, measured, rounding = np.concatenate(points, axis=1)
     floor = float(np.sqrt(np.mean(rounding**2)))
+    result = agreement(forecast, measured, sign_floor=floor)
     return Verification(
         objective=label,
         batches=len(points),
@@ -59,9 +61,9 @@ def verify(
         sides=tuple(sides),
         forecast=tuple(forecast.tolist()),
         measured=tuple(measured.tolist()),
-        slope=_slope(forecast, measured),
-        correlation=_correlation(forecast, measured),
-        signs_right=_signs_right(forecast, measured, floor),
+        slope=result.slope,
+        correlation=result.correlation,
+        signs_right=result.signs,
         rounding_floor=floor,
     )
 
@@ -82,19 +84,3 @@ def _step_and_compare(
 def _flat(change: LogpChange) -> np.ndarray:
     values: np.ndarray = torch.cat([change.chosen, change.rejected]).numpy()
     return values
-
-
-def _slope(forecast: np.ndarray, measured: np.ndarray) -> float | None:
-    square = float(forecast @ forecast)
-    return float(forecast @ measured) / square if square > 0 else None
-
-
-def _correlation(forecast: np.ndarray, measured: np.ndarray) -> float | None:
-    if len(forecast) < 2 or forecast.std() == 0 or measured.std() == 0:
-        return None
-    return float(np.corrcoef(forecast, measured)[0, 1])
-
-
-def _signs_right(forecast: np.ndarray, measured: np.ndarray, floor: float) -> float | None:
-    clear = np.abs(forecast) > floor
-    return float(np.mean(np.sign(forecast[clear]) == np.sign(measured[clear]))) if clear.any() else None

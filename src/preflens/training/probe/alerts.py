@@ -79,7 +79,7 @@ class Alerts:
 
     def _off(self, calibration: Calibration) -> Alert | None:
         found = calibration.of("optimizer")
-        if self.forecast_r2 is None or found is None:
+        if self.forecast_r2 is None or found is None or found.r2 is None:
             return None
         return self._once(
             found.r2 < self.forecast_r2,

@@ -1,26 +1,11 @@
 """How well forecasts of the last steps agreed with what then happened."""
 
 from collections import deque
-from dataclasses import dataclass
 from math import isfinite
 
 import numpy as np
 
-
-@dataclass(frozen=True)
-class Agreement:
-    """Forecasts beside facts.
-
-    Attributes:
-        slope: of fact on forecast, through the origin; 1 if sizes are right.
-        r2: 1 − Σ(fact − forecast)² / Σ(fact − mean fact of its side)²; nothing is fitted, so it is negative where the
-            mean of the facts would have been the better forecast.
-        signs: share of forecasts with the sign of the fact.
-    """
-
-    slope: float
-    r2: float
-    signs: float
+from preflens.agreement import Agreement, agreement
 
 
 class Calibration:
@@ -67,26 +52,5 @@ class Calibration:
         if any((sides == side).sum() < self.FEWEST for side in set(sides)) or not known:
             return None
         forecast, measured = np.array([row[1:] for row in known], dtype=float).T
-        return agreement(forecast, measured, sides)
-
-
-def agreement(forecast: np.ndarray, measured: np.ndarray, sides: np.ndarray | None = None) -> Agreement | None:
-    """Compare forecasts with facts.
-
-    Args:
-        forecast: one number a step, nats.
-        measured: the same.
-        sides: which side each number is about; what tells the sides apart is then no variance to be explained.
-
-    Returns:
-        The agreement, or None where all facts are alike or nothing was forecast.
-    """
-    centre = np.full_like(measured, measured.mean())
-    for side in set() if sides is None else set(sides):
-        centre[sides == side] = measured[sides == side].mean()
-    spread, square = float(((measured - centre) ** 2).sum()), float((forecast**2).sum())
-    if spread == 0 or square == 0:
-        return None
-    missed = float(((measured - forecast) ** 2).sum())
-    signs = float((np.sign(forecast) == np.sign(measured)).mean())
-    return Agreement(float((forecast * measured).sum()) / square, 1 - missed / spread, signs)
+        result = agreement(forecast, measured, groups=sides)
+        return None if result.slope is None or result.r2 is None else result

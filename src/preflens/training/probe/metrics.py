@@ -1,13 +1,12 @@
 """A look as numbers with names: floats only, so that every tracker takes them."""
 
 from collections.abc import Mapping
-from dataclasses import fields
 from math import isfinite
 
 import torch
 
 from preflens.records.outcome import Outcome
-from preflens.training.probe.calibration import Agreement, Calibration
+from preflens.training.probe.calibration import Calibration
 from preflens.training.probe.result import SIDES, ProbeResult
 from preflens.types import LogpChange, PairGram
 
@@ -74,10 +73,11 @@ def calibration_metrics(calibration: Calibration) -> dict[str, float]:
     """
     named = {name: calibration.of(name) for name in ("plain", "optimizer", "persistence")}
     return {
-        f"{name}_{field.name}": getattr(found, field.name)
+        f"{name}_{measure}": value
         for name, found in named.items()
         if found is not None
-        for field in fields(Agreement)
+        for measure, value in (("slope", found.slope), ("r2", found.r2), ("signs", found.signs))
+        if value is not None
     }
 
 
