@@ -7,7 +7,7 @@ import pyarrow as pa
 import torch
 
 from preflens import analyze
-from preflens.records.analysis_metadata import Estimate
+from preflens.records.common import Estimate
 from tests.cases.language_models import tiny_model, tiny_tokenizer
 from tests.cases.pairs import TEXT_ROWS
 

@@ -13,7 +13,7 @@ from preflens.analysis.measurement.forward_passes import PassLimit, PolicyScorer
 from preflens.language_models.output_head import plain_head
 from preflens.language_models.reading import pairs_in_memory
 from preflens.language_models.tokenizing import tokenize_pairs
-from preflens.records.analysis_metadata import Estimate
+from preflens.records.common import Estimate
 from preflens.records.comparison_metadata import Change
 from tests.cases.analyses import HOSTILE
 from tests.cases.language_models import tiny_model, tiny_tokenizer

@@ -15,7 +15,7 @@ from preflens.language_models.parameters import observing
 from preflens.mitigations.parse import parse_mitigation
 from preflens.objectives.parse import resolve_objectives
 from preflens.pair_logps import PairLogps
-from preflens.records.analysis_metadata import Estimate
+from preflens.records.common import Estimate
 from preflens.types import BatchGram
 from tests.cases.comparisons import measuring, run, tokenized
 from tests.cases.language_models import tiny_lora, tiny_model, tiny_tokenizer

@@ -32,13 +32,13 @@ from preflens.records.analysis import ANALYSIS_FILES, UNFINISHED_ANALYSIS, Analy
 from preflens.records.analysis_metadata import (
     FORMAT_VERSION,
     AnalysisMetadata,
-    Argument,
     Geometry,
     LayerSums,
     ObjectiveSummary,
     Verification,
 )
 from preflens.records.analysis_schema import TEXT_LIMIT
+from preflens.records.common import Argument
 
 
 def analyze(
@@ -132,10 +132,23 @@ def analyze(
                 with timed(seconds, "verification"):
                     verified = _verify(wanted, batches[:verify], passes, found, checkpoint, progress=progress)
             tables, summaries = _lay_out(wanted, used, batches, found, learning_rate=learning_rate)
+        geometry, layers, objective_summaries = summaries
         metadata = AnalysisMetadata(
-            FORMAT_VERSION, datetime.now(UTC).isoformat(timespec="seconds"), command, versions(), arguments, data,
-            about, tuple(map(len, batches)), TEXT_LIMIT, *summaries, verified, seconds,
-        )  # fmt: skip
+            format_version=FORMAT_VERSION,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            command=command,
+            versions=versions(),
+            arguments=arguments,
+            data=data,
+            model=about,
+            update_batches=tuple(map(len, batches)),
+            text_limit=TEXT_LIMIT,
+            geometry=geometry,
+            layers=layers,
+            objectives=objective_summaries,
+            verification=verified,
+            seconds=seconds,
+        )
         result = Analysis(*tables, metadata)
         if out is not None:
             result.save(out)

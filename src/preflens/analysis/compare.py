@@ -28,8 +28,8 @@ from preflens.language_models.parameters import observing
 from preflens.language_models.reading import PairInput
 from preflens.mitigations import Mitigation
 from preflens.objectives.kinds.base import Objective
-from preflens.records.analysis_metadata import Argument, ModelProvenance
 from preflens.records.analysis_schema import TEXT_LIMIT
+from preflens.records.common import Argument, ModelProvenance
 from preflens.records.comparison import COMPARISON_FILES, UNFINISHED_COMPARISON, Comparison
 from preflens.records.comparison_metadata import COMPARISON_FORMAT, ComparisonMetadata, ObjectiveComparison
 
@@ -162,11 +162,24 @@ def _record(
 ) -> Comparison:
     tables, summaries = _lay_out(seen, data, batches, wanted)
     metadata = ComparisonMetadata(
-        COMPARISON_FORMAT, datetime.now(UTC).isoformat(timespec="seconds"), command, versions(),
-        wanted.arguments() | arguments, data.metadata, data.probe_provenance, data.before_split, model,
-        tuple(map(len, batches)), seen.ground.counts, TEXT_LIMIT, summaries, dict(seen.choice.left_out),
-        seen.how, seen.real_steps, seconds,
-    )  # fmt: skip
+        format_version=COMPARISON_FORMAT,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=command,
+        versions=versions(),
+        arguments=wanted.arguments() | arguments,
+        data=data.metadata,
+        probe=data.probe_provenance,
+        before_split=data.before_split,
+        model=model,
+        update_batches=tuple(map(len, batches)),
+        followed=seen.ground.counts,
+        text_limit=TEXT_LIMIT,
+        objectives=summaries,
+        left_out=dict(seen.choice.left_out),
+        per_pair=seen.how,
+        real_steps=seen.real_steps,
+        seconds=seconds,
+    )
     return Comparison(*tables, metadata)
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from preflens.records.analysis_metadata import AnalysisMetadata, Argument, Estimate, ObjectiveSummary
+from preflens.records.analysis_metadata import AnalysisMetadata, ObjectiveSummary
+from preflens.records.common import Argument, Estimate
 
 # A frozen copy of an adapter that lacks a part of it.
 PARTIAL_COPY = "adapter-copy, in part"

@@ -6,7 +6,7 @@ the rejected one, nats, summed over tokens.
 
 from dataclasses import dataclass
 
-from preflens.records.analysis_metadata import Argument, DataProvenance, Estimate, ModelProvenance
+from preflens.records.common import Argument, DataProvenance, Estimate, ModelProvenance
 
 COMPARISON_FORMAT = 3
 
@@ -205,7 +205,7 @@ class RealSteps:
     rollouts: tuple[RolloutCheck, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ComparisonMetadata:
     """Everything about a comparison that is not a row of its tables.
 

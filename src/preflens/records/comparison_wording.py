@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from preflens.records.analysis_metadata import Argument, Estimate
 from preflens.records.analysis_wording import direction, plain, signed
+from preflens.records.common import Argument, Estimate
 from preflens.records.comparison_metadata import (
     EQUAL_MARGIN,
     LEARNING_RATE,

@@ -5,7 +5,6 @@ from itertools import product
 
 import pytest
 
-from preflens.records.analysis_metadata import Estimate
 from preflens.records.analysis_wording import (
     _HEADLINES,
     batches,
@@ -16,6 +15,7 @@ from preflens.records.analysis_wording import (
     verdicts,
     with_interval,
 )
+from preflens.records.common import Estimate
 from tests.cases.analyses import one_pair, typical
 
 

@@ -8,7 +8,7 @@ import pytest
 from preflens import Comparison
 from preflens.cli.terminal.comparison import print_comparison
 from preflens.errors import InputError
-from preflens.records.analysis_metadata import Estimate
+from preflens.records.common import Estimate
 from preflens.records.comparison_metadata import Change
 from preflens.records.comparison_schema import COMPARE_SCHEMA, HELD_OUT_SCHEMA, TRAINING_SCHEMA
 from preflens.records.comparison_wording import comparison_verdict, groups

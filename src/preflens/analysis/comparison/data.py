@@ -11,7 +11,7 @@ from preflens.analysis.summaries.provenance import data_provenance
 from preflens.language_models.fingerprints import pairs_fingerprint
 from preflens.language_models.reading import PairInput, PairSource, pair_source
 from preflens.language_models.tokenizing import TokenizedPair, TokenizedPairs, count_notes
-from preflens.records.analysis_metadata import DataProvenance
+from preflens.records.common import DataProvenance
 from preflens.records.comparison_metadata import BeforeSplit
 
 

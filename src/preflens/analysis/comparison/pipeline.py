@@ -18,7 +18,7 @@ from preflens.analysis.comparison.summary import FirstChange, first_changes
 from preflens.analysis.measurement.geometry import BatchGeometry
 from preflens.analysis.measurement.progress import one_thread, progress_bar, timed
 from preflens.objectives.kinds.base import Objective
-from preflens.records.analysis_metadata import Argument
+from preflens.records.common import Argument
 from preflens.records.comparison_metadata import RealSteps, Trajectory
 
 

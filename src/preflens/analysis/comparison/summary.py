@@ -13,8 +13,8 @@ from preflens.analysis.summaries.bootstrap import ratios
 from preflens.analysis.summaries.statistics import same_directions
 from preflens.dynamics import cancellation_tolerance, classify, predict_change
 from preflens.objectives.kinds.base import Objective
-from preflens.records.analysis_metadata import Estimate
 from preflens.records.analysis_wording import direction
+from preflens.records.common import Estimate
 from preflens.records.comparison_metadata import Change, ObjectiveComparison, Trajectory
 from preflens.records.outcome import Outcome
 from preflens.types import LogpChange, PairCoefficients

@@ -9,7 +9,7 @@ from preflens.analysis.summaries.provenance import versions
 from preflens.language_models.fingerprints import adapter_fingerprint, configuration_fingerprint, tokens_fingerprint
 from preflens.language_models.model import LanguageModel
 from preflens.language_models.tokenizing import TokenizedPair
-from preflens.records.analysis_metadata import DataProvenance, ModelProvenance
+from preflens.records.common import DataProvenance, ModelProvenance
 
 _DECIDING = ("preflens", "torch", "transformers", "peft")
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.stats import bootstrap
 
-from preflens.records.analysis_metadata import Estimate
+from preflens.records.common import Estimate
 
 _RESAMPLES = 2000
 _AT_ONCE = 50  # resamples held in memory together

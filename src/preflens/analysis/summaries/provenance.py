@@ -8,8 +8,8 @@ from preflens.language_models.model import LanguageModel, Reference
 from preflens.language_models.reading import PairSource
 from preflens.language_models.references import is_policy
 from preflens.language_models.tokenizing import TokenizedPair, TokenizedPairs, count_notes
-from preflens.records.analysis_metadata import DataProvenance, ModelProvenance
 from preflens.records.analysis_wording import PARTIAL_COPY
+from preflens.records.common import DataProvenance, ModelProvenance
 from preflens.version import __version__
 
 _NOTED_PACKAGES = ("torch", "transformers", "datasets", "peft", "numpy", "scipy", "pyarrow", "plotly")

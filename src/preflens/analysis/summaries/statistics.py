@@ -10,7 +10,8 @@ import torch
 from preflens.analysis.measurement.geometry import BatchGeometry
 from preflens.analysis.summaries.bootstrap import estimate, mean, ratio
 from preflens.objectives.kinds.base import Objective
-from preflens.records.analysis_metadata import Estimate, Geometry, LayerSums, ObjectiveSummary
+from preflens.records.analysis_metadata import Geometry, LayerSums, ObjectiveSummary
+from preflens.records.common import Estimate
 from preflens.records.outcome import Outcome
 
 

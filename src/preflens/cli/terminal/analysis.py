@@ -6,8 +6,8 @@ from rich.table import Table
 
 from preflens.cli.terminal.console import OUTPUT, shown
 from preflens.records.analysis import Analysis
-from preflens.records.analysis_metadata import ModelProvenance
 from preflens.records.analysis_wording import batches, reference_in_full, share, verdicts, with_interval
+from preflens.records.common import ModelProvenance
 from preflens.records.outcome import Outcome
 
 _COLOURS = {"rises": "green", "falls": "magenta", "unclear": "yellow"}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from preflens.records.analysis_metadata import Estimate
+from preflens.records.common import Estimate
 from preflens.records.comparison import Comparison
 from preflens.records.comparison_metadata import ObjectiveComparison
 from preflens.records.comparison_wording import Group, groups
