@@ -84,7 +84,7 @@ def measure(name: str, width: int, layers: int, vocabulary: int) -> None:
         found = ask.geometry(batches)
         unit = seconds(lambda: ask.geometry(batches), rounds=1)
         training, products = stack_batches(found), ask.products(batches, held_out)
-        ground = ask.ground(batches, held_out, pairs=BATCH, seed=0)
+        ground = ask.rollout_setup(batches, held_out, pairs=BATCH, seed=0)
         more = {"Gram pass, seconds": unit, "held-out means, share of the pass":
                 seconds(lambda: ask.products(batches, held_out), rounds=1) / unit}  # fmt: skip
     choices = {

@@ -14,7 +14,7 @@ from preflens.mitigations.parse import parse_mitigation
 from preflens.objectives.parse import resolve_objectives
 from preflens.pair_logps import PairLogps
 from preflens.types import BatchGram
-from tests.cases.comparisons import measuring, tokenized
+from tests.cases.comparisons import model_queries, tokenized
 from tests.cases.language_models import tiny_model
 from tests.cases.pairs import PROBE_ROWS, TEXT_ROWS
 
@@ -25,8 +25,8 @@ def ground():
     model = tiny_model()
     pairs = tokenized(TEXT_ROWS)
     with observing(model, "all"):
-        ask = measuring(model)
-        yield ask.ground([[pairs[0], pairs[2]], [pairs[1], pairs[4]]], tokenized(PROBE_ROWS), pairs=4, seed=0)
+        ask = model_queries(model)
+        yield ask.rollout_setup([[pairs[0], pairs[2]], [pairs[1], pairs[4]]], tokenized(PROBE_ROWS), pairs=4, seed=0)
 
 
 @pytest.mark.parametrize("label", ["dpo", "simpo", "slic", "cpo"])
@@ -86,7 +86,7 @@ def test_the_rounding_floor_is_that_of_the_precision_of_the_model():
     for dtype in (torch.float64, torch.float32):
         model, pairs = tiny_model(dtype=dtype), tokenized(TEXT_ROWS)
         with observing(model, "all"):
-            spot = measuring(model).ground([pairs[:3], pairs[3:]], tokenized(PROBE_ROWS), pairs=6, seed=0)
+            spot = model_queries(model).rollout_setup([pairs[:3], pairs[3:]], tokenized(PROBE_ROWS), pairs=6, seed=0)
             floors[dtype] = rounding_floor(objective, spot)
     # Log-probs of about 20 nats have a last digit of 2e-6 in float32; in float64 the curvature of the step is left.
     assert 2e-7 < floors[torch.float32] < 2e-5

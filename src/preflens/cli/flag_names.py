@@ -7,8 +7,14 @@ from preflens.cli.commands.analyze import analyze_command
 from preflens.cli.commands.compare import compare_command
 
 _COMMANDS: Mapping[str, Callable[..., None]] = {"analyze": analyze_command, "compare": compare_command}
-# Where a command's option is not called as the argument of the function that it is for.
-_OTHERWISE = {"analyze": {"objectives": "objective"}, "compare": {"mitigations": "mitigation"}}
+# Arguments whose option has another name on the command line.
+_RENAMED = {
+    "analyze": {"objectives": "objective", "trainable": "parameters", "verify_batches": "verify"},
+    "compare": {
+        "mitigations": "mitigation", "trainable": "parameters", "held_out": "probe",
+        "held_out_fraction": "probe_fraction", "verify_objectives": "verify", "verify_batches": "small_steps",
+    },
+}  # fmt: skip
 
 
 def flags_of(command: str | None) -> dict[str, str]:
@@ -22,5 +28,6 @@ def flags_of(command: str | None) -> dict[str, str]:
     """
     if command is None or command not in _COMMANDS:
         return {}
-    names = {name: name for name in signature(_COMMANDS[command]).parameters} | _OTHERWISE[command]
-    return {argument: f"--{option.replace('_', '-')}" for argument, option in names.items()}
+    renamed = _RENAMED[command]
+    same = {name: name for name in signature(_COMMANDS[command]).parameters if name not in renamed.values()}
+    return {argument: f"--{option.replace('_', '-')}" for argument, option in (same | renamed).items()}

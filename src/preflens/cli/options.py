@@ -4,11 +4,9 @@ import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from typer import Option
-
-from preflens.errors import InputError
 
 MODEL, DATA, STEP, RUN = "Model", "Data", "The steps", "Run"
 
@@ -111,25 +109,6 @@ MicroBatchOption = Annotated[
 ]
 Seed = Annotated[int, Option(help="Fixes what is drawn: sample, split, update batches.", rich_help_panel=RUN)]
 Progress = Annotated[bool, Option(help="Show progress bars.", rich_help_panel=RUN)]
-
-
-def micro_batch_size(text: str) -> int | Literal["auto"]:
-    """Read `--micro-batch`.
-
-    Args:
-        text: `auto`, or a number.
-
-    Returns:
-        The word or the number.
-
-    Raises:
-        InputError: it is neither.
-    """
-    if text == "auto":
-        return "auto"
-    if text.isdecimal():
-        return int(text)
-    raise InputError(f"`--micro-batch` should be `auto` or a number of pairs. Found `{text}`.")
 
 
 def command_line() -> str:

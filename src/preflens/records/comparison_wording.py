@@ -178,9 +178,9 @@ def _rollout(metadata: ComparisonMetadata) -> list[str]:
     (top, high), (bottom, low) = ordered[0], ordered[-1]
     return [
         f"Rolled out over {steps} steps, each objective at a rate of its own at which the margin would gain "
-        f"{_nats(metadata.arguments['margin_gain'])} at the pace of the first step: the held-out chosen mean ends between "
-        f"{signed(high[0])} ({top.label}) and {signed(low[0])} nats ({bottom.label}). Gradients are held fixed there, "
-        "so this ranks objectives and is no promise of sizes."
+        f"{_nats(metadata.arguments['margin_gain'])} at the pace of the first step: the held-out chosen mean ends "
+        f"between {signed(high[0])} ({top.label}) and {signed(low[0])} nats ({bottom.label}). Gradients are held fixed "
+        "there, so this ranks objectives and is no promise of sizes."
     ]
 
 

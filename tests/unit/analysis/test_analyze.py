@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from preflens import MarginObjective, analyze, batch_gram, dpo, predict_change
+from preflens import MarginObjective, batch_gram, dpo, predict_change
 from preflens.analysis.measurement.update_batches import update_batches
 from preflens.errors import NumericalError, UnsupportedModelError
 from preflens.language_models.batch import collate
@@ -17,10 +17,11 @@ from preflens.pair_logps import PairLogps
 from tests.cases.analyses import typical
 from tests.cases.language_models import tiny_lora, tiny_model, tiny_tokenizer
 from tests.cases.pairs import TEXT_ROWS, chat_rows
+from tests.support.options import flat_analyze
 
 
 def run(model=None, rows=TEXT_ROWS, **arguments):
-    return analyze(model or tiny_model(), tiny_tokenizer(), rows, progress=False, **arguments)
+    return flat_analyze(model or tiny_model(), tiny_tokenizer(), rows, **arguments)
 
 
 def state(model):
@@ -88,7 +89,7 @@ def test_identical_responses_survive_the_rounding_of_float32_in_every_layer(seed
 def test_the_model_is_untouched(make):
     model = make().train()
     before = state(model)
-    run(model, verify=1, update_batch_size=3)
+    run(model, verify_batches=1, update_batch_size=3)
     assert_same_state(state(model), before)
 
 
@@ -96,9 +97,9 @@ def test_the_model_is_untouched_after_an_error():
     model = tiny_model().train()
     before = state(model)
     with pytest.raises(ValueError, match="chooses no parameter"):
-        run(model, parameters="nothing")
+        run(model, trainable="nothing")
     with pytest.raises(RuntimeError, match="midway"):
-        run(model, objectives=[dpo(), Failing()], verify=1)
+        run(model, objectives=[dpo(), Failing()], verify_batches=1)
     assert_same_state(state(model), before)
 
 
@@ -195,7 +196,7 @@ def test_without_a_reference_objectives_that_need_none_work():
 
 
 def test_parameters_that_step_decide_the_geometry():
-    everything, some = run(), run(parameters="ln_f")
+    everything, some = run(), run(trainable="ln_f")
     assert some.metadata.model.trainable == 32
     assert everything.metadata.model.trainable == everything.metadata.model.parameters
     assert [layer.name for layer in some.metadata.layers] == ["transformer.ln_f"]
@@ -210,7 +211,7 @@ def test_layers_add_up_to_the_mean_geometry():
 
 
 def test_real_steps_agree_with_the_forecast():
-    for check in run(verify=2, update_batch_size=3, objectives=["dpo", "simpo", "ipo"]).metadata.verification:
+    for check in run(verify_batches=2, update_batch_size=3, objectives=["dpo", "simpo", "ipo"]).metadata.verification:
         assert check.slope == pytest.approx(1, abs=0.05)
         assert check.correlation > 0.999
         assert check.signs_right == 1.0
@@ -220,13 +221,15 @@ def test_real_steps_agree_with_the_forecast():
 
 
 def test_real_steps_of_an_inactive_objective_move_nothing():
-    (check,) = run(verify=1, objectives=["slic:delta=0.001,lam=0"], rows=[TEXT_ROWS[3]] * 1).metadata.verification
+    (check,) = run(
+        verify_batches=1, objectives=["slic:delta=0.001,lam=0"], rows=[TEXT_ROWS[3]] * 1
+    ).metadata.verification
     assert check.slope is None or abs(check.slope) >= 0
 
 
 def test_half_precision_is_verified_in_float32():
     model = tiny_model(dtype=torch.bfloat16)
-    (check,) = run(model, verify=1).metadata.verification
+    (check,) = run(model, verify_batches=1).metadata.verification
     assert model.dtype == torch.bfloat16
     assert check.slope == pytest.approx(1, abs=0.2)
 
@@ -273,7 +276,7 @@ def test_a_log_prob_that_is_not_finite_is_named_with_its_pair():
         ({"update_batch_size": 0}, "`update_batch_size` should be at least 1. Found 0"),
         ({"micro_batch": 0}, "`micro_batch` should be at least 1"),
         ({"limit": 0}, "`limit` should be at least 1"),
-        ({"verify": -1}, "`verify` should be 0 or more"),
+        ({"verify_batches": -1}, "`verify_batches` should be at least 0"),
         ({"learning_rate": 0.0}, "`learning_rate` should be above 0"),
         ({"learning_rate": 1e300}, "`learning_rate` should be above 0 and at most 1e.100.* Found 1e.300"),
         ({"learning_rate": math.inf}, "`learning_rate` should be above 0"),

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import preflens.analysis.comparison.model_queries as module
-from preflens import Comparison, compare
+from preflens import Comparison
 from preflens.analysis.comparison.data import comparison_data
 from preflens.analysis.comparison.held_out import split_pairs, without_training_pairs
 from preflens.analysis.comparison.selection import choose_objectives
@@ -35,18 +35,18 @@ def test_prompts_are_held_out_whole():
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0, -0.2, float("nan")])
 def test_a_share_that_is_none_is_refused(fraction):
-    with pytest.raises(InputError, match="`probe_fraction` should be above 0 and below 1"):
-        run(probe=None, probe_fraction=fraction)
+    with pytest.raises(InputError, match="`held_out_fraction` should be above 0 and below 1"):
+        run(held_out=None, held_out_fraction=fraction)
 
 
 def test_a_split_that_leaves_a_side_empty_is_refused():
     with pytest.raises(InputError, match="of 1 pairs with 1 different prompts leaves no pair on one side"):
-        run(TEXT_ROWS[:1], probe=None)
+        run(TEXT_ROWS[:1], held_out=None)
 
 
 def test_held_out_pairs_that_are_training_pairs_are_counted_and_dropped():
     other = TEXT_ROWS[0] | {"id": "other", "rejected": " no"}
-    found = run(probe=[*PROBE_ROWS, *TEXT_ROWS[:2], other], objectives=("dpo",)).metadata.probe
+    found = run(held_out=[*PROBE_ROWS, *TEXT_ROWS[:2], other], objectives=("dpo",)).metadata.probe
     assert (found.pairs, found.sampled) == (4, 6)
     assert found.dropped == {"also a training pair": 2}
     assert found.noted == {"prompt of a training pair": 1}
@@ -54,12 +54,12 @@ def test_held_out_pairs_that_are_training_pairs_are_counted_and_dropped():
 
 
 def test_held_out_pairs_that_are_all_training_pairs_are_refused():
-    with pytest.raises(InputError, match="All 2 pairs of `probe` are training pairs"):
-        run(probe=TEXT_ROWS[:2])
+    with pytest.raises(InputError, match="All 2 pairs of `held_out` are training pairs"):
+        run(held_out=TEXT_ROWS[:2])
 
 
 def test_without_a_probe_a_share_is_held_out_and_counted():
-    metadata = run(probe=None, probe_fraction=0.3, objectives=("dpo",)).metadata
+    metadata = run(held_out=None, held_out_fraction=0.3, objectives=("dpo",)).metadata
     assert (metadata.data.pairs, metadata.probe.pairs, metadata.data.sampled) == (4, 2, 6)
     assert metadata.probe.source == "memory, held out"
 
@@ -72,7 +72,10 @@ def test_notes_are_of_the_side_that_their_pairs_are_on_and_drops_of_neither():
     sides = set()
     for seed in range(6):
         found = comparison_data(source, None, tiny_tokenizer(), fraction=0.4, max_length=20, limit=None, seed=seed)
-        for pairs, metadata in ((found.training, found.metadata), (found.held_out, found.probe_provenance)):
+        for pairs, metadata in (
+            (found.training, found.training_provenance),
+            (found.held_out, found.held_out_provenance),
+        ):
             here = [p.pair.id for p in pairs]
             assert metadata.noted == {NOTES[i]: 1 for i in here if i in NOTES}
             assert (metadata.pairs, metadata.dropped) == (len(here), {})
@@ -84,14 +87,14 @@ def test_notes_are_of_the_side_that_their_pairs_are_on_and_drops_of_neither():
 
 
 def test_notes_of_given_held_out_pairs_leave_out_those_that_are_training_pairs():
-    metadata = run(probe=[*PROBE_ROWS, TEXT_ROWS[3]], objectives=("dpo",)).metadata
+    metadata = run(held_out=[*PROBE_ROWS, TEXT_ROWS[3]], objectives=("dpo",)).metadata
     assert metadata.before_split is None
     assert metadata.data.noted == dict.fromkeys(NOTES.values(), 1)
     assert (metadata.probe.noted, metadata.probe.dropped) == ({}, {"also a training pair": 1})
 
 
 def test_what_became_of_rows_before_the_split_is_said_in_terminal_and_page(capsys):
-    found = run(probe=None, probe_fraction=0.3, objectives=("dpo",), max_length=20)
+    found = run(held_out=None, held_out_fraction=0.3, objectives=("dpo",), max_length=20)
     told = [line for line in terminal_of(found, capsys).splitlines() if line.startswith(("dropped", "noted"))]
     assert told[0] == "dropped (before the split): 1 × prompt fills the maximal length"
     sides = {"training": found.metadata.data, "held out": found.metadata.probe}
@@ -125,8 +128,10 @@ def test_a_grid_of_its_own_adds_its_objective():
 def test_a_mitigation_is_put_into_what_is_named_or_into_dpo():
     metadata = run(mitigations=("normalized",)).metadata
     assert [o.label for o in metadata.objectives if "+" in o.label] == ["dpo+normalized"]
-    metadata = run(objectives=("slic", "cpo"), grid=("dpo.beta=1",), mitigations=("normalized", "cone"), verify=("all",),
-                small_steps=1).metadata  # fmt: skip
+    metadata = run(
+        objectives=("slic", "cpo"), grid=("dpo.beta=1",), mitigations=("normalized", "cone"),
+        verify_objectives=("all",), verify_batches=1,
+    ).metadata  # fmt: skip
     assert [o.label for o in metadata.objectives] == [
         "slic", "slic+normalized", "slic+cone", "cpo", "cpo+normalized", "cpo+cone", "dpo:beta=1",
     ]  # fmt: skip
@@ -206,8 +211,12 @@ def test_an_objective_whose_margin_shrinks_is_not_rescaled():
         ({"horizon": (0, 3)}, InputError, "each at least 1. Found"),
         ({"margin_gain": 0.0}, InputError, "`margin_gain` should be above 0"),
         ({"rollout_pairs": 0}, InputError, "`rollout_pairs` should be at least 1"),
-        ({"small_steps": -1}, InputError, "`small_steps` should be 0 or more"),
-        ({"verify": ("nosuch",)}, InputError, "`verify=nosuch` is none of the compared objectives"),
+        ({"verify_batches": -1}, InputError, "`verify_batches` should be at least 0"),
+        (
+            {"verify_objectives": ("nosuch",)},
+            InputError,
+            "`verify_objectives=nosuch` is none of the compared objectives",
+        ),
         ({"learning_rate": 1e300}, InputError, "`learning_rate` should be above 0 and at most 1e.100"),
         ({"learning_rate": -1.0}, InputError, "`learning_rate` should be above 0"),
         ({"mitigations": ("nosuch",)}, InputError, "Unknown mitigation `nosuch`"),
@@ -215,7 +224,11 @@ def test_an_objective_whose_margin_shrinks_is_not_rescaled():
         ({"mitigations": ("sparse_mask",)}, InputError, "Train with it"),
         ({"mitigations": ("cone", "cone:floor=0.1")}, InputError, "Mitigation `cone` was given twice"),
         ({"mitigations": ("cone",), "objectives": (), "grid": ("dpo.beta=1",)}, InputError, "Name one"),
-        ({"mitigations": ("cone",), "objectives": ("dpo",), "verify": ("dpo+cone",)}, InputError, "plain steps"),
+        (
+            {"mitigations": ("cone",), "objectives": ("dpo",), "verify_objectives": ("dpo+cone",)},
+            InputError,
+            "plain steps",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_measured(arguments, error, message, monkeypatch):
@@ -234,7 +247,7 @@ def test_what_does_not_fit_is_refused_with_a_way_out(monkeypatch):
 def test_the_model_is_untouched(make):
     model = make().train()
     before = state(model)
-    run(model=model, objectives=("dpo", "slic"), verify=("dpo",), per_pair=True, learning_rate=1e-2)
+    run(model=model, objectives=("dpo", "slic"), verify_objectives=("dpo",), per_pair=True, learning_rate=1e-2)
     assert_same_state(state(model), before)
     with pytest.raises(RuntimeError, match="midway"):
         run(model=model, objectives=("dpo", failing()))
@@ -242,7 +255,7 @@ def test_the_model_is_untouched(make):
 
 
 def test_steps_that_are_too_large_break_the_rollout_off_and_nothing_else():
-    found = run(objectives=("ipo",), learning_rate=1e3, horizon=(1, 400), verify=("ipo",), small_steps=0)
+    found = run(objectives=("ipo",), learning_rate=1e3, horizon=(1, 400), verify_objectives=("ipo",), verify_batches=0)
     path = found.metadata.objectives[0].trajectories[0]
     assert (path.impossible_from, path.broke_off, path.ended) == (1, None, 1)
     assert path.heldout_chosen[0] == 0
@@ -297,7 +310,7 @@ def test_an_interrupted_run_goes_on_and_gives_the_same_numbers(interrupted):
 def test_real_steps_and_single_pairs_of_an_interrupted_run_are_not_taken_again(tmp_path, monkeypatch):
     import preflens.analysis.comparison.pipeline as looking
 
-    taken, real = [], looking.real_steps
+    taken, real = [], looking.take_real_steps
 
     def once(label, *arguments, **more):
         taken.append(label)
@@ -305,8 +318,8 @@ def test_real_steps_and_single_pairs_of_an_interrupted_run_are_not_taken_again(t
             raise KeyboardInterrupt
         return real(label, *arguments, **more)
 
-    monkeypatch.setattr(looking, "real_steps", once)
-    settings = {"objectives": ("dpo", "slic"), "verify": ("all",), "learning_rate": 1e-3, "per_pair": True}
+    monkeypatch.setattr(looking, "take_real_steps", once)
+    settings = {"objectives": ("dpo", "slic"), "verify_objectives": ("all",), "learning_rate": 1e-3, "per_pair": True}
     with pytest.raises(KeyboardInterrupt):
         run(out=tmp_path, **settings)
     resumed = run(out=tmp_path, **settings)
@@ -341,7 +354,7 @@ def test_other_held_out_pairs_are_another_run_and_refused(interrupted):
     out, computed = interrupted
     words = r"held-out pairs 2 of memory \(at most 96 tokens\), then 3 of memory \(at most 96 tokens\). Finish"
     with pytest.raises(InputError, match=f"`.*/.unfinished-compare` holds an unfinished run.* not this one: {words}"):
-        run(out=out, probe=PROBE_ROWS[:2], objectives=("dpo",))
+        run(out=out, held_out=PROBE_ROWS[:2], objectives=("dpo",))
     run(out=out, objectives=("dpo",))
     assert computed["geometry"] == 1
 
@@ -364,7 +377,9 @@ def test_pairs_that_are_followed_are_those_of_this_run_and_not_of_the_unfinished
 
 
 def test_bfloat16_runs_and_is_stepped_in_float32():
-    found = run(model=tiny_model(dtype=torch.bfloat16), objectives=("dpo",), verify=("dpo",), learning_rate=1e-2)
+    found = run(
+        model=tiny_model(dtype=torch.bfloat16), objectives=("dpo",), verify_objectives=("dpo",), learning_rate=1e-2
+    )
     step = found.metadata.real_steps[0].small[0]
     assert step.r2_chosen is not None
     assert found.metadata.model.dtype == "bfloat16"
@@ -372,4 +387,4 @@ def test_bfloat16_runs_and_is_stepped_in_float32():
 
 def test_a_tokenizer_of_another_model_is_refused():
     with pytest.raises(InputError, match="do not belong together"):
-        compare(tiny_model(vocab_size=100), tiny_tokenizer(), TEXT_ROWS, probe=PROBE_ROWS, progress=False)
+        run(model=tiny_model(vocab_size=100))

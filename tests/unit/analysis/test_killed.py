@@ -59,7 +59,7 @@ def _die(at):
 
 
 def analysis(out=None):
-    return run(out, update_batch_size=3, verify=1)
+    return run(out, update_batch_size=3, verify_batches=1)
 
 
 def test_an_analysis_that_is_killed_at_any_moment_goes_on_with_the_same_bits(tmp_path):
@@ -83,7 +83,12 @@ def test_an_analysis_that_is_killed_at_any_moment_goes_on_with_the_same_bits(tmp
 
 def comparison(out=None):
     return comparisons.run(
-        out=out, update_batch_size=3, objectives=("dpo", "slic"), verify=("dpo",), per_pair=True, learning_rate=1e-3
+        out=out,
+        update_batch_size=3,
+        objectives=("dpo", "slic"),
+        verify_objectives=("dpo",),
+        per_pair=True,
+        learning_rate=1e-3,
     )
 
 

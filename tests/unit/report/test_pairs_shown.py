@@ -9,13 +9,13 @@ import pyarrow as pa
 import pytest
 import torch
 
-from preflens import analyze, compare
 from preflens.report.comparison_page import comparison_html
 from preflens.report.render import report_html
 from tests.cases import comparisons
 from tests.cases.analyses import typical
 from tests.cases.language_models import tiny_model, tiny_tokenizer
 from tests.cases.pairs import PROBE_ROWS, TEXT_ROWS
+from tests.support.options import flat_analyze, flat_compare
 
 
 def plain(html):
@@ -93,13 +93,13 @@ LONG_ROWS = [row | {"prompt": f"{LONG} {row['id']}:"} for row in TEXT_ROWS[:3]]
 
 def long_analysis():
     model = tiny_model(dtype=torch.float32, n_positions=2048)
-    return analyze(model, tiny_tokenizer(), LONG_ROWS, max_length=2048, progress=False)
+    return flat_analyze(model, tiny_tokenizer(), LONG_ROWS, max_length=2048)
 
 
 def long_comparison():
     model = tiny_model(dtype=torch.float32, n_positions=2048)
-    return compare(
-        model, tiny_tokenizer(), LONG_ROWS, probe=PROBE_ROWS, objectives=("dpo",), max_length=2048, progress=False
+    return flat_compare(
+        model, tiny_tokenizer(), LONG_ROWS, held_out=PROBE_ROWS, objectives=("dpo",), max_length=2048
     )
 
 

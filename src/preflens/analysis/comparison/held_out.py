@@ -38,7 +38,7 @@ def split_pairs(
     """
     if not 0 < fraction < 1:
         raise InputError(
-            f"`probe_fraction` should be above 0 and below 1. Found {fraction:g}.", arguments=["probe_fraction"]
+            f"`held_out_fraction` should be above 0 and below 1. Found {fraction:g}.", arguments=["held_out_fraction"]
         )
     sizes = Counter(_prompt(p) for p in pairs)
     prompts = list(sizes)
@@ -51,9 +51,9 @@ def split_pairs(
     training = [p for p in pairs if _prompt(p) not in held]
     if not training or not held:
         raise InputError(
-            f"`probe_fraction={fraction:g}` of {len(pairs)} pairs with {len(prompts)} different prompts leaves no "
-            "pair on one side. Pass held-out pairs as `probe`.",
-            arguments=["probe_fraction", "probe"],
+            f"`held_out_fraction={fraction:g}` of {len(pairs)} pairs with {len(prompts)} different prompts leaves no "
+            "pair on one side. Pass held-out pairs as `held_out`.",
+            arguments=["held_out_fraction", "held_out"],
         )
     return training, [p for p in pairs if _prompt(p) in held]
 
@@ -78,9 +78,9 @@ def without_training_pairs(
     kept = [p for p in held_out if (p.prompt_ids, p.chosen_ids, p.rejected_ids) not in known]
     if not kept:
         raise InputError(
-            f"All {len(held_out)} pairs of `probe` are training pairs, so none is held out. Pass other pairs, or "
-            "split the data with `probe_fraction`.",
-            arguments=["probe", "probe_fraction"],
+            f"All {len(held_out)} pairs of `held_out` are training pairs, so none is held out. Pass other pairs, or "
+            "split the data with `held_out_fraction`.",
+            arguments=["held_out", "held_out_fraction"],
         )
     return kept, sum(_prompt(p) in prompts for p in kept)
 
@@ -141,8 +141,8 @@ def directions_that_fit(passes: MicroBatches, *, memory: float) -> int:
     if 2 * size > memory:
         raise InputError(
             f"Two gradients of the {size / 1e9:.3g} GB that step do not fit into the {memory / 1e9:.3g} GB that "
-            "may be kept. Let fewer parameters step (`parameters`, an expression on their names), or use an adapter.",
-            arguments=["parameters"],
+            "may be kept. Let fewer parameters step (`trainable`, an expression on their names), or use an adapter.",
+            arguments=["trainable"],
         )
     return int(memory / size)
 

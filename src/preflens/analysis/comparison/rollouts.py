@@ -120,7 +120,7 @@ def trajectories(
     followed: RolloutPairs,
     *,
     learning_rate: float,
-    own_rates: Mapping[str, float | None],
+    equal_margin_rates: Mapping[str, float | None],
     steps: Sequence[int],
     mitigations: Mapping[str, CoefficientMap] = MappingProxyType({}),
 ) -> dict[str, tuple[Trajectory, ...]]:
@@ -130,8 +130,8 @@ def trajectories(
         objectives: by label.
         followed: the pairs.
         learning_rate: η.
-        own_rates: by label: η at which the margin would gain what was asked for by the last step, at the pace of the
-            first; None where there is none.
+        equal_margin_rates: by label: η at which the margin would gain `margin_gain` by the last step, at the pace of
+            the first; None where there is none.
         steps: that are kept.
         mitigations: by the labels of those that step through one.
 
@@ -140,7 +140,7 @@ def trajectories(
     """
     found = {}
     for label, objective in objectives.items():
-        own, through = own_rates[label], mitigations.get(label)
+        own, through = equal_margin_rates[label], mitigations.get(label)
         rates = {LEARNING_RATE: learning_rate} | ({} if own is None else {EQUAL_MARGIN: own})
         found[label] = tuple(
             _record(

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import isfinite
 
 from preflens.analysis.comparison.first_step import Training, coefficients_of
 from preflens.errors import InputError, NumericalError, ObjectiveError
@@ -152,64 +151,26 @@ def _unusable(objective: Objective, reference: Reference) -> str | None:
     return f"uses {' and '.join(beyond)}, and log-probs of whole responses are compared" if beyond else None
 
 
-def choose_verified(verify: Sequence[str], choice: Choice) -> dict[str, Objective]:
-    """Settle whose steps are taken for real.
+def choose_verified(labels: Sequence[str], choice: Choice) -> dict[str, Objective]:
+    """Select the objectives whose steps are really taken.
 
     Args:
-        verify: labels, or names for all points of an objective, or `all`.
+        labels: labels, or names for all points of an objective, or `all`.
         choice: the compared objectives.
 
     Returns:
         Objective by label.
 
     Raises:
-        InputError: one is not compared.
+        InputError: one of them is not compared, or its steps are mitigated.
     """
     plain = {label: o for label, o in choice.objectives.items() if label not in choice.mitigations}
     known = {*plain, *(o.name for o in plain.values()), "all"}
-    for text in verify:
+    for text in labels:
         if text not in known:
             raise InputError(
-                f"`verify={text}` is none of the compared objectives whose plain steps can be taken. These are: "
-                f"{', '.join(plain)}.",
-                arguments=["verify"],
+                f"`verify_objectives={text}` is none of the compared objectives whose plain steps can be taken. These "
+                f"are: {', '.join(plain)}.",
+                arguments=["verify_objectives"],
             )
-    return {label: objective for label, objective in plain.items() if {label, objective.name, "all"} & set(verify)}
-
-
-def check_horizon(horizon: Sequence[int]) -> tuple[int, ...]:
-    """Refuse steps that cannot be looked at.
-
-    Args:
-        horizon: numbers of steps.
-
-    Returns:
-        The same in order, without repetition.
-
-    Raises:
-        InputError: there is none, or one is below 1.
-    """
-    if not horizon or min(horizon) < 1:
-        raise InputError(
-            f"`horizon` should hold numbers of steps, each at least 1. Found {list(horizon)}.", arguments=["horizon"]
-        )
-    return tuple(sorted(set(horizon)))
-
-
-def check_rollout_arguments(*, margin_gain: float, rollout_pairs: int, small_steps: int) -> None:
-    """Refuse arguments of the rollout that cannot work.
-
-    Args:
-        margin_gain: above 0.
-        rollout_pairs: at least 1.
-        small_steps: at least 0.
-
-    Raises:
-        InputError: a number is out of range.
-    """
-    if not (isfinite(margin_gain) and margin_gain > 0):
-        raise InputError(f"`margin_gain` should be above 0. Found {margin_gain:g}.", arguments=["margin_gain"])
-    if rollout_pairs < 1:
-        raise InputError(f"`rollout_pairs` should be at least 1. Found {rollout_pairs}.", arguments=["rollout_pairs"])
-    if small_steps < 0:
-        raise InputError(f"`small_steps` should be 0 or more. Found {small_steps}.", arguments=["small_steps"])
+    return {label: objective for label, objective in plain.items() if {label, objective.name, "all"} & set(labels)}

@@ -20,9 +20,9 @@ def compare_table(
     steps: FirstSteps,
     own: Mapping[str, LogpChange],
     outcomes: Mapping[str, tuple[Outcome, ...]],
+    *,
     pairs: Sequence[TokenizedPair],
     batches: Sequence[Sequence[int]],
-    *,
     learning_rate: float,
 ) -> pa.Table:
     """Lay the first steps out, one row a training pair and objective.

@@ -108,7 +108,7 @@ class Checkpoint:
 def measure_batches(
     batches: Sequence[Sequence[int]],
     passes: Callable[[Sequence[int]], MicroBatches],
-    look: Callable[[MicroBatches], BatchGeometry],
+    measure: Callable[[MicroBatches], BatchGeometry],
     checkpoint: Checkpoint,
     *,
     progress: bool,
@@ -118,22 +118,22 @@ def measure_batches(
     Args:
         batches: positions of each batch's pairs.
         passes: cuts a batch into forward passes.
-        look: measures it.
+        measure: measures its geometry.
         checkpoint: what is kept.
         progress: show a progress bar.
 
     Returns:
         The geometry of every batch.
     """
-    found = []
+    geometries = []
     with progress_bar("Gradients of pairs", total=sum(map(len, batches)), shown=progress) as advance:
         for number, batch in enumerate(batches):
             geometry = checkpoint.geometry(
-                f"batch-{number:06}", len(batch), lambda batch=batch: look(passes(batch))  # type: ignore[misc]  # a default of a lambda
+                f"batch-{number:06}", len(batch), lambda batch=batch: measure(passes(batch))  # type: ignore[misc]  # a default of a lambda
             )  # fmt: skip
-            found.append(geometry)
+            geometries.append(geometry)
             advance(len(batch))
-    return found
+    return geometries
 
 
 def digest(content: bytes) -> str:

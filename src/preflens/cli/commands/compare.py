@@ -6,9 +6,9 @@ from typing import Annotated
 from typer import Option
 
 from preflens.cli import options
+from preflens.cli.library_options import run_options, step_numbers, step_options
 from preflens.cli.terminal.comparison import print_comparison
-from preflens.cli.terminal.console import ERRORS, OUTPUT, shown
-from preflens.errors import InputError
+from preflens.cli.terminal.console import ERRORS, OUTPUT, shown, silence_libraries
 from preflens.records.comparison import COMPARISON_FILES, UNFINISHED_COMPARISON, Comparison
 from preflens.records.lock import refuse_if_at_work
 from preflens.records.storage import output_folder
@@ -122,34 +122,39 @@ def compare_command(
     """
     output_folder(out, (*COMPARISON_FILES, "compare.html"))
     refuse_if_at_work(out / UNFINISHED_COMPARISON)
-    passes, steps = options.micro_batch_size(micro_batch), _numbers(horizon)
-    from preflens.analysis.compare import compare as run
+    run = run_options(out, discard=discard, micro_batch=micro_batch, progress=progress)
+    step = step_options(
+        parameters=parameters, adapter=adapter, learning_rate=learning_rate, update_batch_size=update_batch_size
+    )
+    from preflens.analysis.compare import compare
+    from preflens.analysis.options import ComparisonOptions, DataOptions
+    from preflens.analysis.run_label import labeled_run
     from preflens.cli.loading import load
     from preflens.language_models.reading import read_pairs
 
-    _check(model, objectives, grid, mitigation, reference)
+    comparison = ComparisonOptions(
+        held_out_fraction=probe_fraction, per_pair=per_pair, horizon=step_numbers(horizon), margin_gain=margin_gain,
+        rollout_pairs=rollout_pairs, verify_objectives=_names(verify) if verify else [], verify_batches=small_steps,
+    )  # fmt: skip
+    _check(model, objectives, grid, mitigation, reference=reference)
     pairs = read_pairs(data, split=split, config=config, on_bad_row=on_bad_row.value)
     held_out = None if probe is None else read_pairs(probe, split=probe_split, on_bad_row=on_bad_row.value)
     loaded = load(
         model, revision=revision, adapter=adapter, dtype=dtype, device=device, reference=reference,
         chat_template=chat_template,
     )  # fmt: skip
-    result = run(
-        loaded.model, loaded.tokenizer, pairs, objectives=_names(objectives), grid=grid, mitigations=mitigation,
-        probe=held_out, probe_fraction=probe_fraction, horizon=steps, margin_gain=margin_gain,
-        rollout_pairs=rollout_pairs, per_pair=per_pair, verify=_names(verify) if verify else [],
-        small_steps=small_steps, reference=loaded.reference, parameters=parameters or ("lora" if adapter else "all"),
-        update_batch_size=update_batch_size, micro_batch=passes, learning_rate=learning_rate, max_length=max_length,
-        limit=limit, seed=seed, out=out, discard=discard, progress=progress, name=model,
-        command=options.command_line(),
-    )  # fmt: skip
-    _show(result, out)
+    with labeled_run(model_name=model, command=options.command_line()):
+        result = compare(
+            loaded.model, loaded.tokenizer, pairs, objectives=_names(objectives), grid=grid, mitigations=mitigation,
+            held_out=held_out, reference=loaded.reference, step=step, comparison=comparison, run=run,
+            data=DataOptions(max_length=max_length, limit=limit, seed=seed),
+        )  # fmt: skip
+    _print_results(result, out)
 
 
-def _check(model: str, objectives: str, grid: list[str], mitigation: list[str], reference: str) -> None:
+def _check(model: str, objectives: str, grid: list[str], mitigation: list[str], *, reference: str) -> None:
     """Refuse what cannot be compared before anything is loaded."""
     from preflens.analysis.comparison.selection import choose_objectives
-    from preflens.cli.terminal.console import silence_libraries
     from preflens.language_models.loading import check_model_folder
 
     silence_libraries()
@@ -164,17 +169,10 @@ def _names(text: str) -> list[str]:
     return split_objectives(text)
 
 
-def _show(result: Comparison, out: Path) -> None:
+def _print_results(result: Comparison, out: Path) -> None:
     from preflens.report.comparison_page import render_comparison
 
     print_comparison(result)
     page = render_comparison(result, out / "compare.html")
     OUTPUT.print(f"Report: {shown(page)}", soft_wrap=True, highlight=False)
     ERRORS.print("Tables: compare.parquet, compare_pairs.parquet and compare.json beside it.", style="dim")
-
-
-def _numbers(text: str) -> list[int]:
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not parts or not all(part.isdecimal() for part in parts):
-        raise InputError(f"`--horizon` should hold numbers of steps, like 1,10,100. Found `{text}`.")
-    return [int(part) for part in parts]

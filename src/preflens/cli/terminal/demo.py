@@ -53,17 +53,21 @@ def _table(by_form: dict[str, list[DemoRun]], setup: Setup) -> Table:
     title = f"{setup.dpo_steps} plain DPO steps, held-out pairs, means over {count} seed{'s' * (count > 1)}, nats"
     table = Table(title=title, title_justify="left", box=box.SIMPLE)
     table.add_column("responses", no_wrap=True)
-    for column in ("cosine\nbefore → after", "chosen change\nforecast | fact", "rejected change\nforecast | fact"):
+    for column in (
+        "cosine\nbefore → after",
+        "chosen change\nforecast | measured",
+        "rejected change\nforecast | measured",
+    ):
         table.add_column(column, justify="right", no_wrap=True)
     for form, runs in by_form.items():
         cosines = " → ".join(_two_places(mean(_cosines(runs, when))) for when in ("before", "after"))
-        changes = [_forecast_and_fact(runs, side) for side in (0, 1)]
+        changes = [_forecast_and_measured(runs, side) for side in (0, 1)]
         table.add_row(form, cosines, *changes)
     return table
 
 
-def _forecast_and_fact(runs: list[DemoRun], side: int) -> str:
-    means = (mean(getattr(run.tuning, what)[side] for run in runs) for what in ("forecast", "fact"))
+def _forecast_and_measured(runs: list[DemoRun], side: int) -> str:
+    means = (mean(getattr(run.tuning, what)[side] for run in runs) for what in ("forecast", "measured"))
     return " | ".join(map(_two_places, means))
 
 

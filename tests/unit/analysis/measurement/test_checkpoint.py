@@ -28,7 +28,7 @@ def test_an_interrupted_run_goes_on_says_so_and_gives_the_same_bits(interrupted,
 
 def test_other_objectives_rates_and_passes_use_what_is_there(interrupted):
     out, counter = interrupted
-    found = run(out, objectives=["simpo"], learning_rate=0.1, micro_batch=1, verify=1)
+    found = run(out, objectives=["simpo"], learning_rate=0.1, micro_batch=1, verify_batches=1)
     assert counter.measured == 1
     assert found.metadata.objectives[0].label == "simpo"
 
@@ -188,7 +188,7 @@ def test_real_steps_that_were_taken_are_not_taken_again(tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "verify_objective", once)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, objectives=["dpo", "slic"], verify=2)
-    resumed = run(tmp_path, objectives=["dpo", "slic"], verify=2)
+        run(tmp_path, objectives=["dpo", "slic"], verify_batches=2)
+    resumed = run(tmp_path, objectives=["dpo", "slic"], verify_batches=2)
     assert taken == ["dpo", "slic", "slic"]
-    assert_same(resumed, run(objectives=["dpo", "slic"], verify=2))
+    assert_same(resumed, run(objectives=["dpo", "slic"], verify_batches=2))
