@@ -17,7 +17,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from benchmarks.shared.clock import run_script
 from preflens.analysis.comparison.first_step import Training, first_steps, stack_batches
 from preflens.analysis.comparison.model_queries import ModelQueries
-from preflens.analysis.comparison.real_steps import RolloutSetup
+from preflens.analysis.comparison.rollout_pairs import RolloutSetup
 from preflens.analysis.comparison.rollouts import recorded_steps, trajectories
 from preflens.analysis.comparison.selection import Choice, choose_objectives
 from preflens.analysis.comparison.summary import first_changes, own_steps, summarize

@@ -14,7 +14,7 @@ from preflens.language_models.output_head import plain_head
 from preflens.language_models.reading import pairs_in_memory
 from preflens.language_models.tokenizing import tokenize_pairs
 from preflens.records.common import Estimate
-from preflens.records.comparison_metadata import Change
+from preflens.records.comparison_metadata import MeanChange
 from tests.cases.analyses import HOSTILE
 from tests.cases.language_models import tiny_model, tiny_tokenizer
 from tests.cases.pairs import ALIKE_ROWS, PROBE_ROWS, TEXT_ROWS
@@ -83,7 +83,7 @@ def without_values():
     """Everything that may be missing is missing."""
     whole, nothing = typical(), Estimate(None)
     objectives = tuple(
-        replace(o, train=Change(nothing, nothing, nothing), heldout=Change(nothing, nothing, nothing),
+        replace(o, train=MeanChange(nothing, nothing, nothing), heldout=MeanChange(nothing, nothing, nothing),
                 chosen_per_margin=nothing, rejected_per_margin=nothing, margin_scale=None, trajectories=())
         for o in whole.metadata.objectives
     )  # fmt: skip

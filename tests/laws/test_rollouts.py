@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from preflens import MarginObjective, dpo, rollout
-from preflens.analysis.comparison.real_steps import real_rollout, rounding_floor, small_step
-from preflens.analysis.comparison.rollouts import RolloutPairs, roll, trajectories
+from preflens.analysis.comparison.real_rollouts import real_rollout
+from preflens.analysis.comparison.real_steps import rounding_floor, small_step
+from preflens.analysis.comparison.rollout_pairs import RolloutPairs
+from preflens.analysis.comparison.rollouts import roll, trajectories
 from preflens.analysis.measurement.geometry import BatchGeometry
 from preflens.language_models.parameters import observing
 from preflens.mitigations import as_rollout_transform

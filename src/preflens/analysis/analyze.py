@@ -11,6 +11,7 @@ from preflens.analysis.measurement.forward_passes import MicroBatches, PolicySco
 from preflens.analysis.measurement.geometry import BatchGeometry, batch_geometry
 from preflens.analysis.measurement.memory_budget import memory_budget, pass_limit
 from preflens.analysis.measurement.progress import progress_bar, timed
+from preflens.analysis.measurement.provenance import data_provenance, describe_reference, model_provenance, versions
 from preflens.analysis.measurement.run_identity import run_traits
 from preflens.analysis.measurement.unfinished import unfinished_run
 from preflens.analysis.measurement.update_batches import longest_first, sample_pairs, update_batches
@@ -24,7 +25,6 @@ from preflens.analysis.measurement.validation import (
 from preflens.analysis.measurement.verification import verify as verify_objective
 from preflens.analysis.options import DataOptions, RunOptions, StepOptions
 from preflens.analysis.run_label import run_label
-from preflens.analysis.summaries.provenance import data_provenance, describe_reference, model_provenance, versions
 from preflens.analysis.summaries.statistics import summarize_geometry, summarize_layers, summarize_objectives
 from preflens.analysis.summaries.tables import objectives_table, pairs_table
 from preflens.language_models.model import LanguageModel, Reference
@@ -91,7 +91,7 @@ def analyze(
                     model, name=label.model_name, selection=step.trainable,
                     reference=describe_reference(reference, model),
                 )  # fmt: skip
-                traits = run_traits(model, policy, pairs_read, used, batches, seed=data.seed)
+                traits = run_traits(model, policy, pairs_read, used, batches=batches, seed=data.seed)
                 checkpoint, memory = unfinished.begin(traits, memory=memory_budget(model.device) / 2)
                 limit = pass_limit(scorer, used, run.micro_batch, memory=memory)
 

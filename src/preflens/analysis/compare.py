@@ -14,12 +14,12 @@ from preflens.analysis.comparison.tables import compare_table, held_out_table, t
 from preflens.analysis.measurement.forward_passes import PolicyScorer
 from preflens.analysis.measurement.memory_budget import memory_budget, pass_limit
 from preflens.analysis.measurement.progress import timed
+from preflens.analysis.measurement.provenance import describe_reference, model_provenance, versions
 from preflens.analysis.measurement.run_identity import pairs_trait, run_traits
 from preflens.analysis.measurement.unfinished import unfinished_run
 from preflens.analysis.measurement.validation import check_inputs, check_model, check_vocabulary, usable_length
 from preflens.analysis.options import ComparisonOptions, DataOptions, RunOptions, StepOptions
 from preflens.analysis.run_label import run_label
-from preflens.analysis.summaries.provenance import describe_reference, model_provenance, versions
 from preflens.analysis.summaries.tables import pairs_table
 from preflens.language_models.model import LanguageModel, Reference
 from preflens.language_models.parameters import observing
@@ -99,7 +99,9 @@ def compare(
                     model, name=label.model_name, selection=step.trainable,
                     reference=describe_reference(reference, model),
                 )  # fmt: skip
-                traits = run_traits(model, policy, split.training_provenance, split.training, batches, seed=data.seed)
+                traits = run_traits(
+                    model, policy, split.training_provenance, split.training, batches=batches, seed=data.seed
+                )
                 traits["held-out pairs"] = pairs_trait(split.held_out_provenance, split.held_out)
                 checkpoint, memory = unfinished.begin(traits, memory=memory_budget(model.device) / 2)
                 scorer = PolicyScorer.of(model, tokenizer, split.training)

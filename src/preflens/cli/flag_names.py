@@ -1,4 +1,4 @@
-"""What arguments of Python functions are called on the command line."""
+"""Flags of the command line for the arguments of Python functions."""
 
 from collections.abc import Callable, Mapping
 from inspect import signature
@@ -18,13 +18,13 @@ _RENAMED = {
 
 
 def flags_of(command: str | None) -> dict[str, str]:
-    """Return the flags of a command by the names that arguments have in Python.
+    """Return the flags of a command by the names of the arguments in Python.
 
     Args:
-        command: its name; None for no command.
+        command: name of the command, or None.
 
     Returns:
-        For example `--max-length` for `max_length`; nothing for commands that call no function with arguments.
+        For example `--parameters` for `trainable`. Empty for commands other than `analyze` and `compare`.
     """
     if command is None or command not in _COMMANDS:
         return {}

@@ -1,4 +1,4 @@
-"""The facts around the tables of an analysis: which data, which model, what the numbers add up to."""
+"""Metadata of an analysis: data, model, arguments, and means over its tables."""
 
 from dataclasses import dataclass
 
@@ -15,9 +15,9 @@ class Geometry:
         cosine: cosine of the two gradients of a pair.
         chosen_norm: norm of the chosen gradient, nats per parameter unit.
         rejected_norm: norm of the rejected gradient.
-        chosen_ratio: sum of inner products over the sum of squared chosen norms. Above 1, DPO-like coefficients make
-            the chosen response fall on average (own pair).
-        rejected_ratio: the same with the rejected norms. Above 1 the rejected response rises.
+        chosen_ratio: sum of inner products over the sum of squared chosen norms, no unit. Above 1, a step on a pair
+            alone with equal coefficients, as in DPO, lowers the chosen log-prob on average.
+        rejected_ratio: likewise with the rejected norms. Above 1, such a step raises the rejected log-prob.
     """
 
     cosine: Estimate
@@ -29,11 +29,11 @@ class Geometry:
 
 @dataclass(frozen=True)
 class LayerSums:
-    """One layer's share of the geometry: means over pairs; the layers add up to the whole.
+    """One layer's part of the geometry, as means over pairs. The parts add up to the means of the model.
 
     Attributes:
-        name: the layer.
-        chosen_sq_norm: its part of the squared chosen norm.
+        name: name of the layer.
+        chosen_sq_norm: its part of the squared chosen norm, nats² / parameter².
         rejected_sq_norm: its part of the squared rejected norm.
         inner_product: its part of the inner product.
     """
@@ -46,23 +46,23 @@ class LayerSums:
 
 @dataclass(frozen=True)
 class ObjectiveSummary:
-    """What one plain step of an objective is predicted to do.
+    """Predicted changes in one plain step of an objective.
 
     Attributes:
         label: name, and parameters that are not the default.
-        name: name in the table.
-        parameters: all parameter values.
-        chosen_change: mean change of chosen log-probs with cross-pair terms, nats a step.
-        rejected_change: the same for the rejected ones.
-        margin_change: their difference.
-        chosen_per_margin: mean chosen change over mean margin change: nats per nat of margin; None where the margin
+        name: name in `OBJECTIVES`.
+        parameters: all hyperparameters of the objective.
+        chosen_change: mean change of chosen log-probs in a step of their update batch, nats.
+        rejected_change: likewise for rejected responses.
+        margin_change: chosen minus rejected change.
+        chosen_per_margin: mean chosen change over mean margin change, nats per nat of margin. No value where the margin
             does not clearly widen.
-        rejected_per_margin: the same for the rejected ones.
-        outcomes: share of pairs by own-pair outcome.
-        inside_band: share of pairs inside the band.
-        negative: pairs with a coefficient that is not positive.
+        rejected_per_margin: likewise for rejected responses.
+        outcomes: share of pairs by outcome of a step on the pair alone.
+        inside_band: share of pairs whose coefficient ratio is inside the band.
+        negative: number of pairs with a coefficient that is zero or negative.
         same_direction_as: an earlier objective whose coefficients are a positive multiple of these on all pairs, so
-            that the two steps differ in length only; or None.
+            that the two steps differ in length only. Else None.
     """
 
     label: str
@@ -81,20 +81,20 @@ class ObjectiveSummary:
 
 @dataclass(frozen=True)
 class Verification:
-    """Forecast beside fact, for one objective: real plain steps on update batches, taken and undone.
+    """Real plain steps of one objective on update batches, compared with their predictions and undone.
 
     Attributes:
-        objective: label.
-        batches: update batches stepped.
+        objective: label of the objective.
+        batches: number of update batches.
         step_sizes: learning rate of each step, chosen so that changes are about a hundredth of a nat.
-        ids: pair of each point.
-        sides: `chosen` or `rejected`, of each point.
-        forecast: predicted change, nats.
-        measured: change that happened, nats.
-        slope: of measured on forecast, through the origin.
-        correlation: of the two; None with no spread.
-        signs_right: share of points above the rounding floor whose sign was forecast.
-        rounding_floor: size of what rounding alone does to a measured change, nats.
+        ids: id of the pair of each response.
+        sides: `chosen` or `rejected`, of each response.
+        forecast: predicted change of each response, nats.
+        measured: measured change of each response, nats.
+        slope: of measured on forecast, through the origin. None if all forecasts are zero.
+        correlation: Pearson's, of the two. None without spread.
+        signs_right: share of the forecasts above the rounding floor with the measured sign. None without any.
+        rounding_floor: root mean square of what rounding alone does to a measured change, nats.
     """
 
     objective: str
@@ -117,17 +117,17 @@ class AnalysisMetadata:
     Attributes:
         format_version: version of this record.
         created: when, in UTC.
-        command: the command line that repeats it, or None.
-        versions: of preflens and what it stands on.
-        arguments: by name.
-        data: which pairs.
-        model: which model.
-        update_batches: pairs of each update batch, in the order of their numbers.
-        text_limit: characters kept of each text.
+        command: command line that repeats it, or None.
+        versions: versions of preflens and of the packages its numbers depend on.
+        arguments: arguments by their names on the command line.
+        data: provenance of the pairs.
+        model: provenance of the model.
+        update_batches: number of pairs of each update batch, in the order of the batches' numbers.
+        text_limit: number of characters kept of each text.
         geometry: means over pairs.
         layers: the geometry by layer.
-        objectives: one summary an objective.
-        verification: one an objective, if asked for.
+        objectives: one summary per objective.
+        verification: one entry per objective. Empty if no real steps were taken.
         seconds: wall-clock time by part.
     """
 

@@ -1,4 +1,4 @@
-"""What the records of analyses and comparisons share: estimates, and provenance of data and model."""
+"""Records that analyses and comparisons share: estimates, and provenance of data and model."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ Argument = str | int | float | bool | None
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number from a sample, with a 95 % bootstrap interval where there are enough units to resample.
+    """A statistic of a sample, with a 95 % bootstrap interval if there are enough units to resample.
 
     Attributes:
-        value: the statistic of the sample; None where it is undefined.
+        value: the statistic, or None where it is undefined.
         low: lower end of the interval, or None.
         high: upper end of the interval, or None.
     """
@@ -22,16 +22,16 @@ class Estimate:
 
 @dataclass(frozen=True)
 class DataProvenance:
-    """Which pairs were analysed, and what became of the others.
+    """Which pairs were used, and what was dropped.
 
     Attributes:
         source: where the rows came from.
-        fingerprint: hash of the ids and texts of the analysed pairs.
+        fingerprint: hash of the ids and texts of the used pairs.
         rows: rows of the data set.
-        sampled: rows taken from it.
-        pairs: pairs analysed.
-        dropped: how many sampled rows were left out, by reason.
-        noted: how many analysed pairs are special (response cut at the maximal length, …), by what.
+        sampled: rows in the sample.
+        pairs: used pairs.
+        dropped: number of sampled rows that were left out, by reason.
+        noted: number of used pairs with a peculiarity (response cut at the maximal length, …), by peculiarity.
         max_length: tokens after which a sequence is cut.
     """
 
@@ -47,17 +47,17 @@ class DataProvenance:
 
 @dataclass(frozen=True)
 class ModelProvenance:
-    """Which model was analysed.
+    """Which model was measured.
 
     Attributes:
-        name: hub id, folder, or what the caller said.
+        name: hub id, folder, or a name that the caller gave.
         architecture: class of the model.
         fingerprint: hash of all its weights.
         dtype: type of its trainable parameters.
-        device: where it ran.
-        parameters: numbers in all its parameters.
-        trainable: numbers in the parameters that gradients were taken of.
-        selection: how those were chosen.
+        device: device of the model.
+        parameters: number of scalars in all its parameters.
+        trainable: number of scalars in its trainable parameters.
+        selection: how the trainable parameters were chosen.
         reference: where the reference log-probs came from.
     """
 

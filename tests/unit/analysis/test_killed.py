@@ -128,7 +128,7 @@ def test_another_process_at_work_is_refused_and_its_death_frees_the_folder(tmp_p
             os._exit(1)
     os.read(ready, 1)
     for arguments in ({}, {"seed": 1}, {"discard": True}):
-        with pytest.raises(InputError, match=rf"A run is at work in `.*/.unfinished` \(process {child} on"):
+        with pytest.raises(InputError, match=rf"Another run uses `.*/.unfinished` \(process {child} on"):
             run(tmp_path, **arguments)
     comparisons.run(TEXT_ROWS, out=tmp_path, objectives=("dpo",))  # has batches and results of its own
     os.kill(child, signal.SIGKILL)

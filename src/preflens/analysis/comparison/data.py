@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from transformers import PreTrainedTokenizerBase
 
 from preflens.analysis.comparison.held_out import split_pairs, without_training_pairs
+from preflens.analysis.measurement.provenance import data_provenance
 from preflens.analysis.measurement.update_batches import longest_first, sample_pairs, update_batches
-from preflens.analysis.summaries.provenance import data_provenance
 from preflens.language_models.fingerprints import pairs_fingerprint
 from preflens.language_models.reading import PairInput, PairSource, pair_source
 from preflens.language_models.tokenizing import TokenizedPair, TokenizedPairs, count_notes

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from preflens.analysis.comparison.held_out import directions_that_fit, mean_gradients, products_along
 from preflens.analysis.comparison.per_pair import per_pair_changes
-from preflens.analysis.comparison.real_steps import RolloutSetup
-from preflens.analysis.comparison.rollouts import RolloutPairs
+from preflens.analysis.comparison.rollout_pairs import RolloutPairs, RolloutSetup
 from preflens.analysis.measurement.checkpoint import Checkpoint, digest, measure_batches
 from preflens.analysis.measurement.forward_passes import MicroBatches, PassLimit, PolicyScorer, make_passes
 from preflens.analysis.measurement.geometry import BatchGeometry, batch_geometry

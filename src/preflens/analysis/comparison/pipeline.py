@@ -11,7 +11,8 @@ from preflens.analysis.comparison.data import ComparisonData
 from preflens.analysis.comparison.first_step import FirstSteps, Training, first_steps, stack_batches
 from preflens.analysis.comparison.model_queries import ModelQueries
 from preflens.analysis.comparison.per_pair import describe_strategy
-from preflens.analysis.comparison.real_steps import RolloutSetup, take_real_steps
+from preflens.analysis.comparison.real_steps import take_real_steps
+from preflens.analysis.comparison.rollout_pairs import RolloutSetup
 from preflens.analysis.comparison.rollouts import recorded_steps, trajectories
 from preflens.analysis.comparison.selection import Choice
 from preflens.analysis.comparison.summary import FirstChange, first_changes

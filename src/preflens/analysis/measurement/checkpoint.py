@@ -1,7 +1,7 @@
-"""Finished parts of a run kept on disk, so that an interrupted run goes on where it stopped.
+"""Keep finished parts of a run on disk, so that an interrupted run can continue.
 
-What is used is always what was read back or what would be read back, laid out in fresh memory: a run that goes on
-computes with the same bits, in the same order, as one that was never interrupted.
+A run always uses a part as it would be read back from disk, in freshly allocated memory. So a continued run computes
+with the same bits, in the same order, as a run that was never interrupted.
 """
 
 import logging
@@ -33,36 +33,36 @@ _SEAL = 64  # hexadecimal digits
 
 
 class Checkpoint:
-    """A folder of finished parts, each sealed: a part that is cut off, changed or of another run is computed again.
+    """A folder of finished parts, each with a seal. A part that is truncated, changed or of another run is recomputed.
 
     Args:
-        folder: where they lie; it exists. None keeps nothing.
-        key: names the run, at most 64 characters.
+        folder: existing folder of the parts. None keeps nothing.
+        key: identifies the run, at most 64 characters.
     """
 
     def __init__(self, folder: Path | None, key: str) -> None:
         self._folder, self._key = folder, key.encode()
 
     def geometry(self, name: str, pairs: int, make: Callable[[], BatchGeometry]) -> BatchGeometry:
-        """Measure an update batch, or take what is kept.
+        """Measure an update batch, or read its kept geometry.
 
         Args:
-            name: of the part.
-            pairs: in the batch.
-            make: measures it.
+            name: name of the part.
+            pairs: number of pairs in the batch.
+            make: measures the batch.
 
         Returns:
             The geometry.
         """
-        return self._kept(name, lambda: _to_arrays(make()), lambda arrays: _from_arrays(arrays, pairs))
+        return self._load_or_make(name, lambda: _to_arrays(make()), lambda arrays: _from_arrays(arrays, pairs))
 
     def values(self, name: str, shape: tuple[int, ...], make: Callable[[], Tensor]) -> Tensor:
-        """Compute a tensor, or take what is kept.
+        """Compute a tensor, or read the kept one.
 
         Args:
-            name: of the part.
-            shape: of the tensor.
-            make: computes it.
+            name: name of the part.
+            shape: shape of the tensor.
+            make: computes the tensor.
 
         Returns:
             The tensor.
@@ -71,25 +71,25 @@ class Checkpoint:
         def read(arrays: Arrays) -> Tensor:
             return _shaped(_tensor(arrays["values"]), "values", shape)
 
-        return self._kept(name, lambda: {"values": make().numpy()}, read)
+        return self._load_or_make(name, lambda: {"values": make().numpy()}, read)
 
     def record(self, kind: type[T], make: Callable[[], T], *parts: object) -> T:
-        """Make a record, or take what is kept.
+        """Make a record, or read the kept one.
 
         Args:
-            kind: of record.
-            make: makes it.
-            *parts: records and values it depends on.
+            kind: class of the record.
+            make: makes the record.
+            *parts: records and values that it depends on.
 
         Returns:
             The record.
         """
         name = f"record-{digest(''.join(map(to_json, parts)).encode())}"
-        return self._kept(
+        return self._load_or_make(
             name, lambda: {"json": np.array(to_json(make()))}, lambda arrays: from_json(kind, str(arrays["json"]))
         )
 
-    def _kept(self, name: str, make: Callable[[], Arrays], read: Callable[[Arrays], T]) -> T:
+    def _load_or_make(self, name: str, make: Callable[[], Arrays], read: Callable[[Arrays], T]) -> T:
         if self._folder is None:
             return read(make())
         path = self._folder / f"{name}.npz"
@@ -113,13 +113,13 @@ def measure_batches(
     *,
     progress: bool,
 ) -> list[BatchGeometry]:
-    """Measure every update batch that is not kept yet.
+    """Measure every update batch that the checkpoint does not have yet.
 
     Args:
         batches: positions of each batch's pairs.
-        passes: cuts a batch into forward passes.
+        passes: splits a batch into forward passes.
         measure: measures its geometry.
-        checkpoint: what is kept.
+        checkpoint: the finished batches.
         progress: show a progress bar.
 
     Returns:
@@ -137,7 +137,7 @@ def measure_batches(
 
 
 def digest(content: bytes) -> str:
-    """Hash some bytes, for names of parts.
+    """Hash bytes, for names of parts.
 
     Args:
         content: the bytes.
@@ -149,7 +149,7 @@ def digest(content: bytes) -> str:
 
 
 def _sealed(arrays: Arrays, name: str, key: bytes) -> bytes:
-    """A `.npz` whose comment, its last bytes, is a hash of the rest, of its name and of the run."""
+    """A `.npz` file whose comment, its last bytes, is a hash of the other bytes, of its name and of the run."""
     buffer = BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     with ZipFile(buffer, "a") as archive:
@@ -170,7 +170,7 @@ def _content(path: Path) -> bytes | None:
 def _unsealed(content: bytes, name: str, key: bytes) -> Arrays:
     body, seal = content[:-_SEAL], content[-_SEAL:]
     if seal != _seal(body, name, key):
-        raise ValueError("its content does not fit its seal")
+        raise ValueError("its content does not match its seal")
     with np.load(BytesIO(content), allow_pickle=False) as arrays:
         return {entry: arrays[entry] for entry in arrays.files}
 
@@ -202,7 +202,7 @@ def _from_arrays(arrays: Arrays, pairs: int) -> BatchGeometry:
 
 
 def _tensor(array: np.ndarray) -> Tensor:
-    """In torch's own memory, row after row: how numbers lie decides in which order they are added up."""
+    """Copy to torch's own memory, row after row, because the memory layout decides the order of sums."""
     return torch.from_numpy(np.ascontiguousarray(array)).clone()
 
 

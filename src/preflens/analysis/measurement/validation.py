@@ -1,4 +1,4 @@
-"""Arguments of an analysis, checked before anything expensive starts."""
+"""Checks of model, objectives and lengths before anything expensive starts."""
 
 from collections.abc import Mapping, Sequence
 from typing import cast
@@ -73,11 +73,11 @@ def check_inputs(objectives: Mapping[str, Objective], reference: Reference) -> N
 
 
 def usable_length(model: LanguageModel, max_length: int | None) -> int:
-    """Settle how many tokens of a sequence are used.
+    """Return the number of tokens of a sequence that are used.
 
     Args:
-        model: its context is the upper limit.
-        max_length: asked for; None for the smaller of 1024 and the context.
+        model: the policy, whose context is the upper limit.
+        max_length: the wanted length, or None for the smaller of 1024 and the context.
 
     Returns:
         Tokens of prompt and response together.
@@ -98,7 +98,7 @@ def check_vocabulary(pairs: Sequence[TokenizedPair], model: LanguageModel, refer
     """Refuse token ids that a model has no embedding for.
 
     Args:
-        pairs: tokenised.
+        pairs: pairs, tokenized.
         model: the policy.
         reference: a model, or a word.
 

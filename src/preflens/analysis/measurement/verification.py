@@ -1,4 +1,4 @@
-"""Forecast beside fact: real plain steps on some update batches, taken and undone."""
+"""Real plain steps on some update batches, compared with their predictions and undone."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,38 +15,39 @@ from preflens.records.analysis_metadata import Verification
 from preflens.types import LogpChange, PairCoefficients
 
 _TARGET = 1e-2  # nats: root mean square of the changes of a step
-_TINY = 1e-3  # of that step: there curvature is gone and what remains between forecast and fact is rounding
+_TINY = 1e-3  # of that step: curvature is negligible there, and the remaining prediction error is rounding
 
 
 def verify(
     label: str,
     objective: Objective,
     passes: Sequence[MicroBatches],
-    found: Sequence[BatchGeometry],
+    geometries: Sequence[BatchGeometry],
     *,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Verification:
-    """Step on update batches and compare what happened with what was forecast.
+    """Step on update batches and compare the measured changes with the predicted ones.
 
     Args:
-        label: of the objective.
+        label: label of the objective.
         objective: whose plain step is taken.
-        passes: the update batches to step on; the model's weights are the same afterwards.
-        found: their geometry.
-        advance: told after each batch.
+        passes: the update batches to step on. The model's weights are the same afterwards.
+        geometries: geometry of each of these batches.
+        advance: called after each batch.
 
     Returns:
-        All points, and how well they agree. Half-precision models are stepped in float32.
+        Predicted and measured change of each response, nats, and their agreement. Half-precision models are stepped in
+        float32.
     """
     ids: list[str] = []
     sides: list[str] = []
     sizes: list[float] = []
     points: list[np.ndarray] = []  # per batch: [forecast, measured, rounding error], response
-    for batch, geometry in zip(passes, found, strict=True):
+    for batch, geometry in zip(passes, geometries, strict=True):
         size, numbers = _step_and_compare(batch, geometry, objective.coefficients(geometry.logps))
-        names = [p.pair.id for part in batch.pairs for p in part]
-        ids += names + names
-        sides += ["chosen"] * len(names) + ["rejected"] * len(names)
+        batch_ids = [p.pair.id for part in batch.pairs for p in part]
+        ids += batch_ids + batch_ids
+        sides += ["chosen"] * len(batch_ids) + ["rejected"] * len(batch_ids)
         sizes.append(size)
         points.append(numbers)
         advance(1)

@@ -1,4 +1,4 @@
-"""`preflens analyze`: the main job."""
+"""`preflens analyze`: predict one preference-tuning step."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,20 +10,23 @@ from preflens.cli.library_options import run_options, step_options
 from preflens.cli.terminal.analysis import print_verdicts
 from preflens.cli.terminal.console import ERRORS, OUTPUT, shown, silence_libraries
 from preflens.records.analysis import ANALYSIS_FILES, UNFINISHED_ANALYSIS, Analysis
-from preflens.records.lock import refuse_if_at_work
+from preflens.records.lock import refuse_if_locked
 from preflens.records.storage import output_folder
 
 AnalyzeObjectives = Annotated[
     list[str],
     Option(
-        help="Objective, with parameters if wanted: `simpo:beta=2,gamma=1`. Repeat for more. "
+        help="Objective, with optional parameters: `simpo:beta=2,gamma=1`. Repeat the option for more. "
         "See `preflens objectives`.",
         rich_help_panel=options.STEP,
     ),
 ]
 AnalyzeVerify = Annotated[
     int,
-    Option(help="On so many update batches, really take the step, measure, and undo it.", rich_help_panel=options.STEP),
+    Option(
+        help="Number of update batches on which the step is really taken, measured and undone.",
+        rich_help_panel=options.STEP,
+    ),
 ]
 
 
@@ -57,7 +60,7 @@ def analyze_command(
     Example: preflens analyze --model gpt2 --data pairs.jsonl --objective dpo --objective simpo --out results
     """
     output_folder(out, (*ANALYSIS_FILES, "report.html"))
-    refuse_if_at_work(out / UNFINISHED_ANALYSIS)
+    refuse_if_locked(out / UNFINISHED_ANALYSIS)
     run = run_options(out, discard=discard, micro_batch=micro_batch, progress=progress)
     step = step_options(
         parameters=parameters, adapter=adapter, learning_rate=learning_rate, update_batch_size=update_batch_size

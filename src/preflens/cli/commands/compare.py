@@ -1,4 +1,4 @@
-"""`preflens compare`: which objective suits these pairs."""
+"""`preflens compare`: compare objectives on the same pairs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,74 +10,86 @@ from preflens.cli.library_options import run_options, step_numbers, step_options
 from preflens.cli.terminal.comparison import print_comparison
 from preflens.cli.terminal.console import ERRORS, OUTPUT, shown, silence_libraries
 from preflens.records.comparison import COMPARISON_FILES, UNFINISHED_COMPARISON, Comparison
-from preflens.records.lock import refuse_if_at_work
+from preflens.records.lock import refuse_if_locked
 from preflens.records.storage import output_folder
 
-_WHAT = "What is compared"
+_OBJECTIVES = "Objectives"
 
 CompareObjectives = Annotated[
     str,
     Option(
         help="`all`, or names with parameters: `dpo,simpo:beta=2,gamma=1,slic`. See `preflens objectives`.",
-        rich_help_panel=_WHAT,
+        rich_help_panel=_OBJECTIVES,
     ),
 ]
 Grid = Annotated[
     list[str],
     Option(
-        help="Values of a parameter to compare too: `dpo.beta=0.01,0.1,1`. Repeat for more parameters; all "
-        "combinations of one objective's are taken.",
-        rich_help_panel=_WHAT,
+        help="Values of a parameter to compare, too: `dpo.beta=0.01,0.1,1`. Repeat the option for more parameters. All "
+        "combinations of the values of one objective are compared.",
+        rich_help_panel=_OBJECTIVES,
     ),
 ]
 MitigationOption = Annotated[
     list[str],
     Option(
-        help="What if the steps went through this? `normalized`, `band:margin=0.2`, … For every objective that is "
-        "named, or for `dpo`. Repeat for more.",
-        rich_help_panel=_WHAT,
+        help="Also compare steps changed by a mitigation: `normalized`, `band:margin=0.2`, … For every objective "
+        "that is "
+        "named, or for `dpo`. Repeat the option for more.",
+        rich_help_panel=_OBJECTIVES,
     ),
 ]
 PerPairOption = Annotated[
-    bool, Option("--per-pair", help="Also predict every single held-out pair.", rich_help_panel=_WHAT)
+    bool, Option("--per-pair", help="Also predict the change of each held-out pair.", rich_help_panel=_OBJECTIVES)
 ]
 Probe = Annotated[
     str | None,
-    Option(help="Held-out pairs, in any form that `--data` takes.", show_default=False, rich_help_panel=options.DATA),
+    Option(
+        help="Held-out pairs, in any format that `--data` accepts.", show_default=False, rich_help_panel=options.DATA
+    ),
 ]
 ProbeFraction = Annotated[
     float,
-    Option(help="Without `--probe`: share of the pairs to hold out, by whole prompts.", rich_help_panel=options.DATA),
+    Option(
+        help="Without `--probe`: share of the pairs to hold out, whole prompts at a time.", rich_help_panel=options.DATA
+    ),
 ]
 ProbeSplit = Annotated[
     str | None, Option(help="`--split` for `--probe`.", show_default=False, rich_help_panel=options.DATA)
 ]
-Horizon = Annotated[str, Option(help="After how many steps to look at the rollout.", rich_help_panel=options.STEP)]
+Horizon = Annotated[
+    str, Option(help="Numbers of steps after which the rollout is reported.", rich_help_panel=options.STEP)
+]
 MarginGain = Annotated[
     float,
     Option(
-        help="For the rescaled rollout: nats of margin (held-out chosen less rejected) gained by the last step, at the "
-        "pace of the first.",
+        help="Nats of margin (held-out chosen minus rejected) that the rescaled rollout gains by its last step, at the "
+        "pace of its first.",
         rich_help_panel=options.STEP,
     ),
 ]
 RolloutPairsOption = Annotated[
     int,
     Option(
-        help="Training pairs to follow (whole update batches, one at least), and held-out pairs.",
+        help="Training pairs that the rollout follows, in whole update batches (at least one), and likewise held-out "
+        "pairs.",
         rich_help_panel=options.STEP,
     ),
 ]
 CompareVerify = Annotated[
     str,
     Option(
-        help="Take the steps of these objectives for real, compare, and undo them: `dpo,slic`, or `all`.",
+        help="Objectives whose steps are really taken, measured and undone: `dpo,slic`, or `all`.",
         show_default=False,
         rich_help_panel=options.STEP,
     ),
 ]
 SmallSteps = Annotated[
-    int, Option(help="With `--verify`: update batches that take one small step.", rich_help_panel=options.STEP)
+    int,
+    Option(
+        help="With `--verify`: number of update batches that take one small real step each.",
+        rich_help_panel=options.STEP,
+    ),
 ]
 
 
@@ -116,12 +128,12 @@ def compare_command(
     discard: options.Discard = False,
     progress: options.Progress = True,
 ) -> None:
-    """Compare objectives on your pairs: which raise the chosen answers, also on held-out pairs, which sink them.
+    """Compare objectives on your pairs: which raise and which lower the chosen log-probs, also of held-out pairs.
 
     Example: preflens compare --model gpt2 --data pairs.jsonl --grid dpo.beta=0.01,0.1,1 --out results
     """
     output_folder(out, (*COMPARISON_FILES, "compare.html"))
-    refuse_if_at_work(out / UNFINISHED_COMPARISON)
+    refuse_if_locked(out / UNFINISHED_COMPARISON)
     run = run_options(out, discard=discard, micro_batch=micro_batch, progress=progress)
     step = step_options(
         parameters=parameters, adapter=adapter, learning_rate=learning_rate, update_batch_size=update_batch_size

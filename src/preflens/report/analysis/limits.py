@@ -1,7 +1,7 @@
 """What the numbers do not tell."""
 
 from preflens.records.analysis import Analysis
-from preflens.records.analysis_wording import OWN
+from preflens.records.analysis_wording import EQUAL_TO_POLICY
 from preflens.report.section import Section
 
 
@@ -16,4 +16,5 @@ def limits(analysis: Analysis) -> Section:
     """
     metadata = analysis.metadata
     return Section("What this does not tell", "limits.html", {"selection": metadata.model.selection,
-                   "own": metadata.model.reference in OWN, "verified": bool(metadata.verification)})  # fmt: skip
+                   "own": metadata.model.reference in EQUAL_TO_POLICY,
+                   "verified": bool(metadata.verification)})  # fmt: skip

@@ -1,6 +1,6 @@
 """What the numbers do not tell."""
 
-from preflens.records.analysis_wording import OWN
+from preflens.records.analysis_wording import EQUAL_TO_POLICY
 from preflens.records.comparison import Comparison
 from preflens.report.section import Section
 
@@ -16,7 +16,7 @@ def limits(comparison: Comparison) -> Section:
     """
     metadata = comparison.metadata
     values = {
-        "own": metadata.model.reference in OWN,
+        "own": metadata.model.reference in EQUAL_TO_POLICY,
         "selection": metadata.model.selection,
         "verified": bool(metadata.real_steps),
         "followed": metadata.followed,

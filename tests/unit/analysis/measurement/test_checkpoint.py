@@ -19,7 +19,7 @@ def test_an_interrupted_run_goes_on_says_so_and_gives_the_same_bits(interrupted,
     caplog.set_level(logging.INFO, "preflens")
     resumed = run(out, name="tiny")
     assert counter.measured == 1
-    assert "Going on with the unfinished run begun 20" in caplog.text
+    assert "Continuing the unfinished run begun 20" in caplog.text
     assert "2 finished parts" in caplog.text
     assert_same(resumed, run(name="tiny"))
     assert_same(Analysis.load(out), resumed)
@@ -54,7 +54,7 @@ def test_a_damaged_batch_is_named_and_computed_again(interrupted, content, caplo
     damage(out, content)
     resumed = run(out)
     assert counter.measured == 2
-    assert "batch-000000.npz` is damaged (its content does not fit its seal) and is computed again." in caplog.text
+    assert "batch-000000.npz` is damaged (its content does not match its seal) and is computed again." in caplog.text
     assert_same(resumed, run())
 
 
