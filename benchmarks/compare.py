@@ -46,18 +46,18 @@ def first(choice: Choice, training: Training, products: torch.Tensor, pairs: lis
     batches = [list(part) for part in torch.arange(PAIRS).split(BATCH)]
     steps = first_steps(choice.objectives, training, products, choice.mitigations)
     own, outcomes = own_steps(list(choice.objectives), steps, training, learning_rate=RATE)
-    compare_table(steps, own, outcomes, pairs, batches, learning_rate=RATE)
+    compare_table(steps, own, outcomes, pairs=pairs, batches=batches, learning_rate=RATE)
     changes = first_changes(list(choice.objectives), steps, training, learning_rate=RATE)
     summarize(choice.objectives, steps, changes, outcomes, gridded=choice.gridded,
               trajectories=dict.fromkeys(choice.objectives, ()))  # fmt: skip
 
 
-def rolled(choice: Choice, ground: RolloutSetup) -> None:
+def rolled(choice: Choice, setup: RolloutSetup) -> None:
     """A hundred steps of every objective, at two scales."""
     steps = recorded_steps((1, 10, 100))
     with one_thread():
         own = dict.fromkeys(choice.objectives, 2 * RATE)
-        trajectories(choice.objectives, ground.followed, learning_rate=RATE, own_rates=own, steps=steps)
+        trajectories(choice.objectives, setup.followed, learning_rate=RATE, equal_margin_rates=own, steps=steps)
 
 
 def seconds(run: Callable[[], object], *, rounds: int = ROUNDS) -> float:
@@ -84,7 +84,7 @@ def measure(name: str, width: int, layers: int, vocabulary: int) -> None:
         found = ask.geometry(batches)
         unit = seconds(lambda: ask.geometry(batches), rounds=1)
         training, products = stack_batches(found), ask.products(batches, held_out)
-        ground = ask.rollout_setup(batches, held_out, pairs=BATCH, seed=0)
+        setup = ask.rollout_setup(batches, held_out, pairs=BATCH, seed=0)
         more = {"Gram pass, seconds": unit, "held-out means, share of the pass":
                 seconds(lambda: ask.products(batches, held_out), rounds=1) / unit}  # fmt: skip
     choices = {
@@ -102,7 +102,7 @@ def measure(name: str, width: int, layers: int, vocabulary: int) -> None:
             "objectives": len(choice.objectives), "which": what, "first steps, seconds": own,
             "more than one objective, share of the pass": (own - baseline) / (unit + baseline),
             "rollout of one objective, milliseconds":
-                1000 * seconds(lambda choice=choice: rolled(choice, ground), rounds=1) / len(choice.objectives),
+                1000 * seconds(lambda choice=choice: rolled(choice, setup), rounds=1) / len(choice.objectives),
             **more, "torch": torch.__version__, "threads": torch.get_num_threads(),
         })  # fmt: skip
 

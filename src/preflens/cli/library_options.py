@@ -1,18 +1,28 @@
-"""Option objects of `analyze` and `compare` from the options of a command."""
+"""From the options of a command to its output folder and to the option objects of `analyze` and `compare`."""
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
 
+from preflens.analysis.options import RunOptions, StepOptions
 from preflens.errors import InputError
-
-if TYPE_CHECKING:  # heavy, and help should be quick
-    from pathlib import Path
-
-    from preflens.analysis.options import RunOptions, StepOptions
+from preflens.records.lock import refuse_if_locked
+from preflens.records.storage import output_folder
 
 
-def step_options(
-    *, parameters: str, adapter: str | None, learning_rate: float, update_batch_size: int
-) -> "StepOptions":
+def prepare_output(out: Path, files: Sequence[str], *, unfinished: str) -> None:
+    """Create the output folder. Refuse one that is not writable or that another run uses.
+
+    Args:
+        out: the folder.
+        files: names of the files that the command writes.
+        unfinished: name of the folder of finished parts in it.
+    """
+    output_folder(out, files)
+    refuse_if_locked(out / unfinished)
+
+
+def step_options(parameters: str, adapter: str | None, *, learning_rate: float, update_batch_size: int) -> StepOptions:
     """Return the step that a command predicts.
 
     Args:
@@ -24,13 +34,11 @@ def step_options(
     Returns:
         The option object.
     """
-    from preflens.analysis.options import StepOptions
-
     trainable = parameters or ("lora" if adapter else "all")
     return StepOptions(trainable=trainable, learning_rate=learning_rate, update_batch_size=update_batch_size)
 
 
-def run_options(out: "Path", *, discard: bool, micro_batch: str, progress: bool) -> "RunOptions":
+def run_options(out: Path, *, discard: bool, micro_batch: str, progress: bool) -> RunOptions:
     """Return where a command saves its results, and what it may take.
 
     Args:
@@ -42,8 +50,6 @@ def run_options(out: "Path", *, discard: bool, micro_batch: str, progress: bool)
     Returns:
         The option object.
     """
-    from preflens.analysis.options import RunOptions
-
     return RunOptions(out=out, discard=discard, micro_batch=micro_batch_size(micro_batch), progress=progress)
 
 

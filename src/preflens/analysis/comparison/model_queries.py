@@ -12,11 +12,12 @@ from torch import Tensor
 from preflens.analysis.comparison.held_out import directions_that_fit, mean_gradients, products_along
 from preflens.analysis.comparison.per_pair import per_pair_changes
 from preflens.analysis.comparison.rollout_pairs import RolloutPairs, RolloutSetup
-from preflens.analysis.measurement.checkpoint import Checkpoint, digest, measure_batches
+from preflens.analysis.measurement.checkpoint import Checkpoint, measure_batches
 from preflens.analysis.measurement.forward_passes import MicroBatches, PassLimit, PolicyScorer, make_passes
 from preflens.analysis.measurement.geometry import BatchGeometry, batch_geometry
 from preflens.analysis.measurement.progress import progress_bar
 from preflens.analysis.measurement.real_steps import PlainUpdate
+from preflens.analysis.measurement.sealed_arrays import digest
 from preflens.analysis.measurement.update_batches import longest_first, sampling_order
 from preflens.language_models.model import Reference
 from preflens.language_models.tokenizing import TokenizedPair

@@ -5,13 +5,10 @@ with the same bits, in the same order, as a run that was never interrupted.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
-from hashlib import blake2b
-from io import BytesIO
 from pathlib import Path
 from typing import TypeVar
-from zipfile import ZipFile
 
 import numpy as np
 import torch
@@ -20,6 +17,7 @@ from torch import Tensor
 from preflens.analysis.measurement.forward_passes import MicroBatches
 from preflens.analysis.measurement.geometry import BatchGeometry
 from preflens.analysis.measurement.progress import progress_bar
+from preflens.analysis.measurement.sealed_arrays import Arrays, digest, seal_arrays, unseal_arrays
 from preflens.errors import InputError, NumericalError
 from preflens.pair_logps import PairLogps
 from preflens.records.json_codec import from_json, to_json
@@ -27,9 +25,7 @@ from preflens.records.storage import write_atomically
 from preflens.types import BatchGram, PairGram
 
 LOGGER = logging.getLogger("preflens")
-Arrays = Mapping[str, np.ndarray]
 T = TypeVar("T")
-_SEAL = 64  # hexadecimal digits
 
 
 class Checkpoint:
@@ -96,11 +92,11 @@ class Checkpoint:
         content = _content(path)
         if content is not None:
             try:
-                return read(_unsealed(content, name, self._key))
+                return read(unseal_arrays(content, name, self._key))
             except (ValueError, KeyError, NumericalError) as error:
                 LOGGER.warning("`%s` is damaged (%s) and is computed again.", path, error)
         arrays = make()
-        sealed = _sealed(arrays, name, self._key)
+        sealed = seal_arrays(arrays, name, self._key)
         write_atomically(path, lambda at: at.write_bytes(sealed))
         return read(arrays)
 
@@ -136,28 +132,6 @@ def measure_batches(
     return geometries
 
 
-def digest(content: bytes) -> str:
-    """Hash bytes, for names of parts.
-
-    Args:
-        content: the bytes.
-
-    Returns:
-        24 hexadecimal digits.
-    """
-    return blake2b(content, digest_size=12).hexdigest()
-
-
-def _sealed(arrays: Arrays, name: str, key: bytes) -> bytes:
-    """A `.npz` file whose comment, its last bytes, is a hash of the other bytes, of its name and of the run."""
-    buffer = BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
-    with ZipFile(buffer, "a") as archive:
-        archive.comment = bytes(_SEAL)
-    body = buffer.getvalue()[:-_SEAL]
-    return body + _seal(body, name, key)
-
-
 def _content(path: Path) -> bytes | None:
     try:
         return path.read_bytes()
@@ -165,18 +139,6 @@ def _content(path: Path) -> bytes | None:
         return None
     except OSError as error:
         raise InputError(f"Cannot read `{path}`: {error.strerror}. Move it away, and it is computed again.") from None
-
-
-def _unsealed(content: bytes, name: str, key: bytes) -> Arrays:
-    body, seal = content[:-_SEAL], content[-_SEAL:]
-    if seal != _seal(body, name, key):
-        raise ValueError("its content does not match its seal")
-    with np.load(BytesIO(content), allow_pickle=False) as arrays:
-        return {entry: arrays[entry] for entry in arrays.files}
-
-
-def _seal(body: bytes, name: str, key: bytes) -> bytes:
-    return blake2b(name.encode() + body, digest_size=_SEAL // 2, key=key).hexdigest().encode()
 
 
 def _to_arrays(geometry: BatchGeometry) -> Arrays:

@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from preflens.analysis.measurement.checkpoint import digest
 from preflens.analysis.measurement.provenance import versions
+from preflens.analysis.measurement.sealed_arrays import digest
 from preflens.language_models.fingerprints import adapter_fingerprint, configuration_fingerprint, tokens_fingerprint
 from preflens.language_models.model import LanguageModel
 from preflens.language_models.tokenizing import TokenizedPair

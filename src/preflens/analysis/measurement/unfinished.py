@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from preflens.analysis.measurement.checkpoint import Checkpoint, digest
+from preflens.analysis.measurement.checkpoint import Checkpoint
 from preflens.analysis.measurement.run_identity import Trait, Traits, differences
+from preflens.analysis.measurement.sealed_arrays import digest
 from preflens.errors import InputError
 from preflens.records.json_codec import from_json, to_json
 from preflens.records.lock import LOCK, folder_lock

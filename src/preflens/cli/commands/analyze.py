@@ -5,13 +5,13 @@ from typing import Annotated
 
 from typer import Option
 
+from preflens.analysis.options import DataOptions
+from preflens.analysis.run_label import labeled_run
 from preflens.cli import options
-from preflens.cli.library_options import run_options, step_options
+from preflens.cli.library_options import prepare_output, run_options, step_options
 from preflens.cli.terminal.analysis import print_verdicts
 from preflens.cli.terminal.console import ERRORS, OUTPUT, shown, silence_libraries
 from preflens.records.analysis import ANALYSIS_FILES, UNFINISHED_ANALYSIS, Analysis
-from preflens.records.lock import refuse_if_locked
-from preflens.records.storage import output_folder
 
 AnalyzeObjectives = Annotated[
     list[str],
@@ -59,15 +59,10 @@ def analyze_command(
 
     Example: preflens analyze --model gpt2 --data pairs.jsonl --objective dpo --objective simpo --out results
     """
-    output_folder(out, (*ANALYSIS_FILES, "report.html"))
-    refuse_if_locked(out / UNFINISHED_ANALYSIS)
+    prepare_output(out, (*ANALYSIS_FILES, "report.html"), unfinished=UNFINISHED_ANALYSIS)
     run = run_options(out, discard=discard, micro_batch=micro_batch, progress=progress)
-    step = step_options(
-        parameters=parameters, adapter=adapter, learning_rate=learning_rate, update_batch_size=update_batch_size
-    )
+    step = step_options(parameters, adapter, learning_rate=learning_rate, update_batch_size=update_batch_size)
     from preflens.analysis.analyze import analyze
-    from preflens.analysis.options import DataOptions
-    from preflens.analysis.run_label import labeled_run
     from preflens.cli.loading import load
     from preflens.language_models.loading import check_model_folder
     from preflens.language_models.reading import read_pairs

@@ -1,113 +1,31 @@
 """`preflens compare`: compare objectives on the same pairs."""
 
 from pathlib import Path
-from typing import Annotated
 
-from typer import Option
-
-from preflens.cli import options
-from preflens.cli.library_options import run_options, step_numbers, step_options
+from preflens.analysis.options import ComparisonOptions, DataOptions
+from preflens.analysis.run_label import labeled_run
+from preflens.cli import compare_options, options
+from preflens.cli.library_options import prepare_output, run_options, step_numbers, step_options
 from preflens.cli.terminal.comparison import print_comparison
 from preflens.cli.terminal.console import ERRORS, OUTPUT, shown, silence_libraries
 from preflens.records.comparison import COMPARISON_FILES, UNFINISHED_COMPARISON, Comparison
-from preflens.records.lock import refuse_if_locked
-from preflens.records.storage import output_folder
-
-_OBJECTIVES = "Objectives"
-
-CompareObjectives = Annotated[
-    str,
-    Option(
-        help="`all`, or names with parameters: `dpo,simpo:beta=2,gamma=1,slic`. See `preflens objectives`.",
-        rich_help_panel=_OBJECTIVES,
-    ),
-]
-Grid = Annotated[
-    list[str],
-    Option(
-        help="Values of a parameter to compare, too: `dpo.beta=0.01,0.1,1`. Repeat the option for more parameters. All "
-        "combinations of the values of one objective are compared.",
-        rich_help_panel=_OBJECTIVES,
-    ),
-]
-MitigationOption = Annotated[
-    list[str],
-    Option(
-        help="Also compare steps changed by a mitigation: `normalized`, `band:margin=0.2`, … For every objective "
-        "that is "
-        "named, or for `dpo`. Repeat the option for more.",
-        rich_help_panel=_OBJECTIVES,
-    ),
-]
-PerPairOption = Annotated[
-    bool, Option("--per-pair", help="Also predict the change of each held-out pair.", rich_help_panel=_OBJECTIVES)
-]
-Probe = Annotated[
-    str | None,
-    Option(
-        help="Held-out pairs, in any format that `--data` accepts.", show_default=False, rich_help_panel=options.DATA
-    ),
-]
-ProbeFraction = Annotated[
-    float,
-    Option(
-        help="Without `--probe`: share of the pairs to hold out, whole prompts at a time.", rich_help_panel=options.DATA
-    ),
-]
-ProbeSplit = Annotated[
-    str | None, Option(help="`--split` for `--probe`.", show_default=False, rich_help_panel=options.DATA)
-]
-Horizon = Annotated[
-    str, Option(help="Numbers of steps after which the rollout is reported.", rich_help_panel=options.STEP)
-]
-MarginGain = Annotated[
-    float,
-    Option(
-        help="Nats of margin (held-out chosen minus rejected) that the rescaled rollout gains by its last step, at the "
-        "pace of its first.",
-        rich_help_panel=options.STEP,
-    ),
-]
-RolloutPairsOption = Annotated[
-    int,
-    Option(
-        help="Training pairs that the rollout follows, in whole update batches (at least one), and likewise held-out "
-        "pairs.",
-        rich_help_panel=options.STEP,
-    ),
-]
-CompareVerify = Annotated[
-    str,
-    Option(
-        help="Objectives whose steps are really taken, measured and undone: `dpo,slic`, or `all`.",
-        show_default=False,
-        rich_help_panel=options.STEP,
-    ),
-]
-SmallSteps = Annotated[
-    int,
-    Option(
-        help="With `--verify`: number of update batches that take one small real step each.",
-        rich_help_panel=options.STEP,
-    ),
-]
 
 
 def compare_command(
     model: options.Model,
     data: options.Data,
     out: options.Out,
-    objectives: CompareObjectives = "all",
-    grid: Grid = [],  # noqa: B006  # typer copies it
-    mitigation: MitigationOption = [],  # noqa: B006  # the same
-    probe: Probe = None,
-    probe_fraction: ProbeFraction = 0.2,
-    horizon: Horizon = "1,10,100",
-    margin_gain: MarginGain = 1.0,
-    rollout_pairs: RolloutPairsOption = 32,
-    per_pair: PerPairOption = False,
-    verify: CompareVerify = "",
-    small_steps: SmallSteps = 2,
+    objectives: compare_options.CompareObjectives = "all",
+    grid: compare_options.Grid = [],  # noqa: B006  # typer copies it
+    mitigation: compare_options.MitigationOption = [],  # noqa: B006  # the same
+    probe: compare_options.Probe = None,
+    probe_fraction: compare_options.ProbeFraction = 0.2,
+    horizon: compare_options.Horizon = "1,10,100",
+    margin_gain: compare_options.MarginGain = 1.0,
+    rollout_pairs: compare_options.RolloutPairsOption = 32,
+    per_pair: compare_options.PerPairOption = False,
+    verify: compare_options.CompareVerify = "",
+    small_steps: compare_options.SmallSteps = 2,
     update_batch_size: options.UpdateBatchSize = 16,
     learning_rate: options.LearningRate = 1e-6,
     reference: options.ReferenceOption = "",
@@ -117,7 +35,7 @@ def compare_command(
     dtype: options.Dtype = options.DtypeName.FLOAT32,
     device: options.Device = "auto",
     split: options.Split = None,
-    probe_split: ProbeSplit = None,
+    probe_split: compare_options.ProbeSplit = None,
     config: options.Config = None,
     chat_template: options.ChatTemplate = None,
     max_length: options.MaxLength = None,
@@ -132,15 +50,10 @@ def compare_command(
 
     Example: preflens compare --model gpt2 --data pairs.jsonl --grid dpo.beta=0.01,0.1,1 --out results
     """
-    output_folder(out, (*COMPARISON_FILES, "compare.html"))
-    refuse_if_locked(out / UNFINISHED_COMPARISON)
+    prepare_output(out, (*COMPARISON_FILES, "compare.html"), unfinished=UNFINISHED_COMPARISON)
     run = run_options(out, discard=discard, micro_batch=micro_batch, progress=progress)
-    step = step_options(
-        parameters=parameters, adapter=adapter, learning_rate=learning_rate, update_batch_size=update_batch_size
-    )
+    step = step_options(parameters, adapter, learning_rate=learning_rate, update_batch_size=update_batch_size)
     from preflens.analysis.compare import compare
-    from preflens.analysis.options import ComparisonOptions, DataOptions
-    from preflens.analysis.run_label import labeled_run
     from preflens.cli.loading import load
     from preflens.language_models.reading import read_pairs
 

@@ -9,7 +9,8 @@ import torch
 
 import preflens.analysis.analyze as module
 from preflens import Analysis
-from preflens.analysis.measurement.checkpoint import Checkpoint, _sealed, digest
+from preflens.analysis.measurement.checkpoint import Checkpoint
+from preflens.analysis.measurement.sealed_arrays import digest, seal_arrays
 from preflens.records.json_codec import to_json
 from tests.cases.interrupted import assert_same, parts, run
 
@@ -114,7 +115,7 @@ def test_a_whole_batch_of_a_wrong_shape_is_named_and_computed_again(interrupted,
     with np.load(path) as arrays:
         changed = {entry: arrays[entry] for entry in arrays.files}
     changed[name] = change(changed[name])
-    path.write_bytes(_sealed(changed, path.stem, key_of(out)))
+    path.write_bytes(seal_arrays(changed, path.stem, key_of(out)))
     resumed = run(out)
     assert counter.measured == 2
     assert f"batch-000000.npz` is damaged ({words}" in caplog.text
@@ -132,7 +133,7 @@ def test_a_batch_without_an_array_is_computed_again(interrupted):
     path = out / ".unfinished" / "batch-000000.npz"
     with np.load(path) as arrays:
         rest = {entry: arrays[entry] for entry in arrays.files if entry != "ww"}
-    path.write_bytes(_sealed(rest, path.stem, key_of(out)))
+    path.write_bytes(seal_arrays(rest, path.stem, key_of(out)))
     assert_same(run(out), run())
 
 

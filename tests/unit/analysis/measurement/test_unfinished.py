@@ -57,7 +57,7 @@ def seeded_lora(**changes):
         (lambda: {"model": tiny_model("llama")}, "model tiny, with other content then; parameters trainable, with"),
         (lambda: {"seed": 3}, r"update batches 3 of up to 2 pairs \(seed 3\), then 3 of up to 2 pairs \(seed 0\)."),
         (lambda: {"update_batch_size": 3}, r"update batches 2 of up to 3 pairs \(seed 0\), then 3 of up to 2 pairs"),
-        (lambda: {"parameters": "ln_f"}, "parameters ln_f, then trainable."),
+        (lambda: {"trainable": "ln_f"}, "parameters ln_f, then trainable."),
         (lambda: {"reference": tiny_model(seed=2)}, r"reference in memory \(\w+\), then self."),
         (lambda: {"max_length": 12}, r"pairs 5 of memory \(at most 12 tokens\), then 6 of memory \(at most 96 tokens"),
         (lambda: {"rows": TEXT_ROWS[1:]}, r"pairs 5 of memory \(at most 96 tokens\), then 6 of memory"),
@@ -101,7 +101,7 @@ def test_another_run_is_refused_with_the_difference_and_loses_nothing(interrupte
         ),
         (
             lambda: {"model": tiny_model("llama")},
-            lambda: {"model": tiny_lora(), "parameters": "all"},
+            lambda: {"model": tiny_lora(), "trainable": "all"},
             "adapter default .LORA., then none; ",
         ),
     ],
