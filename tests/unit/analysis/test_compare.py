@@ -1,36 +1,21 @@
 """Comparing objectives from Python: which pairs are held out, what is refused, what is left as it was."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
 import preflens.analysis.comparison.model_queries as module
 from preflens import Comparison
-from preflens.analysis.comparison.data import comparison_data
-from preflens.analysis.comparison.held_out import split_pairs, without_training_pairs
-from preflens.analysis.comparison.selection import choose_objectives
+from preflens.analysis.comparison.held_out import without_training_pairs
 from preflens.cli.terminal.comparison import print_comparison
 from preflens.errors import InputError, MissingInputError, ObjectiveError
-from preflens.language_models.reading import pairs_in_memory
 from preflens.mitigations import CoefficientMap, Mitigated
 from preflens.objectives import dpo
-from preflens.records.comparison_metadata import BeforeSplit
 from preflens.report.comparison_page import comparison_html
 from preflens.types import PairCoefficients
 from tests.cases.comparisons import failing, run, shrinking, tokenized, typical, without_gain
-from tests.cases.language_models import tiny_lora, tiny_model, tiny_tokenizer
+from tests.cases.language_models import tiny_lora, tiny_model
 from tests.cases.pairs import PROBE_ROWS, TEXT_ROWS
 from tests.unit.analysis.test_analyze import assert_same_state, state
-
-
-def test_prompts_are_held_out_whole():
-    pairs = tokenized([*TEXT_ROWS, *(row | {"id": row["id"] + "2", "rejected": " sea"} for row in TEXT_ROWS)])
-    for seed in range(5):
-        training, held_out = split_pairs(pairs, fraction=0.3, seed=seed)
-        assert not {p.pair.prompt for p in training} & {p.pair.prompt for p in held_out}
-        assert [p for p in pairs if p in training or p in held_out] == pairs
-        assert len(held_out) == 4
 
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0, -0.2, float("nan")])
@@ -64,32 +49,10 @@ def test_without_a_probe_a_share_is_held_out_and_counted():
     assert metadata.probe.source == "memory, held out"
 
 
-NOTES = {"same": "identical responses", "bound": "end of the prompt merged into the responses"}
-
-
-def test_notes_are_of_the_side_that_their_pairs_are_on_and_drops_of_neither():
-    source = replace(pairs_in_memory(TEXT_ROWS), rows=9, dropped={"bad row": 3}, noted={"repeated id": 2})
-    sides = set()
-    for seed in range(6):
-        found = comparison_data(source, None, tiny_tokenizer(), fraction=0.4, max_length=20, limit=None, seed=seed)
-        for pairs, metadata in (
-            (found.training, found.training_provenance),
-            (found.held_out, found.held_out_provenance),
-        ):
-            here = [p.pair.id for p in pairs]
-            assert metadata.noted == {NOTES[i]: 1 for i in here if i in NOTES}
-            assert (metadata.pairs, metadata.dropped) == (len(here), {})
-            sides |= {(i, metadata.source) for i in here if i in NOTES}
-        assert found.before_split == BeforeSplit(
-            {"bad row": 3, "prompt fills the maximal length": 1}, {"repeated id": 2}
-        )
-    assert len(sides) == 4  # each of the two was on both sides
-
-
 def test_notes_of_given_held_out_pairs_leave_out_those_that_are_training_pairs():
     metadata = run(held_out=[*PROBE_ROWS, TEXT_ROWS[3]], objectives=("dpo",)).metadata
     assert metadata.before_split is None
-    assert metadata.data.noted == dict.fromkeys(NOTES.values(), 1)
+    assert set(metadata.data.noted.values()) == {1}
     assert (metadata.probe.noted, metadata.probe.dropped) == ({}, {"also a training pair": 1})
 
 
@@ -138,26 +101,6 @@ def test_a_mitigation_is_put_into_what_is_named_or_into_dpo():
     assert [r.objective for r in metadata.real_steps] == ["slic", "cpo", "dpo:beta=1"]  # real steps are plain ones
 
 
-@pytest.mark.parametrize(
-    ("objectives", "grid", "expected"),
-    [
-        (("dpo", "slic"), ("dpo.beta=0.1,1",), ["dpo", "dpo+cone", "dpo:beta=1", "slic", "slic+cone"]),
-        (("dpo:beta=1",), ("dpo.beta=0.5,1",), ["dpo:beta=1", "dpo:beta=1+cone", "dpo:beta=0.5"]),
-        ((), ("dpo.beta=0.1,1",), ["dpo", "dpo+cone", "dpo:beta=1"]),
-        (("slic",), ("dpo.beta=0.1,1",), ["slic", "slic+cone", "dpo", "dpo:beta=1"]),
-    ],
-)
-def test_a_grid_takes_no_mitigation_from_what_is_named(objectives, grid, expected):
-    choice = choose_objectives(objectives, grid, reference="self").with_mitigations(["cone"])
-    assert list(choice.objectives) == expected
-    assert list(choice.mitigations) == [label for label in expected if "+" in label]
-
-
-def test_all_with_a_grid_keeps_the_mitigation_of_dpo():
-    choice = choose_objectives(["all"], ["dpo.beta=0.01,0.1"], reference="self").with_mitigations(["cone"])
-    assert list(choice.mitigations) == ["dpo+cone"]
-
-
 def halved(name="halved", **parameters):
     """A mitigation of one's own: every coefficient is halved."""
 
@@ -176,16 +119,6 @@ def test_a_mitigation_may_be_ones_own():
     for mine in (half, other):
         assert mine.train.chosen.value == pytest.approx(plain.train.chosen.value / 2)
         assert mine.heldout.rejected.value == pytest.approx(plain.heldout.rejected.value / 2)
-
-
-def test_threads_come_back_after_small_sums_on_one():
-    from preflens.analysis.measurement.progress import one_thread
-
-    before = torch.get_num_threads()
-    with pytest.raises(RuntimeError, match="midway"), one_thread():
-        assert torch.get_num_threads() == 1
-        raise RuntimeError("midway")
-    assert torch.get_num_threads() == before
 
 
 def test_an_objective_whose_margin_shrinks_is_not_rescaled():
