@@ -22,7 +22,7 @@ from preflens.analysis.measurement.validation import (
     check_vocabulary,
     usable_length,
 )
-from preflens.analysis.measurement.verification import verify as verify_objective
+from preflens.analysis.measurement.verification import verify_objective
 from preflens.analysis.options import DataOptions, RunOptions, StepOptions
 from preflens.analysis.run_label import run_label
 from preflens.analysis.summaries.statistics import summarize_geometry, summarize_layers, summarize_objectives

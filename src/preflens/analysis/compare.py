@@ -136,7 +136,7 @@ def _lay_out(
 ) -> Comparison:
     """The three tables and the metadata."""
     objectives = results.choice.objectives
-    own, outcomes = own_steps(list(objectives), results.steps, results.training, learning_rate=learning_rate)
+    alone, outcomes = own_steps(list(objectives), results.steps, results.training, learning_rate=learning_rate)
     summaries = summarize(
         objectives, results.steps, results.changes, outcomes, gridded=results.choice.gridded,
         trajectories=results.trajectories,
@@ -152,7 +152,7 @@ def _lay_out(
     pair_rows = pairs_table(data.training, batches, results.batches)
     return Comparison(
         compare_table(
-            results.steps, own, outcomes, pairs=data.training, batches=batches, learning_rate=learning_rate
+            results.steps, alone, outcomes, pairs=data.training, batches=batches, learning_rate=learning_rate
         ),
         training_table(pair_rows, results.products, batches),
         held_out_table(list(objectives), data.held_out, results.per_pair, learning_rate=learning_rate),

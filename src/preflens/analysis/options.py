@@ -141,6 +141,7 @@ class ComparisonOptions:
                 arguments=["horizon"],
             )
         object.__setattr__(self, "horizon", tuple(sorted(set(self.horizon))))
+        object.__setattr__(self, "verify_objectives", tuple(self.verify_objectives))
         if not (isfinite(self.margin_gain) and self.margin_gain > 0):
             raise InputError(f"`margin_gain` should be above 0. Found {self.margin_gain:g}.", arguments=["margin_gain"])
         _check_at_least("rollout_pairs", self.rollout_pairs, 1)

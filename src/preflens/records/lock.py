@@ -19,7 +19,7 @@ from preflens.records.storage import output_folder
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]  # asked for below
+    fcntl = None  # type: ignore[assignment]  # checked below
 
 LOCK = "lock"
 LOGGER = logging.getLogger("preflens")

@@ -17,29 +17,12 @@ from preflens.pair_logps import PairLogps
 from tests.cases.analyses import typical
 from tests.cases.language_models import tiny_lora, tiny_model, tiny_tokenizer
 from tests.cases.pairs import TEXT_ROWS, chat_rows
+from tests.support.model_state import assert_same_state, state
 from tests.support.options import flat_analyze
 
 
 def run(model=None, rows=TEXT_ROWS, **arguments):
     return flat_analyze(model or tiny_model(), tiny_tokenizer(), rows, **arguments)
-
-
-def state(model):
-    """Everything a caller could miss."""
-    return (
-        [(n, p.detach().clone(), p.requires_grad, p.grad, p.data_ptr()) for n, p in model.named_parameters()],
-        [(m.training, len(m._forward_hooks), len(m._backward_hooks), sorted(vars(m))) for m in model.modules()],
-        torch.get_rng_state(),
-    )
-
-
-def assert_same_state(one, other):
-    for (n, a, r, g, d), (n2, a2, r2, g2, d2) in zip(one[0], other[0], strict=True):
-        assert (n, r, d) == (n2, r2, d2)
-        assert g is g2
-        assert torch.equal(a, a2)
-    assert one[1] == other[1]
-    assert torch.equal(one[2], other[2])
 
 
 def test_rows_are_what_the_library_says_one_call_at_a_time():

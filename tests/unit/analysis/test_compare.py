@@ -15,7 +15,7 @@ from preflens.types import PairCoefficients
 from tests.cases.comparisons import failing, run, shrinking, tokenized, typical, without_gain
 from tests.cases.language_models import tiny_lora, tiny_model
 from tests.cases.pairs import PROBE_ROWS, TEXT_ROWS
-from tests.unit.analysis.test_analyze import assert_same_state, state
+from tests.support.model_state import assert_same_state, state
 
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0, -0.2, float("nan")])

@@ -31,7 +31,7 @@ def real_rollout(
     horizons: Sequence[int],
     floor: float,
 ) -> RolloutCheck | None:
-    """Take all the steps of a trajectory for real.
+    """Really take all the steps of a trajectory.
 
     Args:
         label: label of the objective.
@@ -61,7 +61,7 @@ def real_rollout(
     return RolloutCheck(
         objective=label, scale=trajectory.scale, learning_rate=rate, steps=points,
         chosen_measured=tuple(chosen.tolist()), rejected_measured=tuple(rejected.tolist()), error=error,
-        within_ten_percent=_good_until(points, error), rounding_floor=floor, diverged=diverged,
+        within_ten_percent=good_until(points, error), rounding_floor=floor, diverged=diverged,
     )  # fmt: skip
 
 
@@ -101,8 +101,16 @@ def _current_logps(passes: MicroBatches, start: PairLogps) -> PairLogps:
     return replace(start, chosen=chosen, rejected=rejected)
 
 
-def _good_until(points: Sequence[int], error: Sequence[float | None]) -> int | None:
-    """The last step up to which no error is too large, among the steps that have one."""
+def good_until(points: Sequence[int], error: Sequence[float | None]) -> int | None:
+    """Return the last step up to which no error of a rollout exceeds a tenth.
+
+    Args:
+        points: numbers of steps.
+        error: relative error after each. Steps without an error are ignored.
+
+    Returns:
+        The step. 0 if the first error is too large, None without errors.
+    """
     known = [(point, value) for point, value in zip(points, error, strict=True) if value is not None]
     good = [point for point, _ in takewhile(lambda item: item[1] <= _TOLERANCE, known)]
     return max(good, default=0) if known else None

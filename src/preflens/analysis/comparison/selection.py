@@ -81,13 +81,13 @@ class Choice:
                 if label not in self.unnamed:
                     raise
                 left_out[label] = str(error).rstrip(".")
-        kept = {label: o for label, o in self.objectives.items() if label not in left_out}
-        if not kept:
+        remaining = {label: o for label, o in self.objectives.items() if label not in left_out}
+        if not remaining:
             raise NumericalError(
                 f"No objective has finite coefficients on these pairs. {next(iter(left_out.values()))}."
             )
-        mitigations = {label: m for label, m in self.mitigations.items() if label in kept}
-        return replace(self, objectives=kept, left_out=left_out, mitigations=mitigations)
+        mitigations = {label: m for label, m in self.mitigations.items() if label in remaining}
+        return replace(self, objectives=remaining, left_out=left_out, mitigations=mitigations)
 
 
 def choose_objectives(objectives: Sequence[str | Objective], grid: Sequence[str], *, reference: Reference) -> Choice:

@@ -18,7 +18,7 @@ from preflens.types import LogpChange
 
 def compare_table(
     steps: FirstSteps,
-    own: Mapping[str, LogpChange],
+    alone: Mapping[str, LogpChange],
     outcomes: Mapping[str, tuple[Outcome, ...]],
     *,
     pairs: Sequence[TokenizedPair],
@@ -29,7 +29,7 @@ def compare_table(
 
     Args:
         steps: of every objective, update batch after update batch.
-        own: change of every pair in a step on this pair alone, by label.
+        alone: change of every pair in a step on this pair alone, by label.
         outcomes: outcome of every pair in that step, by label.
         pairs: all training pairs.
         batches: positions of each update batch's pairs.
@@ -39,14 +39,14 @@ def compare_table(
         A table of `COMPARE_SCHEMA`, objective by objective, pairs in order.
     """
     order = torch.from_numpy(np.argsort(list(chain.from_iterable(batches))))
-    alone = torch.stack([torch.stack([change.chosen, change.rejected]) for change in own.values()])
+    changes = torch.stack([torch.stack([change.chosen, change.rejected]) for change in alone.values()])
     influence = learning_rate * steps.influence
     margin = influence[:, :1] - influence[:, 1:]
-    parts = [steps.coefficients, alone, learning_rate * steps.shared, influence, margin]
+    parts = [steps.coefficients, changes, learning_rate * steps.shared, influence, margin]
     numbers = [pa.array(column.reshape(-1).numpy()) for part in parts for column in part[:, :, order].unbind(1)]
-    outcome_values = [outcomes[label][i].value for label in own for i in order.tolist()]
-    ids = [p.pair.id for p in pairs] * len(own)
-    labels = np.repeat(list(own), len(pairs))
+    outcome_values = [outcomes[label][i].value for label in alone for i in order.tolist()]
+    ids = [p.pair.id for p in pairs] * len(alone)
+    labels = np.repeat(list(alone), len(pairs))
     columns = [pa.array(ids), pa.array(labels), *numbers[:6], pa.array(outcome_values), *numbers[6:]]
     return pa.table(columns, schema=COMPARE_SCHEMA)
 

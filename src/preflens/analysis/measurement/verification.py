@@ -18,7 +18,7 @@ _TARGET = 1e-2  # nats: root mean square of the changes of a step
 _TINY = 1e-3  # of that step: curvature is negligible there, and the remaining prediction error is rounding
 
 
-def verify(
+def verify_objective(
     label: str,
     objective: Objective,
     passes: Sequence[MicroBatches],

@@ -20,8 +20,8 @@ def report_command(
     from preflens.report.comparison_page import render_comparison
     from preflens.report.render import render_report
 
-    compared, analysed = (is_file(folder / name) for name in ("compare.json", "analysis.json"))
-    if not (compared or analysed):
+    compared, analyzed = (is_file(folder / name) for name in ("compare.json", "analysis.json"))
+    if not (compared or analyzed):
         unfinished = [
             name for name in (UNFINISHED_ANALYSIS, UNFINISHED_COMPARISON) if is_file(folder / name / "run.json")
         ]
@@ -30,9 +30,9 @@ def report_command(
             f"`{folder}` holds no finished analysis (analysis.json) and no finished comparison (compare.json).{begun} "
             "Pass the folder that `preflens analyze --out` or `preflens compare --out` wrote."
         )
-    if compared and not (analysed and out is not None):
+    if compared and not (analyzed and out is not None):
         page = render_comparison(Comparison.load(folder), out or folder / "compare.html")
         OUTPUT.print(f"Report: {shown(page)}", soft_wrap=True, highlight=False)
-    if analysed:
+    if analyzed:
         page = render_report(Analysis.load(folder), out or folder / "report.html")
         OUTPUT.print(f"Report: {shown(page)}", soft_wrap=True, highlight=False)

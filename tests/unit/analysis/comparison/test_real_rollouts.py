@@ -2,7 +2,7 @@
 
 import pytest
 
-from preflens.analysis.comparison.real_rollouts import _good_until, real_rollout
+from preflens.analysis.comparison.real_rollouts import good_until, real_rollout
 from preflens.analysis.comparison.rollouts import trajectories
 from preflens.language_models.parameters import observing
 from preflens.objectives import dpo
@@ -15,8 +15,8 @@ from tests.cases.pairs import PROBE_ROWS, TEXT_ROWS
     ("error", "last"),
     [((0.01, 0.1, 0.2), 2), ((0.2, 0.01, 0.01), 0), ((None, 0.05, 0.05), 4), ((None, None, None), None)],
 )
-def test_a_rollout_is_good_until_its_first_error_above_a_tenth(error, last):
-    assert _good_until((1, 2, 4), error) == last
+def test_a_rollout_isgood_until_its_first_error_above_a_tenth(error, last):
+    assert good_until((1, 2, 4), error) == last
 
 
 def test_a_rollout_of_tiny_steps_is_right_to_its_end_and_nothing_is_judged_below_the_floor():
