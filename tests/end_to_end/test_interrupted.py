@@ -80,7 +80,7 @@ def test_a_command_goes_on_where_it_was_stopped_and_finds_the_same_numbers(
     assert code == 0, said
     resumed, whole = kind.load(out), kind.load(tmp_path / "whole")
     for name, found in vars(whole).items():
-        if name == "facts":
+        if name == "metadata":
             assert timeless(replace(found, command=None)) == timeless(replace(resumed.metadata, command=None))
         else:
             assert found.equals(getattr(resumed, name)), name
