@@ -60,6 +60,7 @@ def analyze_command(
     Example: preflens analyze --model gpt2 --data pairs.jsonl --objective dpo --objective simpo --out results
     """
     prepare_output(out, (*ANALYSIS_FILES, "report.html"), unfinished=UNFINISHED_ANALYSIS)
+    sample = DataOptions(max_length=max_length, limit=limit, seed=seed)
     run = run_options(out, discard=discard, micro_batch=micro_batch, progress=progress)
     step = step_options(parameters, adapter, learning_rate=learning_rate, update_batch_size=update_batch_size)
     from preflens.analysis.analyze import analyze
@@ -79,7 +80,7 @@ def analyze_command(
     with labeled_run(model_name=model, command=options.command_line()):
         result = analyze(
             loaded.model, loaded.tokenizer, pairs, objectives=objectives, reference=loaded.reference,
-            verify_batches=verify, data=DataOptions(max_length=max_length, limit=limit, seed=seed), step=step, run=run,
+            verify_batches=verify, data=sample, step=step, run=run,
         )  # fmt: skip
     _print_results(result, out)
 

@@ -51,6 +51,7 @@ def compare_command(
     Example: preflens compare --model gpt2 --data pairs.jsonl --grid dpo.beta=0.01,0.1,1 --out results
     """
     prepare_output(out, (*COMPARISON_FILES, "compare.html"), unfinished=UNFINISHED_COMPARISON)
+    sample = DataOptions(max_length=max_length, limit=limit, seed=seed)
     run = run_options(out, discard=discard, micro_batch=micro_batch, progress=progress)
     step = step_options(parameters, adapter, learning_rate=learning_rate, update_batch_size=update_batch_size)
     from preflens.analysis.compare import compare
@@ -71,8 +72,7 @@ def compare_command(
     with labeled_run(model_name=model, command=options.command_line()):
         result = compare(
             loaded.model, loaded.tokenizer, pairs, objectives=_names(objectives), grid=grid, mitigations=mitigation,
-            held_out=held_out, reference=loaded.reference, step=step, comparison=comparison, run=run,
-            data=DataOptions(max_length=max_length, limit=limit, seed=seed),
+            held_out=held_out, reference=loaded.reference, data=sample, step=step, comparison=comparison, run=run,
         )  # fmt: skip
     _print_results(result, out)
 

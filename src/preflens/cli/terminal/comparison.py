@@ -45,7 +45,7 @@ def _table(all_groups: tuple[Group, ...]) -> Table:
     table = Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1))
     table.add_column("objective", min_width=14, overflow="fold")
     columns = ("alone\nintended", "training\nchosen", "held out\nchosen", "held out\nrejected", "rollout\nchosen",
-               "margin at\nthis rate")  # fmt: skip
+               "margin\nat η")  # fmt: skip
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
     for group in all_groups:
