@@ -17,7 +17,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from benchmarks.shared.clock import run_script
 from preflens.analysis.comparison.first_step import Training, first_steps, stack_batches
 from preflens.analysis.comparison.model_queries import ModelQueries
-from preflens.analysis.comparison.real_steps import RolloutSetup
+from preflens.analysis.comparison.rollout_pairs import RolloutSetup
 from preflens.analysis.comparison.rollouts import recorded_steps, trajectories
 from preflens.analysis.comparison.selection import Choice, choose_objectives
 from preflens.analysis.comparison.summary import first_changes, own_steps, summarize
@@ -45,19 +45,19 @@ def first(choice: Choice, training: Training, products: torch.Tensor, pairs: lis
     """Compute the first step of every objective, for own pairs and update batches, with table and summary."""
     batches = [list(part) for part in torch.arange(PAIRS).split(BATCH)]
     steps = first_steps(choice.objectives, training, products, choice.mitigations)
-    changes_alone, outcomes = own_steps(list(choice.objectives), steps, training, learning_rate=RATE)
-    compare_table(steps, changes_alone, outcomes, pairs, batches, learning_rate=RATE)
+    own, outcomes = own_steps(list(choice.objectives), steps, training, learning_rate=RATE)
+    compare_table(steps, own, outcomes, pairs=pairs, batches=batches, learning_rate=RATE)
     changes = first_changes(list(choice.objectives), steps, training, learning_rate=RATE)
     summarize(choice.objectives, steps, changes, outcomes, gridded=choice.gridded,
               trajectories=dict.fromkeys(choice.objectives, ()))  # fmt: skip
 
 
-def rolled(choice: Choice, ground: RolloutSetup) -> None:
-    """Roll out a hundred steps of every objective, at two scales."""
+def rolled(choice: Choice, setup: RolloutSetup) -> None:
+    """A hundred steps of every objective, at two scales."""
     steps = recorded_steps((1, 10, 100))
     with one_thread():
-        rates = dict.fromkeys(choice.objectives, 2 * RATE)
-        trajectories(choice.objectives, ground.followed, learning_rate=RATE, own_rates=rates, steps=steps)
+        own = dict.fromkeys(choice.objectives, 2 * RATE)
+        trajectories(choice.objectives, setup.followed, learning_rate=RATE, equal_margin_rates=own, steps=steps)
 
 
 def seconds(run: Callable[[], object], *, rounds: int = ROUNDS) -> float:
@@ -84,7 +84,7 @@ def measure(name: str, width: int, layers: int, vocabulary: int) -> None:
         grams = ask.geometry(batches)
         unit = seconds(lambda: ask.geometry(batches), rounds=1)
         training, products = stack_batches(grams), ask.products(batches, held_out)
-        ground = ask.ground(batches, held_out, pairs=BATCH, seed=0)
+        setup = ask.rollout_setup(batches, held_out, pairs=BATCH, seed=0)
         more = {"Gram pass, seconds": unit, "held-out means, share of the pass":
                 seconds(lambda: ask.products(batches, held_out), rounds=1) / unit}  # fmt: skip
     choices = {
@@ -102,7 +102,7 @@ def measure(name: str, width: int, layers: int, vocabulary: int) -> None:
             "objectives": len(choice.objectives), "which": what, "first steps, seconds": first_seconds,
             "more than one objective, share of the pass": (first_seconds - baseline) / (unit + baseline),
             "rollout of one objective, milliseconds":
-                1000 * seconds(lambda choice=choice: rolled(choice, ground), rounds=1) / len(choice.objectives),
+                1000 * seconds(lambda choice=choice: rolled(choice, setup), rounds=1) / len(choice.objectives),
             **more, "torch": torch.__version__, "threads": torch.get_num_threads(),
         })  # fmt: skip
 

@@ -19,8 +19,8 @@ from trl import DPOConfig, DPOTrainer
 
 from benchmarks.shared.clock import about
 from preflens import load_model, load_tokenizer, read_pairs
+from preflens.agreement import agreement
 from preflens.training import PreflensCallback
-from preflens.training.probe.calibration import agreement
 from preflens.training.probe.table import ProbeTable
 
 DATA_SETS = ("polite_edits", "tweets_long", "pandalm_human")
@@ -84,8 +84,9 @@ def summary(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
                 forecast.append(made)
                 measured.append(metadata[1:])
             result = agreement(np.concatenate(forecast), np.concatenate(measured))
-            if result is not None:
-                found[f"{kind}, {' and '.join(sides)}"] = {k: round(v, 5) for k, v in vars(result).items()}
+            measures = {"slope": result.slope, "r2": result.r2, "signs": result.signs}
+            if None not in measures.values():
+                found[f"{kind}, {' and '.join(sides)}"] = {k: round(v, 5) for k, v in measures.items()}
     return found
 
 

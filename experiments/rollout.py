@@ -14,7 +14,16 @@ from pathlib import Path
 import torch
 
 from benchmarks.shared.clock import about
-from preflens import compare, load_model, load_tokenizer, read_pairs
+from preflens import (
+    ComparisonOptions,
+    DataOptions,
+    RunOptions,
+    StepOptions,
+    compare,
+    load_model,
+    load_tokenizer,
+    read_pairs,
+)
 from preflens.records.comparison_metadata import RealSteps
 
 # At these learning rates the mean margin of the followed training pairs would grow by one nat in a hundred steps, at
@@ -38,9 +47,12 @@ def run(name: str, objective: str, gain: float, root: Path) -> RealSteps:
     held_out = read_pairs(place / f"{name}.test.jsonl.gz").pairs[:HELD_OUT]
     found = compare(
         load_model(folder, device="cpu"), load_tokenizer(folder), read_pairs(place / f"{name}.train.jsonl.gz"),
-        objectives=[objective], verify=[objective], probe=held_out, limit=TRAINING, update_batch_size=BATCH,
-        rollout_pairs=FOLLOWED, parameters="all", horizon=HORIZON, learning_rate=gain * RATES[name, objective],
-        max_length=TOKENS, progress=False,
+        objectives=[objective], held_out=held_out, data=DataOptions(limit=TRAINING, max_length=TOKENS),
+        step=StepOptions(
+            trainable="all", learning_rate=gain * RATES[name, objective], update_batch_size=BATCH
+        ),
+        comparison=ComparisonOptions(verify_objectives=[objective], rollout_pairs=FOLLOWED, horizon=HORIZON),
+        run=RunOptions(progress=False),
     )  # fmt: skip
     return found.metadata.real_steps[0]
 

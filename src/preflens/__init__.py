@@ -12,6 +12,7 @@ from preflens.version import __version__
 if TYPE_CHECKING:
     from preflens.analysis.analyze import analyze
     from preflens.analysis.compare import compare
+    from preflens.analysis.options import ComparisonOptions, DataOptions, RunOptions, StepOptions
     from preflens.dynamics import band_position, classify, gradient_condition, predict_change, rollout
     from preflens.gram import (
         batch_gram,
@@ -59,6 +60,11 @@ _HOMES = {
     # which objective
     "compare": "preflens.analysis.compare",
     "Comparison": "preflens.records.comparison",
+    # options of both
+    "DataOptions": "preflens.analysis.options",
+    "StepOptions": "preflens.analysis.options",
+    "ComparisonOptions": "preflens.analysis.options",
+    "RunOptions": "preflens.analysis.options",
     # training with TRL
     "PreferenceTrainer": "preflens.training",
     "PreflensCallback": "preflens.training",
@@ -116,6 +122,8 @@ __all__ = [
     "BatchGram",
     "BatchObjective",
     "Comparison",
+    "ComparisonOptions",
+    "DataOptions",
     "HeadInput",
     "LogpChange",
     "MarginObjective",
@@ -126,6 +134,8 @@ __all__ = [
     "PairwiseObjective",
     "PreferenceTrainer",
     "PreflensCallback",
+    "RunOptions",
+    "StepOptions",
     "TokenCoefficients",
     "TokenObjective",
     "WeightedSum",

@@ -6,10 +6,10 @@ from functools import cache
 import pyarrow as pa
 import torch
 
-from preflens import analyze
-from preflens.records.analysis_metadata import Estimate
+from preflens.records.common import Estimate
 from tests.cases.language_models import tiny_model, tiny_tokenizer
 from tests.cases.pairs import TEXT_ROWS
+from tests.support.options import flat_analyze
 
 # What nobody sees: bidirectional controls, an escape and a control of terminals, and a space of no width.
 HIDDEN = "\u202e\u2066\x1b[31m\x9b\u200b\u202c"
@@ -22,20 +22,19 @@ HOSTILE = (
 @cache
 def typical():
     """Six pairs, three objectives, real steps."""
-    return analyze(
+    return flat_analyze(
         tiny_model(dtype=torch.float32),
         tiny_tokenizer(),
         TEXT_ROWS,
         objectives=("dpo", "simpo:gamma=0.5", "slic"),
         update_batch_size=2,
-        verify=1,
-        progress=False,
+        verify_batches=1,
     )
 
 
 @cache
 def one_pair():
-    return analyze(tiny_model(dtype=torch.float32), tiny_tokenizer(), TEXT_ROWS[:1], progress=False)
+    return flat_analyze(tiny_model(dtype=torch.float32), tiny_tokenizer(), TEXT_ROWS[:1])
 
 
 def without_values():
@@ -72,9 +71,9 @@ def hostile():
     """Every text tries to break out of the page."""
     rows = [row | {k: f"{HOSTILE} {row[k]} {HOSTILE}" for k in ("prompt", "chosen", "rejected")} for row in TEXT_ROWS]
     rows = [row | {"id": HOSTILE + row["id"]} for row in rows]
-    found = analyze(
-        tiny_model(dtype=torch.float32, n_positions=1024), tiny_tokenizer(), rows, name=HOSTILE, progress=False,
-        verify=1, command=HOSTILE,
+    found = flat_analyze(
+        tiny_model(dtype=torch.float32, n_positions=1024), tiny_tokenizer(), rows, verify_batches=1, name=HOSTILE,
+        command=HOSTILE,
     )  # fmt: skip
     layers = tuple(replace(layer, name=f"{layer.name}.{HOSTILE}") for layer in found.metadata.layers)
     objectives = tuple(replace(o, label=HOSTILE) for o in found.metadata.objectives)

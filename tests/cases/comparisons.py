@@ -6,25 +6,26 @@ from functools import cache
 import pyarrow as pa
 import torch
 
-from preflens import MarginObjective, compare, dpo
+from preflens import MarginObjective, dpo
 from preflens.analysis.comparison.model_queries import ModelQueries
 from preflens.analysis.measurement.checkpoint import Checkpoint
 from preflens.analysis.measurement.forward_passes import PassLimit, PolicyScorer
 from preflens.language_models.output_head import plain_head
 from preflens.language_models.reading import pairs_in_memory
 from preflens.language_models.tokenizing import tokenize_pairs
-from preflens.records.analysis_metadata import Estimate
-from preflens.records.comparison_metadata import Change
+from preflens.records.common import Estimate
+from preflens.records.comparison_metadata import MeanChange
 from tests.cases.analyses import HOSTILE
 from tests.cases.language_models import tiny_model, tiny_tokenizer
 from tests.cases.pairs import ALIKE_ROWS, PROBE_ROWS, TEXT_ROWS
+from tests.support.options import flat_compare
 
 
 def tokenized(rows):
     return list(tokenize_pairs(pairs_in_memory(rows).pairs, tiny_tokenizer(), max_length=96).pairs)
 
 
-def measuring(model, *, pairs_in_pass=2, memory=1e9):
+def model_queries(model, *, pairs_in_pass=2, memory=1e9):
     """A way to ask a model; call it inside `observing`."""
     scorer = PolicyScorer(model, plain_head(model), 0)
     return ModelQueries(scorer, PassLimit(pairs=pairs_in_pass), "self", memory, Checkpoint(None, ""), False)
@@ -50,8 +51,8 @@ def failing():
 
 def run(rows=TEXT_ROWS, *, model=None, **arguments):
     """A comparison on the tiny model in float64."""
-    arguments = {"probe": PROBE_ROWS, "update_batch_size": 2, "horizon": (1, 4), "progress": False} | arguments
-    return compare(model or tiny_model(), tiny_tokenizer(), rows, **arguments)
+    arguments = {"held_out": PROBE_ROWS, "update_batch_size": 2, "horizon": (1, 4)} | arguments
+    return flat_compare(model or tiny_model(), tiny_tokenizer(), rows, **arguments)
 
 
 @cache
@@ -59,7 +60,7 @@ def typical():
     """Three objectives, a grid, single held-out pairs, real steps."""
     return run(
         model=tiny_model(dtype=torch.float32), objectives=("dpo", "ipo", "slic"), grid=("dpo.beta=0.5,1",),
-        learning_rate=1e-3, per_pair=True, verify=("dpo", "slic"), margin_gain=0.2, probe=ALIKE_ROWS,
+        learning_rate=1e-3, per_pair=True, verify_objectives=("dpo", "slic"), margin_gain=0.2, held_out=ALIKE_ROWS,
     )  # fmt: skip
 
 
@@ -67,7 +68,7 @@ def typical():
 def without_gain():
     """One pair on each side, and an objective that makes the margin smaller."""
     return run(
-        TEXT_ROWS[:1], probe=ALIKE_ROWS[:1], objectives=("dpo", shrinking()), model=tiny_model(dtype=torch.float32)
+        TEXT_ROWS[:1], held_out=ALIKE_ROWS[:1], objectives=("dpo", shrinking()), model=tiny_model(dtype=torch.float32)
     )
 
 
@@ -75,14 +76,14 @@ def without_gain():
 def unclear():
     """Held-out pairs that have little to do with the training pairs: no margin can be told from zero but one."""
     return run(model=tiny_model(dtype=torch.float32), objectives=("dpo", "slic", "cpo"), learning_rate=1e-3,
-               probe=[*ALIKE_ROWS[:2], *PROBE_ROWS], verify=("dpo",))  # fmt: skip
+               held_out=[*ALIKE_ROWS[:2], *PROBE_ROWS], verify_objectives=("dpo",))  # fmt: skip
 
 
 def without_values():
     """Everything that may be missing is missing."""
     whole, nothing = typical(), Estimate(None)
     objectives = tuple(
-        replace(o, train=Change(nothing, nothing, nothing), heldout=Change(nothing, nothing, nothing),
+        replace(o, train=MeanChange(nothing, nothing, nothing), heldout=MeanChange(nothing, nothing, nothing),
                 chosen_per_margin=nothing, rejected_per_margin=nothing, margin_scale=None, trajectories=())
         for o in whole.metadata.objectives
     )  # fmt: skip
@@ -101,7 +102,7 @@ def hostile():
     rows = [row | {"id": HOSTILE + row["id"]} for row in rows]
     found = run(
         rows, model=tiny_model(dtype=torch.float32, n_positions=1024), objectives=("dpo", "slic"), name=HOSTILE,
-        command=HOSTILE, verify=("dpo",), learning_rate=1e-3,
+        command=HOSTILE, verify_objectives=("dpo",), learning_rate=1e-3,
     )  # fmt: skip
     metadata, first = found.metadata, found.metadata.objectives[0]
     per_margin = {"chosen_per_margin": Estimate(0.4, 0.2, 0.6), "rejected_per_margin": Estimate(-0.6, -0.8, -0.4)}

@@ -3,15 +3,15 @@
 from dataclasses import replace
 
 import preflens.analysis.analyze as module
-from preflens import analyze
 from tests.cases.language_models import tiny_model, tiny_tokenizer
 from tests.cases.pairs import TEXT_ROWS
+from tests.support.options import flat_analyze
 
 
 def run(out=None, *, model=None, tokenizer=None, rows=TEXT_ROWS, **arguments):
     """An analysis on the tiny model, in three update batches."""
-    arguments = {"update_batch_size": 2, "progress": False} | arguments
-    return analyze(model or tiny_model(), tokenizer or tiny_tokenizer(), rows, out=out, **arguments)
+    arguments = {"update_batch_size": 2} | arguments
+    return flat_analyze(model or tiny_model(), tokenizer or tiny_tokenizer(), rows, out=out, **arguments)
 
 
 def assert_same(one, other):

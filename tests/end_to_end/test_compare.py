@@ -32,7 +32,7 @@ def test_compare_writes_tables_facts_and_page_and_says_the_verdict(compare, tmp_
     code, out, err = compare("--grid", "dpo.beta=0.5,1", "--verify", "dpo", "--per-pair", learning_rate=1e-3)
     assert code == 0, err
     assert {p.name for p in (tmp_path / "out").iterdir()} == WRITTEN
-    assert "the held-out chosen answers" in " ".join(out.replace("│", "").split())
+    assert "the held-out chosen log-probs" in " ".join(out.replace("│", "").split())
     assert "compare.html" in out
     metadata = json.loads((tmp_path / "out" / "compare.json").read_text())
     assert {o["name"] for o in metadata["objectives"]} == set(OBJECTIVES) - set(metadata["left_out"])

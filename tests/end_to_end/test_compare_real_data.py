@@ -3,6 +3,7 @@
 import pytest
 
 from preflens import Comparison
+from tests.support.options import flat_compare
 
 pytestmark = pytest.mark.real_data
 
@@ -12,15 +13,15 @@ SETS = ["polite_edits", "tweets_long", "pandalm_human"]
 @pytest.fixture(scope="module", params=SETS)
 def metadata(request, real_data, tmp_path_factory):
     """A comparison of 24 training pairs with 12 held-out ones, real steps among it."""
-    from preflens import compare, load_model, load_tokenizer, read_pairs
+    from preflens import load_model, load_tokenizer, read_pairs
 
     folder = str(real_data / "models" / "stories260k")
     place = real_data / "data" / "preference"
     held_out = read_pairs(place / f"{request.param}.test.jsonl.gz").pairs[:12]
-    found = compare(
+    found = flat_compare(
         load_model(folder, device="cpu"), load_tokenizer(folder), read_pairs(place / f"{request.param}.train.jsonl.gz"),
-        probe=held_out, limit=24, verify=("dpo",), update_batch_size=4, rollout_pairs=8, parameters="all",
-        horizon=(1, 10, 40), max_length=128, progress=False,
+        held_out=held_out, limit=24, verify_objectives=("dpo",), update_batch_size=4, rollout_pairs=8,
+        trainable="all", horizon=(1, 10, 40), max_length=128,
     )  # fmt: skip
     out = tmp_path_factory.mktemp("compare")
     found.save(out)

@@ -74,13 +74,13 @@ def test_a_command_goes_on_where_it_was_stopped_and_finds_the_same_numbers(
     ] in said
     again = run_outside(*arguments(command, place, many, out), "--no-progress")
     assert again.returncode == 0, again.stderr
-    assert "Going on with the unfinished run begun" in again.stderr
+    assert "Continuing the unfinished run begun" in again.stderr
     assert not by.exists()
     code, _, said = preflens(*arguments(command, place, many, tmp_path / "whole"), "--no-progress")
     assert code == 0, said
     resumed, whole = kind.load(out), kind.load(tmp_path / "whole")
     for name, found in vars(whole).items():
-        if name == "facts":
+        if name == "metadata":
             assert timeless(replace(found, command=None)) == timeless(replace(resumed.metadata, command=None))
         else:
             assert found.equals(getattr(resumed, name)), name
@@ -117,7 +117,7 @@ def test_an_unfinished_run_is_discarded_by_its_flag_alone(place, many, tmp_path,
     assert preflens(*other)[0] == 2
     code, _, said = preflens(*other, "--discard")
     assert code == 0
-    assert "Throwing away the unfinished run in" in said
+    assert "Deleting the unfinished run in" in said
     assert not by.exists()
     assert "--discard" not in Analysis.load(tmp_path).metadata.command
 
@@ -130,7 +130,7 @@ def test_a_second_command_is_refused_before_it_loads_anything(command, place, ma
         line = [part if part != place / "model" else "nowhere" for part in arguments(command, place, many, tmp_path)]
         code, _, said = preflens(*line, "--discard")
     assert code == 2
-    assert "A run is at work in" in said
+    assert "Another run uses" in said
     assert said.count("\n") == 1
 
 

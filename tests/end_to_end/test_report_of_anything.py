@@ -99,7 +99,7 @@ def test_a_folder_that_is_not_there_and_a_file_for_a_folder(refused, tmp_path):
 def test_an_unfinished_run_is_named(refused, tmp_path):
     (tmp_path / ".unfinished-compare").mkdir()
     (tmp_path / ".unfinished-compare" / "run.json").touch()
-    refused(tmp_path, words="The run in .unfinished-compare is not finished: its own command goes on with it.")
+    refused(tmp_path, words="The run in .unfinished-compare is not finished. Its own command continues it.")
 
 
 def test_a_page_that_cannot_be_written(saved, refused, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from preflens import analyze, brute_force_batch_gram
+from preflens import brute_force_batch_gram
 from preflens.analysis.comparison.first_step import first_steps, stack_batches
 from preflens.analysis.comparison.per_pair import cross_gram, stacked_directions
 from preflens.language_models.batch import collate
@@ -15,11 +15,12 @@ from preflens.language_models.parameters import observing
 from preflens.mitigations.parse import parse_mitigation
 from preflens.objectives.parse import resolve_objectives
 from preflens.pair_logps import PairLogps
-from preflens.records.analysis_metadata import Estimate
+from preflens.records.common import Estimate
 from preflens.types import BatchGram
-from tests.cases.comparisons import measuring, run, tokenized
+from tests.cases.comparisons import model_queries, run, tokenized
 from tests.cases.language_models import tiny_lora, tiny_model, tiny_tokenizer
 from tests.cases.pairs import ALIKE_ROWS, PROBE_ROWS, TEXT_ROWS
+from tests.support.options import flat_analyze
 
 RATE = 0.01
 OBJECTIVES = ("dpo", "ipo", "simpo:gamma=0.5", "slic", "cpo", "dpop")
@@ -74,8 +75,8 @@ def test_the_influences_of_the_pairs_add_up_to_the_held_out_change():
 
 def test_own_pair_and_update_batch_are_those_of_analyze():
     found = run(objectives=OBJECTIVES, learning_rate=RATE, seed=5)
-    same = analyze(tiny_model(), tiny_tokenizer(), TEXT_ROWS, objectives=OBJECTIVES, update_batch_size=2, seed=5,
-                   learning_rate=RATE, progress=False)  # fmt: skip
+    same = flat_analyze(tiny_model(), tiny_tokenizer(), TEXT_ROWS, objectives=OBJECTIVES, update_batch_size=2, seed=5,
+                        learning_rate=RATE)  # fmt: skip
     rows, theirs = (t.sort_by([("objective", "ascending"), ("id", "ascending")]) for t in (found.rows, same.objectives))
     assert rows["outcome"].to_pylist() == theirs["outcome"].to_pylist()
     for name in set(rows.column_names) & set(theirs.column_names) - {"id", "objective", "outcome"}:
@@ -117,7 +118,7 @@ def test_both_ways_to_single_held_out_pairs_are_brute_force(make, rtol, fit):
     model = make()
     objectives = resolve_objectives(OBJECTIVES)
     with observing(model, "trainable"):
-        ask, pairs, held_out = measuring(model), tokenized(TEXT_ROWS), tokenized(PROBE_ROWS)
+        ask, pairs, held_out = model_queries(model), tokenized(TEXT_ROWS), tokenized(PROBE_ROWS)
         training = stack_batches(ask.geometry([pairs[:2], pairs[2:]]))
         signed = first_steps(objectives, training, torch.zeros(2, 2, len(pairs), dtype=torch.float64), {}).signed
         passes = [ask.passes(pairs[:2]), ask.passes(pairs[2:])]
@@ -143,7 +144,7 @@ def test_single_held_out_pairs_stand_in_the_order_of_the_data_with_their_own_num
     numbers = {row["id"]: k for k, row in enumerate(PROBE_ROWS)}
     expected = held_out_by_brute_force(tiny_model())["slic"]
     for rows in (shortest_first, shortest_first[::-1]):
-        found = run(objectives=("slic",), probe=rows, learning_rate=RATE, per_pair=True, micro_batch=micro_batch)
+        found = run(objectives=("slic",), held_out=rows, learning_rate=RATE, per_pair=True, micro_batch=micro_batch)
         assert found.held_out["id"].to_pylist() == [row["id"] for row in rows]
         for side, name in enumerate(("chosen", "rejected")):
             own = [float(expected[side][numbers[row["id"]]]) for row in rows]
@@ -153,7 +154,7 @@ def test_single_held_out_pairs_stand_in_the_order_of_the_data_with_their_own_num
 def test_held_out_pairs_of_a_small_step_stand_in_the_order_of_the_data():
     shortest_first = sorted(PROBE_ROWS, key=lambda row: len(row["prompt"] + row["chosen"] + row["rejected"]))
     one, other = (
-        run(objectives=("slic",), probe=rows, verify=("slic",)).metadata.real_steps[0].small[0]
+        run(objectives=("slic",), held_out=rows, verify_objectives=("slic",)).metadata.real_steps[0].small[0]
         for rows in (shortest_first, shortest_first[::-1])
     )
     for name in ("chosen_forecast", "chosen_measured", "rejected_forecast", "rejected_measured"):
@@ -163,7 +164,7 @@ def test_held_out_pairs_of_a_small_step_stand_in_the_order_of_the_data():
 def test_rescaled_objectives_gain_the_margin_that_was_asked_for_at_the_pace_of_the_first_step():
     """By brute force: so many steps like the first one, at each objective's own rate, gain the same margin."""
     probe = [*ALIKE_ROWS[:2], *PROBE_ROWS]
-    found = run(objectives=OBJECTIVES, probe=probe, learning_rate=RATE, margin_gain=0.5, horizon=(1, 1000))
+    found = run(objectives=OBJECTIVES, held_out=probe, learning_rate=RATE, margin_gain=0.5, horizon=(1, 1000))
     by_force, rescaled = held_out_by_brute_force(tiny_model(), probe), []
     for o in found.metadata.objectives:
         margin = float((by_force[o.label][0] - by_force[o.label][1]).mean())
@@ -180,7 +181,7 @@ def test_rescaled_objectives_gain_the_margin_that_was_asked_for_at_the_pace_of_t
 
 def test_table_and_rollout_have_one_margin():
     """All pairs in one update batch, all followed: the first step of the rollout gains what the table says."""
-    found = run(objectives=OBJECTIVES, probe=ALIKE_ROWS, learning_rate=RATE, update_batch_size=6, margin_gain=0.5,
+    found = run(objectives=OBJECTIVES, held_out=ALIKE_ROWS, learning_rate=RATE, update_batch_size=6, margin_gain=0.5,
                 horizon=(1, 10))  # fmt: skip
     assert found.metadata.followed == (6, 6)
     for o in found.metadata.objectives:
@@ -193,7 +194,9 @@ def test_table_and_rollout_have_one_margin():
 
 def test_values_per_nat_of_margin_are_ratios_of_means_and_only_where_the_margin_clearly_grows():
     mixed = [*ALIKE_ROWS[:2], *PROBE_ROWS]
-    metadata = [run(objectives=OBJECTIVES, probe=probe, learning_rate=RATE).metadata for probe in (ALIKE_ROWS, mixed)]
+    metadata = [
+        run(objectives=OBJECTIVES, held_out=probe, learning_rate=RATE).metadata for probe in (ALIKE_ROWS, mixed)
+    ]
     seen = set()
     for o in (o for each in metadata for o in each.objectives):
         grows = o.margin.low > 0
@@ -211,7 +214,7 @@ def test_values_per_nat_of_margin_are_ratios_of_means_and_only_where_the_margin_
 
 def test_at_the_reference_many_first_steps_point_the_same_way_and_the_rollout_tells_them_apart():
     found = run(objectives=("dpo", "ipo"), grid=("dpo.beta=1",), learning_rate=1e-3, margin_gain=3.0, horizon=(1, 60),
-                probe=ALIKE_ROWS)  # fmt: skip
+                held_out=ALIKE_ROWS)  # fmt: skip
     dpo, sharp, ipo = found.metadata.objectives
     assert (dpo.same_direction_as, sharp.same_direction_as, ipo.same_direction_as) == (None, "dpo", "dpo")
     paths = [next(t for t in o.trajectories if t.scale == "equal margin") for o in (dpo, sharp, ipo)]

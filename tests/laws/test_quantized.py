@@ -9,7 +9,7 @@ from bitsandbytes.functional import _convert_weight_packed_for_cpu
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-from preflens import analyze, batch_gram, brute_force_batch_gram, load_model
+from preflens import DataOptions, RunOptions, analyze, batch_gram, brute_force_batch_gram, load_model
 from preflens.analysis.measurement.forward_passes import PassLimit, PolicyScorer, make_passes
 from preflens.analysis.measurement.geometry import batch_geometry
 from preflens.language_models.logps import response_logps
@@ -107,7 +107,8 @@ def test_an_analysis_of_a_four_bit_model_packs_nothing_and_every_adapter_tensor_
     for layer in four_bit_layers(reference):
         setattr(layer, SWITCH, True)
     result = analyze(
-        model, tiny_tokenizer(), TEXT_ROWS, reference=reference, max_length=48, verify=1, progress=False
+        model, tiny_tokenizer(), TEXT_ROWS, reference=reference, verify_batches=1, data=DataOptions(max_length=48),
+        run=RunOptions(progress=False),
     )  # fmt: skip
     assert not any(packed(layer) for layer in (*four_bit_layers(model), *four_bit_layers(reference)))
     (verification,) = result.metadata.verification

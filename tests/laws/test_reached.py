@@ -10,11 +10,9 @@ from torch import nn
 from preflens import (
     PreferenceTrainer,
     PreflensCallback,
-    analyze,
     batch_gram,
     brute_force_batch_gram,
     brute_force_pair_gram,
-    compare,
     directional_derivatives,
     observe_backward,
     pair_gram,
@@ -29,6 +27,7 @@ from tests.cases.pairs import TEXT_ROWS
 from tests.cases.training import make_trainer, policy_and_reference
 from tests.laws.test_engine import FLOAT32_ISLANDS, assert_close, batch_of, reference
 from tests.laws.test_gram import tokenized
+from tests.support.options import flat_analyze, flat_compare
 
 X = torch.randn(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
@@ -253,10 +252,13 @@ def cut(model):
 NAMED = "No gradient reaches `model.layers.1.self_attn.q_proj.weight`, although"
 
 
-@pytest.mark.parametrize("ask", [analyze, partial(compare, probe_fraction=0.4)], ids=["analyze", "compare"])
+ASKS = {"analyze": flat_analyze, "compare": partial(flat_compare, held_out_fraction=0.4)}
+
+
+@pytest.mark.parametrize("ask", ASKS.values(), ids=ASKS)
 def test_analyses_refuse_a_parameter_that_no_gradient_reaches(ask):
     with pytest.raises(TypeError, match=NAMED):
-        ask(cut(tiny_model("llama")), tiny_tokenizer(), TEXT_ROWS, max_length=48, progress=False)
+        ask(cut(tiny_model("llama")), tiny_tokenizer(), TEXT_ROWS, max_length=48)
 
 
 @pytest.mark.parametrize("own", [{}, {"geometry_every": 1}, {"mitigation": "normalized"}], ids=str)

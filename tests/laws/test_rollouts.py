@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from preflens import MarginObjective, dpo, rollout
-from preflens.analysis.comparison.real_steps import real_rollout, rounding_floor, small_step
-from preflens.analysis.comparison.rollouts import RolloutPairs, roll, trajectories
+from preflens.analysis.comparison.real_rollouts import real_rollout
+from preflens.analysis.comparison.real_steps import rounding_floor, small_step
+from preflens.analysis.comparison.rollout_pairs import RolloutPairs
+from preflens.analysis.comparison.rollouts import roll, trajectories
 from preflens.analysis.measurement.geometry import BatchGeometry
 from preflens.language_models.parameters import observing
 from preflens.mitigations import as_rollout_transform
@@ -14,27 +16,27 @@ from preflens.mitigations.parse import parse_mitigation
 from preflens.objectives.parse import resolve_objectives
 from preflens.pair_logps import PairLogps
 from preflens.types import BatchGram
-from tests.cases.comparisons import measuring, tokenized
+from tests.cases.comparisons import model_queries, tokenized
 from tests.cases.language_models import tiny_model
 from tests.cases.pairs import PROBE_ROWS, TEXT_ROWS
 
 
 @pytest.fixture
-def ground():
+def setup():
     """A model with pairs to follow: two update batches, three held-out pairs."""
     model = tiny_model()
     pairs = tokenized(TEXT_ROWS)
     with observing(model, "all"):
-        ask = measuring(model)
-        yield ask.ground([[pairs[0], pairs[2]], [pairs[1], pairs[4]]], tokenized(PROBE_ROWS), pairs=4, seed=0)
+        ask = model_queries(model)
+        yield ask.rollout_setup([[pairs[0], pairs[2]], [pairs[1], pairs[4]]], tokenized(PROBE_ROWS), pairs=4, seed=0)
 
 
 @pytest.mark.parametrize("label", ["dpo", "simpo", "slic", "cpo"])
-def test_the_error_of_a_small_step_over_held_out_pairs_falls_fourfold_when_the_step_halves(label, ground):
+def test_the_error_of_a_small_step_over_held_out_pairs_falls_fourfold_when_the_step_halves(label, setup):
     (objective,) = resolve_objectives([label]).values()
 
     def error(target):
-        step = small_step(objective, ground, 0, target=target)
+        step = small_step(objective, setup, 0, target=target)
         off = [
             np.subtract(step.chosen_forecast, step.chosen_measured),
             np.subtract(step.rejected_forecast, step.rejected_measured),
@@ -46,12 +48,14 @@ def test_the_error_of_a_small_step_over_held_out_pairs_falls_fourfold_when_the_s
     assert min(step.r2_chosen, step.r2_rejected, step.r2_margin) > 0.999
 
 
-def test_a_rollout_of_small_steps_is_what_happens_and_one_of_large_steps_is_not(ground):
+def test_a_rollout_of_small_steps_is_what_happens_and_one_of_large_steps_is_not(setup):
     objectives = resolve_objectives(["dpo"])
 
     def checked(rate):
-        path = trajectories(objectives, ground.followed, learning_rate=rate, own_rates={"dpo": None}, steps=(0, 1, 8))
-        return real_rollout("dpo", objectives["dpo"], ground, path["dpo"][0], horizons=(1, 8), floor=0.0)
+        path = trajectories(
+            objectives, setup.followed, learning_rate=rate, equal_margin_rates={"dpo": None}, steps=(0, 1, 8)
+        )
+        return real_rollout("dpo", objectives["dpo"], setup, path["dpo"][0], horizons=(1, 8), floor=0.0)
 
     near, far = checked(1e-3), checked(1.0)
     assert near.within_ten_percent == near.steps[-1] == 8
@@ -60,15 +64,17 @@ def test_a_rollout_of_small_steps_is_what_happens_and_one_of_large_steps_is_not(
     assert far.error[-1] > 0.1
 
 
-def test_real_steps_are_judged_where_they_are_clearly_above_the_rounding_floor_and_nowhere_else(ground):
+def test_real_steps_are_judged_where_they_are_clearly_above_the_rounding_floor_and_nowhere_else(setup):
     objectives = resolve_objectives(["dpo"])
-    paths = trajectories(objectives, ground.followed, learning_rate=1e-3, own_rates={"dpo": None}, steps=(0, 1, 2, 16))
+    paths = trajectories(
+        objectives, setup.followed, learning_rate=1e-3, equal_margin_rates={"dpo": None}, steps=(0, 1, 2, 16)
+    )
 
     def checked(floor):
-        return real_rollout("dpo", objectives["dpo"], ground, paths["dpo"][0], horizons=(1, 2, 16), floor=floor)
+        return real_rollout("dpo", objectives["dpo"], setup, paths["dpo"][0], horizons=(1, 2, 16), floor=floor)
 
     whole = checked(0.0)
-    moved = roll(ground.followed, objectives["dpo"], learning_rate=1e-3, steps=16).change[:, :, 4:]
+    moved = roll(setup.followed, objectives["dpo"], learning_rate=1e-3, steps=16).change[:, :, 4:]
     size = moved.square().mean((1, 2)).sqrt()[list(whole.steps)]
     assert None not in whole.error
     floor = float(size[1]) / 31  # the second point is judged, the first is not
@@ -86,7 +92,7 @@ def test_the_rounding_floor_is_that_of_the_precision_of_the_model():
     for dtype in (torch.float64, torch.float32):
         model, pairs = tiny_model(dtype=dtype), tokenized(TEXT_ROWS)
         with observing(model, "all"):
-            spot = measuring(model).ground([pairs[:3], pairs[3:]], tokenized(PROBE_ROWS), pairs=6, seed=0)
+            spot = model_queries(model).rollout_setup([pairs[:3], pairs[3:]], tokenized(PROBE_ROWS), pairs=6, seed=0)
             floors[dtype] = rounding_floor(objective, spot)
     # Log-probs of about 20 nats have a last digit of 2e-6 in float32; in float64 the curvature of the step is left.
     assert 2e-7 < floors[torch.float32] < 2e-5
@@ -94,33 +100,33 @@ def test_the_rounding_floor_is_that_of_the_precision_of_the_model():
 
 
 @pytest.mark.parametrize(("threshold", "floor"), [(-11.0, True), (0.0, False)])
-def test_the_rounding_floor_is_measured_on_a_batch_that_moves_something(ground, threshold, floor):
+def test_the_rounding_floor_is_measured_on_a_batch_that_moves_something(setup, threshold, floor):
     """Only log-probs above the threshold are pushed: one in the second update batch, or none at all."""
-    start = ground.followed.geometry.logps.chosen[:4]
+    start = setup.followed.geometry.logps.chosen[:4]
     assert (start > threshold).tolist() == [False, False, False, floor]
     objective = MarginObjective("some", m=lambda z: z, h_w=lambda r: torch.relu(r.logp - threshold),
                                 h_l=lambda r: 0 * r.logp, source=dpo().source)  # fmt: skip
-    assert (rounding_floor(objective, ground) > 0) == floor
+    assert (rounding_floor(objective, setup) > 0) == floor
 
 
-def test_a_rollout_ends_before_a_log_prob_would_be_above_zero(ground):
+def test_a_rollout_ends_before_a_log_prob_would_be_above_zero(setup):
     (objective,) = resolve_objectives(["sft"]).values()
-    start = ground.followed.geometry.logps
-    whole = rollout(ground.followed.geometry.gram, start, objective, steps=40, learning_rate=0.01,
-                    batches=ground.followed.batches)  # fmt: skip
+    start = setup.followed.geometry.logps
+    whole = rollout(setup.followed.geometry.gram, start, objective, steps=40, learning_rate=0.01,
+                    batches=setup.followed.batches)  # fmt: skip
     highest = torch.stack([whole.chosen, whole.rejected]).flatten(2).amax((0, 2))
     first = int((highest > 0).nonzero()[0])
     assert 1 < first < 40
-    path = roll(ground.followed, objective, learning_rate=0.01, steps=40)
+    path = roll(setup.followed, objective, learning_rate=0.01, steps=40)
     assert (path.impossible_from, path.broke_off, len(path.change)) == (first, None, first)
     steps = (0, 1, first - 1, first, 40)
     kept, _ = trajectories(
-        {"sft": objective}, ground.followed, learning_rate=0.01, own_rates={"sft": 0.01}, steps=steps
+        {"sft": objective}, setup.followed, learning_rate=0.01, equal_margin_rates={"sft": 0.01}, steps=steps
     )["sft"]
     assert kept.ended == first
     for curve in (kept.train_chosen, kept.train_rejected, kept.heldout_chosen, kept.heldout_rejected):
         assert [value is None for value in curve] == [False, False, False, True, True]
-    held = (whole.chosen[first - 1] - whole.chosen[0])[ground.followed.training :].mean()
+    held = (whole.chosen[first - 1] - whole.chosen[0])[setup.followed.training :].mean()
     assert kept.heldout_chosen[2] == pytest.approx(float(held))
 
 
@@ -168,12 +174,12 @@ def test_a_rollout_moves_held_out_pairs_exactly_where_the_model_is_linear():
         torch.testing.assert_close(found.rejected[step + 1], (x @ theta)[5:])
 
 
-def test_a_trajectory_shows_training_pairs_and_held_out_pairs_each_in_its_own_curve(ground):
+def test_a_trajectory_shows_training_pairs_and_held_out_pairs_each_in_its_own_curve(setup):
     """Two update batches of two pairs, then three held-out pairs: (η/2) G[:, b] c step by step, by hand."""
     (objective,) = resolve_objectives(["slic"]).values()
-    gram, start = ground.followed.geometry.gram, ground.followed.geometry.logps
+    gram, start = setup.followed.geometry.gram, setup.followed.geometry.logps
     paths = trajectories(
-        {"slic": objective}, ground.followed, learning_rate=1e-3, own_rates={"slic": None}, steps=(0, 1, 2, 3)
+        {"slic": objective}, setup.followed, learning_rate=1e-3, equal_margin_rates={"slic": None}, steps=(0, 1, 2, 3)
     )
     path, values, numbers = paths["slic"][0], torch.stack([start.chosen, start.rejected]), gram.pairs
     for step in range(4):
@@ -181,7 +187,7 @@ def test_a_trajectory_shows_training_pairs_and_held_out_pairs_each_in_its_own_cu
         curves = [path.train_chosen, path.train_rejected, path.heldout_chosen, path.heldout_rejected]
         expected = [*moved[:, :4].mean(1).tolist(), *moved[:, 4:].mean(1).tolist()]
         assert [curve[step] for curve in curves] == pytest.approx(expected, abs=1e-12)
-        here = torch.tensor(ground.followed.batches[step % 2])
+        here = torch.tensor(setup.followed.batches[step % 2])
         logps = PairLogps(values[0], values[1], start.ref_chosen, start.ref_rejected)
         signed = objective.coefficients(logps.take(here)).signed()
         rows = torch.cat([here, here + numbers])
@@ -189,11 +195,11 @@ def test_a_trajectory_shows_training_pairs_and_held_out_pairs_each_in_its_own_cu
     assert path.heldout_chosen[3] != pytest.approx(path.train_chosen[3], rel=0.01)
 
 
-def test_the_rollout_of_a_what_if_goes_through_the_mitigation_and_strength_zero_through_nothing(ground):
+def test_the_rollout_of_a_what_if_goes_through_the_mitigation_and_strength_zero_through_nothing(setup):
     objectives = dict(zip(("dpo", "same", "other"), 3 * list(resolve_objectives(["dpo"]).values()), strict=True))
     maps = {"same": parse_mitigation("cone:strength=0"), "other": parse_mitigation("normalized")}
     paths = trajectories(
-        objectives, ground.followed, learning_rate=1e-3, own_rates=dict.fromkeys(objectives), steps=(0, 1, 8),
+        objectives, setup.followed, learning_rate=1e-3, equal_margin_rates=dict.fromkeys(objectives), steps=(0, 1, 8),
         mitigations=maps,
     )  # fmt: skip
     plain, same, other = ([p.heldout_chosen for p in paths[name]] for name in objectives)
@@ -201,8 +207,8 @@ def test_the_rollout_of_a_what_if_goes_through_the_mitigation_and_strength_zero_
     assert plain != other
     for path in paths["other"][:1]:
         expected = rollout(
-            ground.followed.geometry.gram, ground.followed.geometry.logps, objectives["dpo"], steps=8,
-            learning_rate=1e-3, batches=ground.followed.batches, transform=as_rollout_transform(maps["other"]),
+            setup.followed.geometry.gram, setup.followed.geometry.logps, objectives["dpo"], steps=8,
+            learning_rate=1e-3, batches=setup.followed.batches, transform=as_rollout_transform(maps["other"]),
         )  # fmt: skip
-        moved = (expected.chosen - expected.chosen[0])[8, : ground.followed.training].mean()
+        moved = (expected.chosen - expected.chosen[0])[8, : setup.followed.training].mean()
         assert path.train_chosen[-1] == pytest.approx(float(moved))

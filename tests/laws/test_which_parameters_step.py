@@ -5,16 +5,17 @@ import torch
 from peft import LoraConfig
 from trl import DPOTrainer
 
-from preflens import PreflensCallback, analyze, compare
+from preflens import PreflensCallback
 from preflens.errors import UnsupportedModelError
 from preflens.language_models.batch import PairBatch, collate
 from preflens.language_models.logps import response_logps
 from preflens.language_models.parameters import observing
 from preflens.training.trainer import PreferenceTrainer
-from tests.cases.comparisons import measuring, tokenized
+from tests.cases.comparisons import model_queries, tokenized
 from tests.cases.language_models import tiny_lora, tiny_model, tiny_tokenizer
 from tests.cases.pairs import PROBE_ROWS, TEXT_ROWS
 from tests.cases.training import final_state, make_trainer
+from tests.support.options import flat_analyze, flat_compare
 
 NAMES = ("input_ids", "attention_mask", "completion_mask")
 
@@ -58,9 +59,9 @@ def test_pairs_have_the_geometry_of_brute_force_whatever_the_reference_and_the_u
 ):
     make, parameters = MODELS[case]
     model = make()
-    found = analyze(
-        model, tiny_tokenizer(), TEXT_ROWS, reference=reference, parameters=parameters,
-        update_batch_size=update_batch_size, progress=False,
+    found = flat_analyze(
+        model, tiny_tokenizer(), TEXT_ROWS, reference=reference, trainable=parameters,
+        update_batch_size=update_batch_size,
     ).pairs.to_pandas().set_index("id")  # fmt: skip
     for pair, (chosen, rejected, inner) in brute_force(model, parameters).items():
         assert found.chosen_sq_norm[pair] == pytest.approx(chosen.item(), rel=SAME)
@@ -71,9 +72,9 @@ def test_pairs_have_the_geometry_of_brute_force_whatever_the_reference_and_the_u
 @pytest.mark.parametrize("reference", ["self", "adapter-off"])
 def test_real_steps_are_those_that_were_forecast_whatever_the_reference(reference):
     model = tiny_lora(modules_to_save=["lm_head", "embed_tokens"])
-    found = analyze(
-        model, tiny_tokenizer(), TEXT_ROWS, reference=reference, parameters="lora_B", update_batch_size=2, verify=2,
-        progress=False,
+    found = flat_analyze(
+        model, tiny_tokenizer(), TEXT_ROWS, reference=reference, trainable="lora_B", update_batch_size=2,
+        verify_batches=2,
     )  # fmt: skip
     # A step of a hundredth of a nat is off by its curvature, a few tenths of a percent.
     assert found.metadata.verification[0].slope == pytest.approx(1, abs=0.01)
@@ -83,10 +84,10 @@ def test_a_comparison_is_the_same_with_both_references_of_a_new_adapter():
     """With B = 0 the model without its adapter is the model itself, so that no number may differ."""
     model = tiny_lora(b_std=0.0, modules_to_save=["lm_head", "embed_tokens"])
     own, off = (
-        compare(
+        flat_compare(
             model, tiny_tokenizer(), TEXT_ROWS,
-            probe=PROBE_ROWS, objectives=["dpo"], reference=reference, parameters="lora_B", update_batch_size=2,
-            horizon=(1, 4), learning_rate=0.1, verify=["dpo"], per_pair=True, progress=False,
+            held_out=PROBE_ROWS, objectives=["dpo"], reference=reference, trainable="lora_B", update_batch_size=2,
+            horizon=(1, 4), learning_rate=0.1, verify_objectives=["dpo"], per_pair=True,
         )
         for reference in ("self", "adapter-off")
     )  # fmt: skip
@@ -116,7 +117,7 @@ class Thawing:
 def test_a_model_that_thaws_parameters_under_way_is_refused_by_name(after):
     model = tiny_model()
     with observing(model, "ln_f"):
-        asked = measuring(model)
+        asked = model_queries(model)
         pairs, held_out = tokenized(TEXT_ROWS), tokenized(PROBE_ROWS)
         with pytest.raises(
             UnsupportedModelError, match="`requires_grad` of `transformer.wte.weight` and .* was changed"
@@ -131,12 +132,12 @@ def test_verification_refuses_parameters_that_were_thawed_between_its_passes():
     model = tiny_model()
     seen = []
     handle = model.register_forward_hook(lambda *_: seen.append(0))
-    ask = {"parameters": "ln_f", "update_batch_size": 6, "micro_batch": 6, "progress": False}
-    analyze(model, tiny_tokenizer(), TEXT_ROWS, **ask)
+    ask = {"trainable": "ln_f", "update_batch_size": 6, "micro_batch": 6}
+    flat_analyze(model, tiny_tokenizer(), TEXT_ROWS, **ask)
     handle.remove()
     Thawing(model, len(seen) + 1)  # the pass that takes the gradient of the step
     with pytest.raises(UnsupportedModelError, match="`requires_grad` of `transformer.wte.weight`"):
-        analyze(model, tiny_tokenizer(), TEXT_ROWS, verify=1, **ask)
+        flat_analyze(model, tiny_tokenizer(), TEXT_ROWS, verify_batches=1, **ask)
 
 
 def fresh_adapter_with_frozen_a(folder, *, trainer=PreferenceTrainer, **arguments):

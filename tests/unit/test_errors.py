@@ -88,7 +88,7 @@ def test_only_arguments_become_flags_and_values_lose_their_quotes():
     assert error.with_flags(flags) == "`--limit`: leave rows out of `limit.json` with `--on-bad-row drop`, not `model`."
     assert error.with_flags({}) == str(error)
     assert InputError("the file `model`").with_flags(flags) == "the file `model`"
-    expression = InputError("`parameters=(a|b)'` is none.", arguments=["parameters"])
+    expression = InputError("`trainable=(a|b)'` is none.", arguments=["trainable"])
     assert expression.with_flags(flags) == "`--parameters (a|b)` is none."
 
 

@@ -1,1 +1,1 @@
-"""What the commands do, one file each, and what they share."""
+"""`analyze` and `compare`, and what they share: measurement of a model, summaries, comparison of objectives."""

@@ -1,1 +1,1 @@
-"""The command line: one subcommand a file; each parses, calls one function, prints."""
+"""The command line. Each command parses its options, calls one function and prints the result."""

@@ -1,4 +1,4 @@
-"""What arguments of Python functions are called on the command line."""
+"""Flags of the command line for the arguments of Python functions."""
 
 from collections.abc import Callable, Mapping
 from inspect import signature
@@ -7,20 +7,27 @@ from preflens.cli.commands.analyze import analyze_command
 from preflens.cli.commands.compare import compare_command
 
 _COMMANDS: Mapping[str, Callable[..., None]] = {"analyze": analyze_command, "compare": compare_command}
-# Where a command's option is not called as the argument of the function that it is for.
-_OTHERWISE = {"analyze": {"objectives": "objective"}, "compare": {"mitigations": "mitigation"}}
+# Arguments whose option has another name on the command line.
+_RENAMED = {
+    "analyze": {"objectives": "objective", "trainable": "parameters", "verify_batches": "verify"},
+    "compare": {
+        "mitigations": "mitigation", "trainable": "parameters", "held_out": "probe",
+        "held_out_fraction": "probe_fraction", "verify_objectives": "verify", "verify_batches": "small_steps",
+    },
+}  # fmt: skip
 
 
 def flags_of(command: str | None) -> dict[str, str]:
-    """Return the flags of a command by the names that arguments have in Python.
+    """Return the flags of a command by the names of the arguments in Python.
 
     Args:
-        command: its name; None for no command.
+        command: name of the command, or None.
 
     Returns:
-        For example `--max-length` for `max_length`; nothing for commands that call no function with arguments.
+        For example `--parameters` for `trainable`. Empty for commands other than `analyze` and `compare`.
     """
     if command is None or command not in _COMMANDS:
         return {}
-    names = {name: name for name in signature(_COMMANDS[command]).parameters} | _OTHERWISE[command]
-    return {argument: f"--{option.replace('_', '-')}" for argument, option in names.items()}
+    renamed = _RENAMED[command]
+    same = {name: name for name in signature(_COMMANDS[command]).parameters if name not in renamed.values()}
+    return {argument: f"--{option.replace('_', '-')}" for argument, option in (same | renamed).items()}

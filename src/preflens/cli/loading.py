@@ -1,4 +1,4 @@
-"""The model, tokenizer and reference that `analyze` and `compare` are asked about."""
+"""Load model, tokenizer and reference for `analyze` and `compare`."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:  # heavy, and help should be quick
     from preflens.language_models.model import LanguageModel, Reference
 
 
-class Loaded(NamedTuple):
-    """What a command line names.
+class LoadedModels(NamedTuple):
+    """Model, tokenizer and reference of a command line.
 
     Attributes:
-        model: with its adapter.
-        tokenizer: of the model.
-        reference: the reference that was asked for, or the one that TRL would take.
+        model: policy with its adapter.
+        tokenizer: tokenizer of the model.
+        reference: reference of the command line, or TRL's default.
     """
 
     model: "LanguageModel"
@@ -35,26 +35,27 @@ def load(
     device: str,
     reference: str,
     chat_template: "Path | None",
-) -> Loaded:
-    """Load what a command line names; the tokenizer first, because it tells a wrong folder soonest.
+) -> LoadedModels:
+    """Load model, tokenizer and reference. The tokenizer is first, because it fails fastest for a wrong folder.
 
     Args:
         name: hub id or folder.
-        revision: of the hub.
-        adapter: of PEFT, or None.
-        dtype: of the weights.
-        device: where to.
-        reference: as the option has it; empty for the default.
-        chat_template: file, or None.
+        revision: branch, tag or commit of a hub model.
+        adapter: hub id or folder of a PEFT adapter, or None.
+        dtype: type of the weights.
+        device: `auto`, or a torch device.
+        reference: value of `--reference`. Empty for TRL's default.
+        chat_template: file with a chat template, or None.
 
     Returns:
-        All three.
+        Model, tokenizer and reference.
     """
     from preflens.language_models.loading import load_model, load_reference, load_tokenizer
     from preflens.language_models.references import trl_reference
 
     tokenizer = load_tokenizer(name, revision=revision, chat_template=chat_template)
     model = load_model(name, revision=revision, adapter=adapter, dtype=dtype.value, device=device)
-    wanted = reference or trl_reference(model)
-    found = load_reference(wanted, base=name, revision=revision, dtype=dtype.value, device=device)
-    return Loaded(model, tokenizer, found)
+    loaded_reference = load_reference(
+        reference or trl_reference(model), base=name, revision=revision, dtype=dtype.value, device=device
+    )
+    return LoadedModels(model, tokenizer, loaded_reference)

@@ -1,4 +1,4 @@
-"""The help page of `preflens train`, whose options TRL's parser reads."""
+"""Help page of `preflens train`, whose options are parsed by TRL."""
 
 from dataclasses import Field, fields
 from typing import Any
@@ -13,7 +13,7 @@ from preflens.train_config.options import OPTION_PANELS, TrainOptions
 
 
 class TrainCommand(TyperCommand):
-    """A command whose help goes on with a panel for each group of its other options."""
+    """A command whose help ends with one panel per group of options that TRL parses."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401  # click's, which typer brings along
         """Write the help page."""
@@ -28,5 +28,5 @@ class TrainCommand(TyperCommand):
 
 
 def _sentence(option: Field[Any]) -> str:
-    unsaid = option.default is None or option.default is False
-    return str(option.metadata["help"]) + ("" if unsaid else f" [default: {option.default}]")
+    no_default = option.default is None or option.default is False
+    return str(option.metadata["help"]) + ("" if no_default else f" [default: {option.default}]")

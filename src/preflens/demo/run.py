@@ -10,6 +10,8 @@ from pathlib import Path
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from preflens.analysis.analyze import analyze
+from preflens.analysis.options import RunOptions
+from preflens.analysis.run_label import labeled_run
 from preflens.demo.synthetic_reviews import SUFFIXES, reviews
 from preflens.demo.tiny_model import make_model, make_tokenizer, tokenize, train_language_model
 from preflens.demo.tuning import Tuning, tune
@@ -173,8 +175,10 @@ def _run(form: str, seed: int, *, model: GPT2LMHeadModel, tokenizer: PreTrainedT
     train_language_model(model, train, steps=setup.sft_steps, learning_rate=1e-3, on_prompts_too=False, draw=draw)
     reference = copy.deepcopy(model)
     held_out_tokens = tokenize(held_out.pairs, tokenizer)
-    analyze_held_out = partial(analyze, model, tokenizer, held_out, verify=1, progress=False)
-    before = analyze_held_out(name=f"demo model, {form}, seed {seed}, before DPO")
+    measure = partial(analyze, model, tokenizer, held_out, verify_batches=1, run=RunOptions(progress=False))
+    with labeled_run(model_name=f"demo model, {form}, seed {seed}, before DPO"):
+        before = measure()
     tuning = tune(model, train, held_out_tokens, steps=setup.dpo_steps, learning_rate=_DPO_RATE, draw=draw)
-    after = analyze_held_out(name=f"demo model, {form}, seed {seed}, after DPO", reference=reference)
+    with labeled_run(model_name=f"demo model, {form}, seed {seed}, after DPO"):
+        after = measure(reference=reference)
     return DemoRun(form, seed, before, after, tuning)

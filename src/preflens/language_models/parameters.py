@@ -110,8 +110,8 @@ def select_parameters(model: nn.Module, parameters: str) -> set[nn.Parameter]:
     if not chosen:
         example = ", ".join(f"`{n}`" for n in list(named)[:3])
         raise InputError(
-            f"`parameters={parameters}` chooses no parameter of the model. Its parameters are called {example} …",
-            arguments=["parameters"],
+            f"`trainable={parameters}` chooses no parameter of the model. Its parameters are called {example} …",
+            arguments=["trainable"],
         )
     return chosen
 
@@ -121,6 +121,6 @@ def _pattern(expression: str) -> re.Pattern[str]:
         return re.compile(expression)
     except re.error as error:
         raise InputError(
-            f"`parameters={expression}` is none of trainable, all, lora, and no regular expression: {error}.",
-            arguments=["parameters"],
+            f"`trainable={expression}` is none of trainable, all, lora, and no regular expression: {error}.",
+            arguments=["trainable"],
         ) from None

@@ -1,1 +1,1 @@
-"""What a command found, as plain records: saved as JSON and Parquet, free of torch."""
+"""Results of the commands as plain records, saved as JSON and Parquet. No torch."""

@@ -1,4 +1,4 @@
-"""What `preflens analyze` found: two tables and the facts around them."""
+"""The result of `analyze`: two tables and their metadata."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +13,7 @@ from preflens.records.reading import check_rows, read_metadata, read_table, requ
 from preflens.records.storage import output_folder, write_table, write_together
 
 ANALYSIS_FILES = ("analysis.json", "pairs.parquet", "objectives.parquet")
-UNFINISHED_ANALYSIS = ".unfinished"  # folder of the finished parts of a run, beside them
+UNFINISHED_ANALYSIS = ".unfinished"  # folder of the finished parts of a run, beside these files
 _COMMAND = "preflens analyze"
 
 
@@ -22,9 +22,9 @@ class Analysis:
     """The result of an analysis.
 
     Attributes:
-        pairs: one row a pair; columns and units in `preflens.records.analysis_schema`.
-        objectives: one row a pair and objective.
-        metadata: the rest.
+        pairs: one row per pair. Columns and units are in `preflens.records.analysis_schema`.
+        objectives: one row per pair and objective.
+        metadata: data, model, arguments and summaries.
     """
 
     pairs: pa.Table
@@ -32,36 +32,36 @@ class Analysis:
     metadata: AnalysisMetadata
 
     def save(self, folder: str | Path) -> None:
-        """Write `pairs.parquet`, `objectives.parquet` and, last, `analysis.json`: all of them, or nothing changes.
+        """Write `pairs.parquet`, `objectives.parquet` and, last, `analysis.json`. All are written, or nothing changes.
 
         Args:
-            folder: where to; made if needed.
+            folder: output folder. It is created if needed.
         """
-        place, run = output_folder(Path(folder), ANALYSIS_FILES), run_name(self.metadata)
+        path, run = output_folder(Path(folder), ANALYSIS_FILES), run_name(self.metadata)
         write_together({
-            place / "pairs.parquet": partial(write_table, self.pairs, run=run),
-            place / "objectives.parquet": partial(write_table, self.objectives, run=run),
-            place / "analysis.json": lambda path: path.write_text(to_json(self.metadata), encoding="utf-8"),
+            path / "pairs.parquet": partial(write_table, self.pairs, run=run),
+            path / "objectives.parquet": partial(write_table, self.objectives, run=run),
+            path / "analysis.json": lambda file: file.write_text(to_json(self.metadata), encoding="utf-8"),
         })
 
     @classmethod
     def load(cls, folder: str | Path) -> "Analysis":
-        """Read what `save` wrote; a file that is missing, damaged or of another format raises an `InputError`.
+        """Read what `save` wrote. A file that is missing, damaged or of another format raises an `InputError`.
 
         Args:
-            folder: where from.
+            folder: folder of the files.
 
         Returns:
             The same analysis, bit for bit.
         """
-        place = Path(folder)
-        require_files(place, ANALYSIS_FILES, what="analysis", command=_COMMAND)
-        metadata = read_metadata(AnalysisMetadata, place / "analysis.json", version=FORMAT_VERSION, command=_COMMAND)
+        path = Path(folder)
+        require_files(path, ANALYSIS_FILES, what="analysis", command=_COMMAND)
+        metadata = read_metadata(AnalysisMetadata, path / "analysis.json", version=FORMAT_VERSION, command=_COMMAND)
         pairs, objectives = (
-            read_table(place / name, schema, command=_COMMAND, run=run_name(metadata))
+            read_table(path / name, schema, command=_COMMAND, run=run_name(metadata))
             for name, schema in zip(ANALYSIS_FILES[1:], (PAIRS_SCHEMA, OBJECTIVES_SCHEMA), strict=True)
         )
         count = metadata.data.pairs
-        check_rows(place / "pairs.parquet", pairs, count, command=_COMMAND)
-        check_rows(place / "objectives.parquet", objectives, count * len(metadata.objectives), command=_COMMAND)
+        check_rows(path / "pairs.parquet", pairs, count, command=_COMMAND)
+        check_rows(path / "objectives.parquet", objectives, count * len(metadata.objectives), command=_COMMAND)
         return cls(pairs, objectives, metadata)

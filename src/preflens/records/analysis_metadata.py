@@ -1,77 +1,10 @@
-"""The facts around the tables of an analysis: which data, which model, what the numbers add up to."""
+"""Metadata of an analysis: data, model, arguments, and means over its tables."""
 
 from dataclasses import dataclass
 
+from preflens.records.common import Argument, DataProvenance, Estimate, ModelProvenance
+
 FORMAT_VERSION = 3
-
-Argument = str | int | float | bool | None
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number from a sample, with a 95 % bootstrap interval where there are enough units to resample.
-
-    Attributes:
-        value: the statistic of the sample; None where it is undefined.
-        low: lower end of the interval, or None.
-        high: upper end of the interval, or None.
-    """
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-
-
-@dataclass(frozen=True)
-class DataProvenance:
-    """Which pairs were analysed, and what became of the others.
-
-    Attributes:
-        source: where the rows came from.
-        fingerprint: hash of the ids and texts of the analysed pairs.
-        rows: rows of the data set.
-        sampled: rows taken from it.
-        pairs: pairs analysed.
-        dropped: how many sampled rows were left out, by reason.
-        noted: how many analysed pairs are special (response cut at the maximal length, …), by what.
-        max_length: tokens after which a sequence is cut.
-    """
-
-    source: str
-    fingerprint: str
-    rows: int
-    sampled: int
-    pairs: int
-    dropped: dict[str, int]
-    noted: dict[str, int]
-    max_length: int
-
-
-@dataclass(frozen=True)
-class ModelProvenance:
-    """Which model was analysed.
-
-    Attributes:
-        name: hub id, folder, or what the caller said.
-        architecture: class of the model.
-        fingerprint: hash of all its weights.
-        dtype: type of its trainable parameters.
-        device: where it ran.
-        parameters: numbers in all its parameters.
-        trainable: numbers in the parameters that gradients were taken of.
-        selection: how those were chosen.
-        reference: where the reference log-probs came from.
-    """
-
-    name: str
-    architecture: str
-    fingerprint: str
-    dtype: str
-    device: str
-    parameters: int
-    trainable: int
-    selection: str
-    reference: str
 
 
 @dataclass(frozen=True)
@@ -82,9 +15,9 @@ class Geometry:
         cosine: cosine of the two gradients of a pair.
         chosen_norm: norm of the chosen gradient, nats per parameter unit.
         rejected_norm: norm of the rejected gradient.
-        chosen_ratio: sum of inner products over the sum of squared chosen norms. Above 1, DPO-like coefficients make
-            the chosen response fall on average (own pair).
-        rejected_ratio: the same with the rejected norms. Above 1 the rejected response rises.
+        chosen_ratio: sum of inner products over the sum of squared chosen norms, no unit. Above 1, a step on a pair
+            alone with equal coefficients, as in DPO, lowers the chosen log-prob on average.
+        rejected_ratio: likewise with the rejected norms. Above 1, such a step raises the rejected log-prob.
     """
 
     cosine: Estimate
@@ -96,11 +29,11 @@ class Geometry:
 
 @dataclass(frozen=True)
 class LayerSums:
-    """One layer's share of the geometry: means over pairs; the layers add up to the whole.
+    """One layer's part of the geometry, as means over pairs. The parts add up to the means of the model.
 
     Attributes:
-        name: the layer.
-        chosen_sq_norm: its part of the squared chosen norm.
+        name: name of the layer.
+        chosen_sq_norm: its part of the squared chosen norm, nats² / parameter².
         rejected_sq_norm: its part of the squared rejected norm.
         inner_product: its part of the inner product.
     """
@@ -113,23 +46,23 @@ class LayerSums:
 
 @dataclass(frozen=True)
 class ObjectiveSummary:
-    """What one plain step of an objective is predicted to do.
+    """Predicted changes in one plain step of an objective.
 
     Attributes:
         label: name, and parameters that are not the default.
-        name: name in the table.
-        parameters: all parameter values.
-        chosen_change: mean change of chosen log-probs with cross-pair terms, nats a step.
-        rejected_change: the same for the rejected ones.
-        margin_change: their difference.
-        chosen_per_margin: mean chosen change over mean margin change: nats per nat of margin; None where the margin
+        name: name in `OBJECTIVES`.
+        parameters: all hyperparameters of the objective.
+        chosen_change: mean change of chosen log-probs in a step of their update batch, nats.
+        rejected_change: likewise for rejected responses.
+        margin_change: chosen minus rejected change.
+        chosen_per_margin: mean chosen change over mean margin change, nats per nat of margin. No value where the margin
             does not clearly widen.
-        rejected_per_margin: the same for the rejected ones.
-        outcomes: share of pairs by own-pair outcome.
-        inside_band: share of pairs inside the band.
-        negative: pairs with a coefficient that is not positive.
+        rejected_per_margin: likewise for rejected responses.
+        outcomes: share of pairs by outcome of a step on the pair alone.
+        inside_band: share of pairs whose coefficient ratio is inside the band.
+        negative: number of pairs with a coefficient that is zero or negative.
         same_direction_as: an earlier objective whose coefficients are a positive multiple of these on all pairs, so
-            that the two steps differ in length only; or None.
+            that the two steps differ in length only. Else None.
     """
 
     label: str
@@ -148,20 +81,20 @@ class ObjectiveSummary:
 
 @dataclass(frozen=True)
 class Verification:
-    """Forecast beside fact, for one objective: real plain steps on update batches, taken and undone.
+    """Real plain steps of one objective on update batches, compared with their predictions and undone.
 
     Attributes:
-        objective: label.
-        batches: update batches stepped.
+        objective: label of the objective.
+        batches: number of update batches.
         step_sizes: learning rate of each step, chosen so that changes are about a hundredth of a nat.
-        ids: pair of each point.
-        sides: `chosen` or `rejected`, of each point.
-        forecast: predicted change, nats.
-        measured: change that happened, nats.
-        slope: of measured on forecast, through the origin.
-        correlation: of the two; None with no spread.
-        signs_right: share of points above the rounding floor whose sign was forecast.
-        rounding_floor: size of what rounding alone does to a measured change, nats.
+        ids: id of the pair of each response.
+        sides: `chosen` or `rejected`, of each response.
+        forecast: predicted change of each response, nats.
+        measured: measured change of each response, nats.
+        slope: of measured on forecast, through the origin. None if all forecasts are zero.
+        correlation: Pearson's, of the two. None without spread.
+        signs_right: share of the forecasts above the rounding floor with the measured sign. None without any.
+        rounding_floor: root mean square of what rounding alone does to a measured change, nats.
     """
 
     objective: str
@@ -177,24 +110,24 @@ class Verification:
     rounding_floor: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AnalysisMetadata:
     """Everything about an analysis that is not a row of its tables.
 
     Attributes:
         format_version: version of this record.
         created: when, in UTC.
-        command: the command line that repeats it, or None.
-        versions: of preflens and what it stands on.
-        arguments: by name.
-        data: which pairs.
-        model: which model.
-        update_batches: pairs of each update batch, in the order of their numbers.
-        text_limit: characters kept of each text.
+        command: command line that repeats it, or None.
+        versions: versions of preflens and of the packages its numbers depend on.
+        arguments: arguments by their names on the command line.
+        data: provenance of the pairs.
+        model: provenance of the model.
+        update_batches: number of pairs of each update batch, in the order of the batches' numbers.
+        text_limit: number of characters kept of each text.
         geometry: means over pairs.
         layers: the geometry by layer.
-        objectives: one summary an objective.
-        verification: one an objective, if asked for.
+        objectives: one summary per objective.
+        verification: one entry per objective. Empty if no real steps were taken.
         seconds: wall-clock time by part.
     """
 

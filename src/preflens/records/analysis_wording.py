@@ -1,43 +1,44 @@
-"""Numbers and verdicts in plain words, for the terminal and the report."""
+"""Verdict of an analysis in words, and formats of numbers, for the terminal and the report."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from preflens.records.analysis_metadata import AnalysisMetadata, Argument, Estimate, ObjectiveSummary
+from preflens.records.analysis_metadata import AnalysisMetadata, ObjectiveSummary
+from preflens.records.common import Argument, Estimate
 
-# A frozen copy of an adapter that lacks a part of it.
+# In a record: a frozen copy of an adapter without a part of it.
 PARTIAL_COPY = "adapter-copy, in part"
-# References whose log-probs are the policy's own.
-OWN = frozenset({"self", "adapter-copy"})
+# References whose log-probs equal those of the policy.
+EQUAL_TO_POLICY = frozenset({"self", "adapter-copy"})
 _REFERENCES = {
     "self": "the model itself, as at the first step of training",
     "none": "none",
     "adapter-off": "the model without its adapter",
-    "adapter-copy": "a frozen copy of the adapter, as TRL keeps it when training goes on from one",
+    "adapter-copy": "a frozen copy of the adapter, as TRL keeps it when training continues from one",
     PARTIAL_COPY: "a frozen copy of the adapter as TRL 1.16 makes it, without trained rows and LoRA of embeddings",
 }
 
 
 def reference_in_full(recorded: str) -> str:
-    """Say where reference log-probs came from.
+    """Describe where reference log-probs came from.
 
     Args:
-        recorded: as it stands in the record: a word, or a model's name.
+        recorded: entry of the record: a word, or a model's name.
 
     Returns:
-        The same in words.
+        A description, or the model's name.
     """
     return _REFERENCES.get(recorded, recorded)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a step is predicted to do, in words, for objectives whose steps point the same way.
+    """Predicted effect of a step in words, for objectives whose steps have the same direction.
 
     Attributes:
-        labels: the objectives.
-        direction: of the mean chosen log-prob: `rises`, `falls` or `unclear`.
-        headline: the answer.
+        labels: labels of the objectives.
+        direction: direction of the mean chosen log-prob: `rises`, `falls` or `unclear`.
+        headline: the verdict in one sentence.
         detail: sentences with the numbers.
     """
 
@@ -50,13 +51,13 @@ class Verdict:
 def verdicts(metadata: AnalysisMetadata) -> tuple[Verdict, ...]:
     """Answer "will my chosen answers become more likely?" from the mean predicted changes of update batches.
 
-    A side counts as rising or falling only where its interval excludes zero; without an interval, by its sign.
+    A mean counts as rising or falling only where its interval excludes zero, or by its sign without an interval.
 
     Args:
-        metadata: of an analysis.
+        metadata: metadata of an analysis.
 
     Returns:
-        One verdict for each direction of step; objectives that share one share it.
+        One verdict per direction of step, shared by all objectives with this direction.
     """
     leaders = [o for o in metadata.objectives if o.same_direction_as is None]
     return tuple(
@@ -65,22 +66,22 @@ def verdicts(metadata: AnalysisMetadata) -> tuple[Verdict, ...]:
     )
 
 
-def _verdict(alike: Sequence[ObjectiveSummary], metadata: AnalysisMetadata) -> Verdict:
-    first = alike[0]
+def _verdict(group: Sequence[ObjectiveSummary], metadata: AnalysisMetadata) -> Verdict:
+    first = group[0]
     chosen, rejected = direction(first.chosen_change), direction(first.rejected_change)
     detail = [_per_margin(first)]
-    if len(alike) > 1:
-        detail.append("On these pairs their first steps point the same way and differ in length only.")
-    detail += [_per_step(o, metadata.arguments["learning_rate"], name=len(alike) > 1) for o in alike]
+    if len(group) > 1:
+        detail.append("On these pairs their first steps have the same direction and differ in length only.")
+    detail += [_per_step(o, metadata.arguments["learning_rate"], name=len(group) > 1) for o in group]
     if len(metadata.update_batches) == 1:
         detail.append("All pairs are in one update batch, so there is no interval.")
     if first.negative:
-        detail.append(f"{first.negative} pairs have a coefficient that is zero or negative; signs are kept.")
-    return Verdict(tuple(o.label for o in alike), chosen, _HEADLINES[chosen, rejected], tuple(detail))
+        detail.append(f"{first.negative} pairs have a coefficient that is zero or negative. Signs are kept.")
+    return Verdict(tuple(o.label for o in group), chosen, _HEADLINES[chosen, rejected], tuple(detail))
 
 
 def direction(change: Estimate) -> str:
-    """Say which way a mean change points.
+    """Return the direction of a mean change.
 
     Args:
         change: mean change with its interval, nats.
@@ -148,43 +149,49 @@ def share(estimate: Estimate) -> str:
 
 
 def batches(sizes: Sequence[int]) -> str:
-    """Say into how many update batches pairs were split, and how large these really are.
+    """Describe the number of update batches and their real sizes.
 
     Args:
-        sizes: pairs of each.
+        sizes: number of pairs of each batch.
 
     Returns:
         For example `2 update batches of 12 pairs`, or `3 update batches of 4 and 3 pairs`.
     """
-    each = sorted(set(sizes), reverse=True)
-    pairs = "pair" if each == [1] else "pairs"
-    return f"{len(sizes)} update batch{'' if len(sizes) == 1 else 'es'} of {' and '.join(map(str, each))} {pairs}"
+    distinct = sorted(set(sizes), reverse=True)
+    pairs = "pair" if distinct == [1] else "pairs"
+    return f"{len(sizes)} update batch{'' if len(sizes) == 1 else 'es'} of {' and '.join(map(str, distinct))} {pairs}"
 
 
 def _per_margin(summary: ObjectiveSummary) -> str:
     if summary.chosen_per_margin.value is None:
         return f"The mean margin does not clearly widen in this step ({with_interval(summary.margin_change)} nats)."
     return (
-        f"For every nat of margin gained, the mean chosen log-prob moves by {with_interval(summary.chosen_per_margin)} "
-        f"nats and the mean rejected one by {with_interval(summary.rejected_per_margin)}."
+        f"Per nat of margin gained, the mean chosen log-prob changes by {with_interval(summary.chosen_per_margin)} "
+        f"nats and the mean rejected log-prob by {with_interval(summary.rejected_per_margin)}."
     )
 
 
 def _per_step(summary: ObjectiveSummary, learning_rate: Argument, *, name: bool) -> str:
     return (
-        f"One plain gradient step{f' of {summary.label}' if name else ''} at learning rate {learning_rate:g} moves "
+        f"One plain gradient step{f' of {summary.label}' if name else ''} at learning rate {learning_rate:g} changes "
         f"them by {with_interval(summary.chosen_change)} and {with_interval(summary.rejected_change)} nats."
     )
 
 
 _HEADLINES = {
     ("rises", "falls"): "Yes: chosen answers become more likely, rejected ones less likely.",
-    ("rises", "rises"): "Both rise: chosen answers become more likely, and the rejected ones with them.",
-    ("falls", "falls"): "No: both fall. Chosen answers become less likely along with the rejected ones.",
+    ("rises", "rises"): "Both rise: chosen answers become more likely, and so do the rejected ones.",
+    ("falls", "falls"): "No: both fall. Chosen answers become less likely, and so do the rejected ones.",
     ("falls", "rises"): "Reversed: chosen answers become less likely, rejected ones more likely.",
-    ("rises", "unclear"): "Chosen answers become more likely; what happens to the rejected ones is not clear.",
-    ("falls", "unclear"): "No: chosen answers become less likely; what happens to the rejected ones is not clear.",
-    ("unclear", "falls"): "Undecided: rejected answers become less likely; the chosen ones may go either way.",
-    ("unclear", "rises"): "Undecided: rejected answers become more likely; the chosen ones may go either way.",
-    ("unclear", "unclear"): "Undecided: neither mean change can be told from zero on these pairs.",
+    ("rises", "unclear"): "Chosen answers become more likely. Rejected ones do not change significantly.",
+    ("falls", "unclear"): "No: chosen answers become less likely. Rejected ones do not change significantly.",
+    (
+        "unclear",
+        "falls",
+    ): "Undecided: rejected answers become less likely. Chosen ones do not change significantly.",
+    (
+        "unclear",
+        "rises",
+    ): "Undecided: rejected answers become more likely. Chosen ones do not change significantly.",
+    ("unclear", "unclear"): "Undecided: neither mean change is significantly different from zero on these pairs.",
 }

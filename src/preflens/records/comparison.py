@@ -1,4 +1,4 @@
-"""What `preflens compare` found: two or three tables and the facts around them."""
+"""The result of `compare`: three tables and their metadata."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +13,7 @@ from preflens.records.reading import check_rows, read_metadata, read_table, requ
 from preflens.records.storage import output_folder, write_table, write_together
 
 COMPARISON_FILES = ("compare.json", "compare.parquet", "compare_pairs.parquet", "compare_heldout.parquet")
-UNFINISHED_COMPARISON = ".unfinished-compare"  # folder of the finished parts of a run, beside them
+UNFINISHED_COMPARISON = ".unfinished-compare"  # folder of the finished parts of a run, beside these files
 _COMMAND = "preflens compare"
 
 
@@ -22,11 +22,10 @@ class Comparison:
     """The result of a comparison of objectives.
 
     Attributes:
-        rows: one row a training pair and objective; columns and units in `preflens.records.comparison_schema`.
-        pairs: one row a training pair: what does not depend on the objective.
-        held_out: one row a held-out pair and objective, pairs in the order of the data; no row where that was not
-            asked for.
-        metadata: the rest: one entry an objective, trajectories, real steps.
+        rows: one row per training pair and objective. Columns and units are in `preflens.records.comparison_schema`.
+        pairs: one row per training pair, with everything that does not depend on the objective.
+        held_out: one row per held-out pair and objective, pairs in the order of the data. Empty without `per_pair`.
+        metadata: data, model, arguments, one summary per objective, trajectories and real steps.
     """
 
     rows: pa.Table
@@ -35,42 +34,40 @@ class Comparison:
     metadata: ComparisonMetadata
 
     def save(self, folder: str | Path) -> None:
-        """Write three tables and, last, `compare.json`: all of them, or nothing changes.
+        """Write three tables and, last, `compare.json`. All are written, or nothing changes.
 
         The tables are `compare.parquet`, `compare_pairs.parquet` and `compare_heldout.parquet`.
 
         Args:
-            folder: where to; made if needed.
+            folder: output folder. It is created if needed.
         """
-        place, run = output_folder(Path(folder), COMPARISON_FILES), run_name(self.metadata)
+        path, run = output_folder(Path(folder), COMPARISON_FILES), run_name(self.metadata)
         write_together({
-            place / "compare.parquet": partial(write_table, self.rows, run=run),
-            place / "compare_pairs.parquet": partial(write_table, self.pairs, run=run),
-            place / "compare_heldout.parquet": partial(write_table, self.held_out, run=run),
-            place / "compare.json": lambda path: path.write_text(to_json(self.metadata), encoding="utf-8"),
+            path / "compare.parquet": partial(write_table, self.rows, run=run),
+            path / "compare_pairs.parquet": partial(write_table, self.pairs, run=run),
+            path / "compare_heldout.parquet": partial(write_table, self.held_out, run=run),
+            path / "compare.json": lambda file: file.write_text(to_json(self.metadata), encoding="utf-8"),
         })
 
     @classmethod
     def load(cls, folder: str | Path) -> "Comparison":
-        """Read what `save` wrote; a file that is missing, damaged or of another format raises an `InputError`.
+        """Read what `save` wrote. A file that is missing, damaged or of another format raises an `InputError`.
 
         Args:
-            folder: where from.
+            folder: folder of the files.
 
         Returns:
             The same comparison, bit for bit.
         """
-        place = Path(folder)
-        require_files(place, COMPARISON_FILES, what="comparison", command=_COMMAND)
-        metadata = read_metadata(
-            ComparisonMetadata, place / "compare.json", version=COMPARISON_FORMAT, command=_COMMAND
-        )
+        path = Path(folder)
+        require_files(path, COMPARISON_FILES, what="comparison", command=_COMMAND)
+        metadata = read_metadata(ComparisonMetadata, path / "compare.json", version=COMPARISON_FORMAT, command=_COMMAND)
         schemas = (COMPARE_SCHEMA, TRAINING_SCHEMA, HELD_OUT_SCHEMA)
         rows, pairs, held_out = (
-            read_table(place / name, schema, command=_COMMAND, run=run_name(metadata))
+            read_table(path / name, schema, command=_COMMAND, run=run_name(metadata))
             for name, schema in zip(COMPARISON_FILES[1:], schemas, strict=True)
         )
         count = metadata.data.pairs
-        check_rows(place / "compare.parquet", rows, count * len(metadata.objectives), command=_COMMAND)
-        check_rows(place / "compare_pairs.parquet", pairs, count, command=_COMMAND)
+        check_rows(path / "compare.parquet", rows, count * len(metadata.objectives), command=_COMMAND)
+        check_rows(path / "compare_pairs.parquet", pairs, count, command=_COMMAND)
         return cls(rows, pairs, held_out, metadata)

@@ -1,26 +1,26 @@
-"""The facts around the tables of a comparison: what each objective would do, once and over many steps.
+"""Metadata of a comparison: predicted changes of each objective, in one step and over many.
 
-*Margin* is one thing everywhere: the mean over held-out pairs of the change of the chosen log-prob less the change of
-the rejected one, nats, summed over tokens.
+The *margin* is always the mean over held-out pairs of the change of the chosen log-prob minus the change of the
+rejected one, nats, summed over tokens.
 """
 
 from dataclasses import dataclass
 
-from preflens.records.analysis_metadata import Argument, DataProvenance, Estimate, ModelProvenance
+from preflens.records.common import Argument, DataProvenance, Estimate, ModelProvenance
 
 COMPARISON_FORMAT = 3
 
-# Scales of a rollout: at the rate asked for, and at a rate of each objective's own.
+# Scales of a rollout: at the learning rate of the comparison, and at each objective's rate of equal margin gain.
 LEARNING_RATE, EQUAL_MARGIN = "learning rate", "equal margin"
 
 
 @dataclass(frozen=True)
 class BeforeSplit:
-    """What became of rows before some pairs were held out; such rows are on neither side.
+    """Rows dropped or noted before pairs were held out. They belong to neither side.
 
     Attributes:
-        dropped: how many rows were left out, by reason.
-        noted: how many rows are special, by what.
+        dropped: number of rows that were left out, by reason.
+        noted: number of rows with a peculiarity, by peculiarity.
     """
 
     dropped: dict[str, int]
@@ -28,13 +28,13 @@ class BeforeSplit:
 
 
 @dataclass(frozen=True)
-class Change:
-    """Mean changes of the log-probs of some pairs in one step, nats.
+class MeanChange:
+    """Mean changes of log-probs over pairs in one step, nats.
 
     Attributes:
-        chosen: of the chosen responses.
-        rejected: of the rejected responses.
-        difference: of chosen less rejected; of held-out pairs it is the margin.
+        chosen: mean over the chosen responses.
+        rejected: mean over the rejected responses.
+        difference: chosen minus rejected. For held-out pairs it is the change of the margin.
     """
 
     chosen: Estimate
@@ -44,21 +44,21 @@ class Change:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Mean changes of log-probs along steps with the Gram held fixed, since the start, nats.
+    """Mean changes of log-probs since the start, along steps with the Gram held fixed, nats.
 
     Attributes:
-        scale: `learning rate` (the one asked for) or `equal margin` (a rate of this objective's own, so that all
-            objectives would gain the same margin, were every step like the first step of all training pairs).
+        scale: `learning rate` (that of the comparison) or `equal margin` (a learning rate at which all objectives would
+            gain the same margin if every step were like the first step of all training pairs).
         learning_rate: η.
-        steps: after which the means are given.
-        train_chosen: mean over the training pairs that are followed; None where the rollout has ended.
-        train_rejected: the same for rejected responses.
-        heldout_chosen: mean over the held-out pairs that are followed.
-        heldout_rejected: the same for rejected responses.
-        broke_off: where the rollout ends because log-probs diverge: the first step whose log-probs or coefficients
-            cannot be represented; or None.
-        impossible_from: where it ends because some log-prob would be above zero, which cannot be: the first such step;
-            or None.
+        steps: numbers of steps after which the means are recorded.
+        train_chosen: mean over the followed training pairs. None where the rollout has ended.
+        train_rejected: likewise for rejected responses.
+        heldout_chosen: mean over the followed held-out pairs.
+        heldout_rejected: likewise for rejected responses.
+        broke_off: first step whose log-probs or coefficients cannot be represented, because log-probs diverge. None if
+            there is none.
+        impossible_from: first step after which some log-prob would be above zero, which is impossible. None if there is
+            none.
     """
 
     scale: str
@@ -73,32 +73,32 @@ class Trajectory:
 
     @property
     def ended(self) -> int | None:
-        """The first step that is missing, or None where the rollout reaches its last step."""
+        """The first missing step, or None if the rollout reaches its last step."""
         return self.impossible_from if self.broke_off is None else self.broke_off
 
 
 @dataclass(frozen=True)
 class ObjectiveComparison:
-    """What one objective would do.
+    """Predicted changes of one objective.
 
     Attributes:
-        label: name, and parameters that are not the default; after a `+` the mitigation that its steps go through.
-        name: name in the table.
-        parameters: all parameter values.
+        label: name, and parameters that are not the default. After a `+`, the mitigation of its steps.
+        name: name in `OBJECTIVES`.
+        parameters: all hyperparameters of the objective.
         in_grid: whether it is a point of a grid.
-        outcomes: share of training pairs by own-pair outcome.
-        train: mean change of training pairs in one step of their update batch, at the learning rate asked for.
-        heldout: mean change of held-out pairs in one step on the mean loss of all training pairs, at that rate: the
-            mean over update batches of equal size.
-        chosen_per_margin: mean change of held-out chosen log-probs over the margin gained: nats per nat of margin; None
-            where the margin does not clearly grow, that is where its interval does not lie above zero.
-        rejected_per_margin: the same for the rejected ones.
-        margin_scale: factor on the learning rate at which the margin gains one nat in that step, to first order; None
+        outcomes: share of training pairs by outcome of a step on the pair alone.
+        train: mean change of training pairs in one step of their update batch, at the learning rate of the comparison.
+        heldout: mean change of held-out pairs in one step on the mean loss of all training pairs, at that rate. It is
+            the mean over update batches of equal size.
+        chosen_per_margin: mean change of held-out chosen log-probs over the margin gained, nats per nat of margin. No
+            value where the margin does not clearly grow, that is, where its interval is not above zero.
+        rejected_per_margin: likewise for rejected responses.
+        margin_scale: factor on the learning rate at which the margin gains one nat in that step, to first order. None
             where the margin does not clearly grow.
-        negative: training pairs with a coefficient that is zero or negative.
+        negative: number of training pairs with a coefficient that is zero or negative.
         same_direction_as: an earlier objective whose coefficients are a positive multiple of these on all training
-            pairs, so that the two first steps differ in length only; or None.
-        trajectories: one a scale.
+            pairs, so that the two first steps differ in length only. Else None.
+        trajectories: one per scale.
     """
 
     label: str
@@ -106,8 +106,8 @@ class ObjectiveComparison:
     parameters: dict[str, float]
     in_grid: bool
     outcomes: dict[str, float]
-    train: Change
-    heldout: Change
+    train: MeanChange
+    heldout: MeanChange
     chosen_per_margin: Estimate
     rejected_per_margin: Estimate
     margin_scale: float | None
@@ -117,35 +117,36 @@ class ObjectiveComparison:
 
     @property
     def margin(self) -> Estimate:
-        """Change of the margin in that step at the learning rate asked for, nats."""
+        """Change of the margin in the first step at the learning rate of the comparison, nats."""
         return self.heldout.difference
 
     def per_margin(self, change: float | None) -> float | None:
-        """Put a change of the first step over the margin gained in it.
+        """Divide a change in the first step by the margin gained in it.
 
         Args:
-            change: at the learning rate asked for, nats.
+            change: change at the learning rate of the comparison, nats.
 
         Returns:
-            Nats for every nat of margin; None where the margin does not clearly grow.
+            Nats per nat of margin. None where the margin does not clearly grow.
         """
         return None if change is None or self.margin_scale is None else change * self.margin_scale
 
 
 @dataclass(frozen=True)
 class SmallStep:
-    """One small real step on an update batch, forecast beside fact over held-out pairs.
+    """One small real step on an update batch, compared with its prediction over held-out pairs.
 
     Attributes:
-        update_batch: its number.
-        step_size: learning rate, chosen so that held-out log-probs move by about a hundredth of a nat.
-        r2_chosen: 1 − Σ(forecast − fact)²/Σ(fact − mean)² over the held-out chosen responses; None with no spread.
-        r2_rejected: over the rejected ones.
-        r2_margin: over the differences of the two, whose mean is the margin.
-        chosen_forecast: change of each held-out chosen log-prob that is followed, in the order of the data, nats.
-        chosen_measured: what happened.
-        rejected_forecast: change of each held-out rejected log-prob.
-        rejected_measured: what happened.
+        update_batch: number of the update batch.
+        step_size: learning rate, chosen so that held-out log-probs change by about a hundredth of a nat.
+        r2_chosen: 1 − Σ(forecast − measured)²/Σ(measured − mean)² over the held-out chosen responses. None without
+            spread.
+        r2_rejected: likewise for rejected responses.
+        r2_margin: likewise for chosen minus rejected changes, whose mean is the change of the margin.
+        chosen_forecast: predicted change of each followed held-out chosen log-prob, in the order of the data, nats.
+        chosen_measured: measured change of each.
+        rejected_forecast: likewise for rejected responses.
+        rejected_measured: likewise for rejected responses.
     """
 
     update_batch: int
@@ -161,21 +162,21 @@ class SmallStep:
 
 @dataclass(frozen=True)
 class RolloutCheck:
-    """Real steps beside the rollout, over held-out pairs; of one objective and scale.
+    """Real steps of one objective at one scale, compared with its rollout over held-out pairs.
 
     Attributes:
-        objective: label.
+        objective: label of the objective.
         scale: as in `Trajectory`.
         learning_rate: η of every step.
-        steps: after which both are compared.
-        chosen_measured: mean change of the held-out chosen log-probs that happened, nats.
-        rejected_measured: the same for the rejected ones.
-        error: ‖rollout − fact‖ / ‖fact‖ over all held-out responses; None where they have not moved clearly above the
-            rounding floor.
-        within_ten_percent: the last of the steps with an error up to which it never exceeds a tenth; 0 if it does at
-            the first of them, None where there is none.
+        steps: numbers of steps after which both are compared.
+        chosen_measured: measured mean change of the held-out chosen log-probs, nats.
+        rejected_measured: likewise for rejected responses.
+        error: ‖rollout − measured‖ / ‖measured‖ over all held-out responses. None where their changes are not clearly
+            above the rounding floor.
+        within_ten_percent: the last step up to which no error exceeds a tenth. 0 if the first error does, None without
+            errors.
         rounding_floor: root mean square of what rounding alone does to the measured change of a response, nats.
-        diverged: whether the real steps left what can be represented, after the last of the steps.
+        diverged: whether log-probs or coefficients became too large to represent, after the last of the steps.
     """
 
     objective: str
@@ -192,12 +193,12 @@ class RolloutCheck:
 
 @dataclass(frozen=True)
 class RealSteps:
-    """What real steps of one objective showed.
+    """Real steps of one objective.
 
     Attributes:
-        objective: label.
-        small: small steps, one an update batch.
-        rollouts: real trajectories.
+        objective: label of the objective.
+        small: small steps, one per update batch.
+        rollouts: real trajectories, one per scale.
     """
 
     objective: str
@@ -205,28 +206,28 @@ class RealSteps:
     rollouts: tuple[RolloutCheck, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ComparisonMetadata:
     """Everything about a comparison that is not a row of its tables.
 
     Attributes:
         format_version: version of this record.
         created: when, in UTC.
-        command: the command line that repeats it, or None.
-        versions: of preflens and what it stands on.
-        arguments: by name.
-        data: the training pairs.
-        probe: the held-out pairs.
-        before_split: what became of rows before one data set was split into the two; None where the held-out pairs are
-            data of their own.
-        model: which model.
-        update_batches: training pairs of each update batch, in the order of their numbers.
-        followed: how many training pairs and how many held-out pairs the rollout follows.
-        text_limit: characters kept of each text.
-        objectives: one entry an objective, grid points among them.
-        left_out: objectives that were asked for with `all` and cannot be compared here, with the reason.
+        command: command line that repeats it, or None.
+        versions: versions of preflens and of the packages its numbers depend on.
+        arguments: arguments by their names on the command line.
+        data: provenance of the training pairs.
+        probe: provenance of the held-out pairs.
+        before_split: rows dropped and noted before one data set was split into the two. None if the held-out pairs are
+            a data set of their own.
+        model: provenance of the model.
+        update_batches: number of training pairs of each update batch, in the order of the batches' numbers.
+        followed: numbers of training pairs and of held-out pairs that the rollout follows.
+        text_limit: number of characters kept of each text.
+        objectives: one entry per objective, grid points included.
+        left_out: objectives that `all` leaves out because they cannot be compared here, with the reason.
         per_pair: how the per-pair values of the held-out pairs were computed, or None.
-        real_steps: one an objective, if asked for.
+        real_steps: one entry per verified objective.
         seconds: wall-clock time by part.
     """
 

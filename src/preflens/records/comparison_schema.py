@@ -1,4 +1,4 @@
-"""The columns of the tables a comparison writes, each with its unit and meaning."""
+"""Columns of the three tables of a comparison, with unit and meaning."""
 
 import pyarrow as pa
 
@@ -17,11 +17,11 @@ COMPARE_SCHEMA = table_schema((
         "heldout_chosen_influence",
         pa.float64(),
         "nats",
-        "this pair's part of the change of the held-out mean chosen log-prob in one plain step on the mean loss of all "
-        "training pairs; the parts add up to the change",
+        "contribution of this pair to the change of the held-out mean chosen log-prob in one plain step on the mean "
+        "loss of all training pairs; the contributions add up to the change",
     ),
-    ("heldout_rejected_influence", pa.float64(), "nats", "the same for the held-out mean rejected log-prob"),
-    ("heldout_margin_influence", pa.float64(), "nats", "the same for the margin: chosen less rejected"),
+    ("heldout_rejected_influence", pa.float64(), "nats", "likewise for the held-out mean rejected log-prob"),
+    ("heldout_margin_influence", pa.float64(), "nats", "likewise for the margin, chosen minus rejected"),
 ))
 
 TRAINING_SCHEMA = table_schema((
@@ -33,7 +33,7 @@ TRAINING_SCHEMA = table_schema((
             _PER_PRODUCT,
             f"inner product of the gradient of {side}_logp with the gradient of the held-out mean {what} log-prob"
             if what != "margin"
-            else f"inner product of the gradient of {side}_logp with the gradient of the margin: chosen less rejected",
+            else f"inner product of the gradient of {side}_logp with the gradient of the margin, chosen minus rejected",
         )
         for side in ("chosen", "rejected")
         for what in ("chosen", "rejected", "margin")
@@ -44,6 +44,11 @@ HELD_OUT_SCHEMA = table_schema((
     ID_COLUMN,
     ("objective", pa.string(), "", "name, and parameters that are not the default"),
     ("chosen_logp_change", pa.float64(), "nats", "predicted, one plain step on the mean loss of all training pairs"),
-    ("rejected_logp_change", pa.float64(), "nats", "the same for the rejected response"),
-    ("margin_change", pa.float64(), "nats", "their difference; its mean over the pairs is the margin"),
+    ("rejected_logp_change", pa.float64(), "nats", "likewise for the rejected response"),
+    (
+        "margin_change",
+        pa.float64(),
+        "nats",
+        "chosen minus rejected change; its mean over the pairs is the change of the margin",
+    ),
 ))

@@ -1,62 +1,39 @@
-"""The verdict of a comparison in plain words, for the terminal and the page."""
+"""Verdict of a comparison in words, for the terminal and the report."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from preflens.records.analysis_metadata import Argument, Estimate
 from preflens.records.analysis_wording import direction, plain, signed
+from preflens.records.common import Argument
+from preflens.records.comparison_groups import Group, groups, last_point, rescaled
 from preflens.records.comparison_metadata import (
     EQUAL_MARGIN,
     LEARNING_RATE,
     ComparisonMetadata,
-    ObjectiveComparison,
     RolloutCheck,
-    Trajectory,
 )
 
-# Said once, wherever numbers for each nat of it stand.
+# Explains the unit "per nat of margin" once on each page.
 MARGIN = (
-    "Margin: the mean over held-out pairs of the change of the chosen log-prob less the change of the rejected one, in "
-    "nats, summed over tokens."
+    "Margin: the mean over held-out pairs of the change of the chosen log-prob minus the change of the rejected one, "
+    "in nats, summed over tokens."
 )
 
 _CHOSEN = {
-    "rises": "raise the chosen answers",
-    "unclear": "hold them: no change that can be told from zero",
-    "falls": "sink the chosen answers",
+    "rises": "raise the chosen log-probs",
+    "unclear": "no significant change of the chosen log-probs",
+    "falls": "lower the chosen log-probs",
 }
 
 
 @dataclass(frozen=True)
-class Group:
-    """Objectives whose first steps point the same way on the training pairs, and so do the same at equal margin gain.
-
-    Attributes:
-        members: the objectives, the first one leading.
-        direction: of the held-out mean chosen log-prob: `rises`, `falls`, or `unclear` where its interval holds zero.
-        chosen: its change for every nat of margin gained, nats; no value where the margin does not clearly grow.
-        rejected: the same for the rejected ones.
-    """
-
-    members: tuple[ObjectiveComparison, ...]
-    direction: str
-    chosen: Estimate
-    rejected: Estimate
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Of the members."""
-        return tuple(o.label for o in self.members)
-
-
-@dataclass(frozen=True)
 class ComparisonVerdict:
-    """The answer.
+    """Predicted effects of all objectives in words.
 
     Attributes:
-        headline: in one sentence.
-        parts: which raise, hold and sink the chosen answers: `rises`, `unclear` or `falls`, and the sentence.
-        detail: what it costs, what the rollout adds, and what is left open.
+        headline: the verdict in one sentence.
+        parts: direction of the chosen log-probs (`rises`, `unclear` or `falls`), and a sentence with its objectives.
+        detail: sentences on margins, on the rollout, and on limits.
     """
 
     headline: str
@@ -64,69 +41,49 @@ class ComparisonVerdict:
     detail: tuple[str, ...]
 
 
-def groups(metadata: ComparisonMetadata) -> tuple[Group, ...]:
-    """Group the objectives by the direction of their first step, the best for the held-out chosen answers first.
-
-    Args:
-        metadata: of a comparison.
-
-    Returns:
-        Groups; those whose margin does not clearly grow come last.
-    """
-    found = [
-        _group([first, *(o for o in metadata.objectives if o.same_direction_as == first.label)])
-        for first in metadata.objectives
-        if first.same_direction_as is None
-    ]
-    return tuple(sorted(found, key=lambda g: -(g.chosen.value if g.chosen.value is not None else float("-inf"))))
-
-
-def _group(members: Sequence[ObjectiveComparison]) -> Group:
-    first = members[0]
-    return Group(tuple(members), direction(first.heldout.chosen), first.chosen_per_margin, first.rejected_per_margin)
-
-
 def comparison_verdict(metadata: ComparisonMetadata) -> ComparisonVerdict:
-    """Say which objectives raise, hold or sink the chosen answers, and at what cost.
+    """Describe which objectives raise or lower the held-out chosen log-probs, and at which margin.
 
     Args:
-        metadata: of a comparison.
+        metadata: metadata of a comparison.
 
     Returns:
         The verdict.
     """
-    found = groups(metadata)
-    sides = {way: [g for g in found if g.direction == way] for way in _CHOSEN}
-    parts = tuple((way, _sentence(way, inside)) for way, inside in sides.items() if inside)
-    detail = [*_cost(found), *_rollout(metadata), *_open(metadata)]
-    return ComparisonVerdict(_headline(sides, len(found)), parts, tuple(detail))
+    all_groups = groups(metadata)
+    by_direction = {way: [g for g in all_groups if g.direction == way] for way in _CHOSEN}
+    parts = tuple((way, _sentence(way, members)) for way, members in by_direction.items() if members)
+    detail = [*_margins(all_groups), *_rollout(metadata), *_limits(metadata)]
+    return ComparisonVerdict(_headline(by_direction, len(all_groups)), parts, tuple(detail))
 
 
-def _headline(sides: dict[str, list[Group]], total: int) -> str:
-    up, still, down = (len(sides[way]) for way in ("rises", "unclear", "falls"))
+def _headline(by_direction: dict[str, list[Group]], total: int) -> str:
+    up, unclear, down = (len(by_direction[way]) for way in ("rises", "unclear", "falls"))
     if up == total:
-        return "On these pairs every objective raises the held-out chosen answers with its first step."
+        return "On these pairs the first step of every objective raises the held-out chosen log-probs."
     if down == total:
-        return "On these pairs every objective sinks the held-out chosen answers with its first step."
+        return "On these pairs the first step of every objective lowers the held-out chosen log-probs."
     if not up and not down:
-        return "On these pairs no objective moves the held-out chosen answers by an amount that can be told from zero."
-    what = [
-        f"{up} {_verb('raise', up)}" * (up > 0),
-        f"{still} {_verb('hold', still)}" * (still > 0),
-        f"{down} {_verb('sink', down)}" * (down > 0),
+        return "On these pairs no first step changes the held-out chosen log-probs significantly."
+    counts = [
+        f"{up} {_verb('raise', up)} the held-out chosen log-probs" * (up > 0),
+        f"{down} {_verb('lower', down)} them" * (down > 0),
+        f"{unclear} {'has' if unclear == 1 else 'have'} no significant effect" * (unclear > 0),
     ]
-    counts = ", ".join(filter(None, what))
-    return f"Of {total} directions that a first step can take, {counts} the held-out chosen answers."
+    text = ", ".join(filter(None, counts))
+    if not up:
+        text = text.replace(" them", " the held-out chosen log-probs", 1)
+    return f"Of {total} different directions of the first step, {text}."
 
 
 def _verb(verb: str, count: int) -> str:
     return verb + "s" if count == 1 else verb
 
 
-def _sentence(way: str, inside: Sequence[Group]) -> str:
-    each = [f"{_names(g.labels)} ({signed(g.chosen.value)})" if g.chosen.value is not None else _names(g.labels)
-            for g in inside]  # fmt: skip
-    return f"{'; '.join(each)} {_CHOSEN[way]}."
+def _sentence(way: str, members: Sequence[Group]) -> str:
+    named = [f"{_names(g.labels)} ({signed(g.chosen.value)})" if g.chosen.value is not None else _names(g.labels)
+             for g in members]  # fmt: skip
+    return f"{'; '.join(named)}{':' if way == 'unclear' else ''} {_CHOSEN[way]}."
 
 
 def _names(labels: Sequence[str], *, shown: int = 6) -> str:
@@ -134,38 +91,38 @@ def _names(labels: Sequence[str], *, shown: int = 6) -> str:
     return ", ".join(labels[:shown]) + more
 
 
-def _cost(found: Sequence[Group]) -> list[str]:
-    """What raising the chosen answers costs in margin, at the learning rate asked for."""
-    growing = [(g, o, o.margin.value) for g in found for o in g.members if o.margin_scale is not None]
+def _margins(all_groups: Sequence[Group]) -> list[str]:
+    """Sentences on the margin that the best objective for the chosen responses gains, compared with the largest one."""
+    growing = [(g, o, o.margin.value) for g in all_groups for o in g.members if o.margin_scale is not None]
     steps = [(g, o, m) for g, o, m in growing if m is not None]
     lines = [MARGIN]
     if not steps:
-        return [*lines, "It does not clearly grow under any of them, so there is no value for each nat of it."]
+        return [*lines, "It does not clearly grow with any objective, so there is no value per nat of margin."]
     best = max(steps, key=lambda item: item[0].chosen.value or 0.0)
     most = max(steps, key=lambda item: item[2])
     lines.append(
-        "Numbers in brackets are nats of held-out mean chosen log-prob for every nat of margin gained, so they do not "
-        "depend on how long a step is."
+        "Numbers in brackets are changes of the held-out mean chosen log-prob per nat of margin gained, so they do not "
+        "depend on the length of a step."
     )
     if best[1].label != most[1].label:
         lines.append(
-            f"At one and the same learning rate {best[1].label}, the best of these for the chosen answers, gains "
+            f"At the same learning rate, {best[1].label}, the best of these for the chosen responses, gains "
             f"{plain(best[2] / most[2])} times the margin of {most[1].label}, which gains the most. A larger learning "
-            "rate makes up for a short step, not for a wrong direction."
+            "rate makes up for a short step, but not for a wrong direction."
         )
     return lines
 
 
-def _without_value(found: Sequence[Group]) -> list[str]:
-    """Why some have no value for each nat of margin, and no rollout at equal margin."""
+def _without_value(all_groups: Sequence[Group]) -> list[str]:
+    """Why some objectives have no value per nat of margin, and no rollout at equal margin gain."""
     reasons = {
         "unclear": "its interval includes zero with",
         "falls": "it shrinks with",
     }
-    members = [(o, direction(o.margin)) for g in found for o in g.members if o.margin_scale is None]
-    said = [f"{why} {_names([o.label for o, way in members if way == key], shown=12)}" for key, why in reasons.items()
+    members = [(o, direction(o.margin)) for g in all_groups for o in g.members if o.margin_scale is None]
+    texts = [f"{why} {_names([o.label for o, way in members if way == key], shown=12)}" for key, why in reasons.items()
             if any(way == key for _, way in members)]  # fmt: skip
-    return [f"No value for each nat of margin, and not rescaled: {'; '.join(said)}."] if said else []
+    return [f"No value per nat of margin, and no rescaled rollout: {'; '.join(texts)}."] if texts else []
 
 
 def _rollout(metadata: ComparisonMetadata) -> list[str]:
@@ -177,10 +134,10 @@ def _rollout(metadata: ComparisonMetadata) -> list[str]:
     ordered = sorted(ends, key=lambda item: -item[1][0])
     (top, high), (bottom, low) = ordered[0], ordered[-1]
     return [
-        f"Rolled out over {steps} steps, each objective at a rate of its own at which the margin would gain "
-        f"{_nats(metadata.arguments['margin_gain'])} at the pace of the first step: the held-out chosen mean ends between "
-        f"{signed(high[0])} ({top.label}) and {signed(low[0])} nats ({bottom.label}). Gradients are held fixed there, "
-        "so this ranks objectives and is no promise of sizes."
+        f"Rollout over {steps} steps, with the learning rate of each objective scaled so that the margin would gain "
+        f"{_nats(metadata.arguments['margin_gain'])} at the pace of the first step: the held-out mean chosen log-prob "
+        f"changes by {signed(high[0])} ({top.label}) to {signed(low[0])} nats ({bottom.label}). Gradients are held "
+        "fixed in a rollout, so it ranks objectives but does not predict sizes."
     ]
 
 
@@ -188,34 +145,7 @@ def _nats(amount: Argument) -> str:
     return f"{amount:g} nat{'' if amount == 1 else 's'}"
 
 
-def rescaled(objective: ObjectiveComparison) -> Trajectory | None:
-    """Return the trajectory at equal margin gain.
-
-    Args:
-        objective: of a comparison.
-
-    Returns:
-        The trajectory, or None.
-    """
-    return next((t for t in objective.trajectories if t.scale == EQUAL_MARGIN), None)
-
-
-def last_point(trajectory: Trajectory | None) -> tuple[float, float] | None:
-    """Return where a trajectory ends.
-
-    Args:
-        trajectory: or None.
-
-    Returns:
-        Mean held-out chosen and rejected change after its last step, nats; None where it ended before.
-    """
-    if trajectory is None:
-        return None
-    chosen, rejected = trajectory.heldout_chosen[-1], trajectory.heldout_rejected[-1]
-    return None if chosen is None or rejected is None else (chosen, rejected)
-
-
-def _open(metadata: ComparisonMetadata) -> list[str]:
+def _limits(metadata: ComparisonMetadata) -> list[str]:
     lines = [*_without_value(groups(metadata)), *_ended(metadata)]
     if metadata.left_out:
         lines.append("Left out: " + "; ".join(f"{name} ({why})" for name, why in metadata.left_out.items()) + ".")
@@ -226,37 +156,39 @@ def _open(metadata: ComparisonMetadata) -> list[str]:
 
 
 def _ended(metadata: ComparisonMetadata) -> list[str]:
-    """Which rollouts end before their last step, and why."""
+    """Sentences on rollouts that end before their last step."""
     lines = []
-    for scale, where in ((EQUAL_MARGIN, ""), (LEARNING_RATE, " at the learning rate asked for")):
+    for scale, where in ((EQUAL_MARGIN, ""), (LEARNING_RATE, " at the given learning rate")):
         paths = [(o.label, t) for o in metadata.objectives for t in o.trajectories if t.scale == scale]
         beyond = [f"{label} (step {t.impossible_from})" for label, t in paths if t.impossible_from is not None]
         broken = [f"{label} (step {t.broke_off})" for label, t in paths if t.broke_off is not None]
         if beyond:
-            lines.append(f"The rollout{where} ends where it would take a log-prob above zero, which cannot be: "
-                         f"{_names(beyond)}.")  # fmt: skip
+            impossible = "a log-prob would be above zero, which is impossible"
+            lines.append(f"The rollout{where} ends before {impossible}: {_names(beyond)}.")
         if broken:
-            lines.append(f"The rollout{where} ends where log-probs diverge, steps being too large: {_names(broken)}.")
+            lines.append(
+                f"The rollout{where} ends where log-probs diverge, because steps are too large: {_names(broken)}."
+            )
     return lines
 
 
 def _real(metadata: ComparisonMetadata) -> str:
     steps = [s for real in metadata.real_steps for s in real.small]
     scores = [r2 for s in steps for r2 in (s.r2_chosen, s.r2_rejected, s.r2_margin) if r2 is not None]
-    worst = f"with an R² of {min(scores):.4f} or better" if scores else "but none moved anything"
+    worst = f"R² is {min(scores):.4f} or better" if scores else "no step changes a log-prob"
     checks = [c for real in metadata.real_steps for c in real.rollouts if c.within_ten_percent is not None]
-    return f"Real steps: small ones were forecast on held-out pairs {worst}; {_agreement(checks)}."
+    return f"Real steps: for forecasts of small steps on held-out pairs, {worst}. {_agreement(checks)}."
 
 
 def _agreement(checks: Sequence[RolloutCheck]) -> str:
-    """How long the rollouts stay with the fact, by the one that leaves it first."""
+    """How long rollouts stay within 10 % of real steps, from the first one to leave that range."""
     if not checks:
-        return "the rollout moves too little to be told from rounding"
+        return "The changes in the rollout are too small to tell from rounding"
     worst = min(checks, key=lambda c: (c.within_ten_percent or 0) / c.steps[-1])
     good, end = worst.within_ten_percent or 0, worst.steps[-1]
-    which = worst.objective + ("" if worst.scale == EQUAL_MARGIN else " at the learning rate asked for")
+    which = worst.objective + ("" if worst.scale == EQUAL_MARGIN else " at the given learning rate")
     if good == 0:
-        return f"the rollout of {which} is off by more than 10 % as soon as it moves more than rounding does"
+        return f"The rollout of {which} is off by more than 10 % as soon as its changes exceed rounding"
     if good == max(step for step, off in zip(worst.steps, worst.error, strict=True) if off is not None):
-        return f"the rollout stays within 10 % of the fact to the end ({end} steps)"
-    return f"the rollout stays within 10 % of the fact for {good} of {end} steps or more (worst: {which})"
+        return f"The rollout stays within 10 % of the real steps to the end ({end} steps)"
+    return f"The rollout stays within 10 % of the real steps for {good} of {end} steps or more (worst: {which})"

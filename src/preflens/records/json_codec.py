@@ -1,4 +1,4 @@
-"""Frozen dataclasses to JSON and back, exactly."""
+"""Convert frozen dataclasses to JSON and back, exactly."""
 
 import json
 import re
@@ -9,36 +9,35 @@ from typing import Any, Never, TypeVar, Union, get_args, get_origin, get_type_hi
 T = TypeVar("T")
 
 _HALF = re.compile("[\ud800-\udfff]")
-# What may stand for a plain value; JSON writes a float without a fraction as an integer.
+# Types accepted for a plain value. JSON writes a float without a fraction as an integer.
 _PLAIN: dict[Any, tuple[type, ...]] = {str: (str,), bool: (bool,), int: (int,), float: (float, int)}
 
 
 def to_json(record: object) -> str:
-    """Return the record as indented JSON; floats survive exactly, NaN and infinity are refused.
+    """Return the record as indented JSON. Floats are exact; NaN and infinity are refused.
 
     Args:
         record: a dataclass of dataclasses, tuples, dicts with string keys, and plain values.
 
     Returns:
-        The text; halves of surrogate pairs, as in names of files that are not UTF-8, are escaped, so that it can be
-        written.
+        The text. Unpaired surrogates, as in file names that are not UTF-8, are escaped, so that it can be written.
     """
     text = json.dumps(_plain(record), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    return _HALF.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _HALF.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def from_json(kind: type[T], text: str) -> T:
     """Build a record from its JSON.
 
     Args:
-        kind: the dataclass.
-        text: what `to_json` wrote.
+        kind: class of the record.
+        text: text that `to_json` returned.
 
     Returns:
         The record.
 
     Raises:
-        ValueError: the text is no JSON, lacks a field, or has a value of another type; the message names the field.
+        ValueError: the text is not JSON, lacks a field, or has a value of another type. The message names the field.
     """
     try:
         record: T = _build(kind, json.loads(text, parse_constant=_refuse), "")
@@ -48,7 +47,7 @@ def from_json(kind: type[T], text: str) -> T:
 
 
 def _refuse(name: str) -> Never:
-    raise ValueError(f"{name} is no number that a record holds")
+    raise ValueError(f"{name} is not a number that a record can hold")
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401  # the nodes of a JSON tree
@@ -81,16 +80,16 @@ def _build(kind: Any, value: Any, place: str) -> Any:  # noqa: ANN401  # a type 
 
 
 def _build_record(kind: type, value: Any, place: str) -> Any:  # noqa: ANN401  # the same
-    there, hints, built = _of(dict, value, place), get_type_hints(kind), {}
+    entries, hints, built = _of(dict, value, place), get_type_hints(kind), {}
     for field in fields(kind):
-        inside = f"{place}.{field.name}".removeprefix(".")
-        if field.name not in there:
-            raise ValueError(f"`{inside}` is missing")
-        built[field.name] = _build(hints[field.name], there[field.name], inside)
+        path = f"{place}.{field.name}".removeprefix(".")
+        if field.name not in entries:
+            raise ValueError(f"`{path}` is missing")
+        built[field.name] = _build(hints[field.name], entries[field.name], path)
     return kind(**built)
 
 
 def _of(kind: type[T], value: Any, place: str) -> T:  # noqa: ANN401  # the same
     if not isinstance(value, kind):
-        raise ValueError(f"`{place or 'the whole'}` should be of type {kind.__name__}. Found {type(value).__name__}")
+        raise ValueError(f"`{place or 'the record'}` should be of type {kind.__name__}. Found {type(value).__name__}")
     return value

@@ -1,8 +1,8 @@
-"""One process at a time in a folder, by a lock that the system takes back when a process dies, however it dies.
+"""Lock a folder for one process. The operating system releases the lock when the process ends, however it ends.
 
-It is `flock` on a file in the folder: kept between the processes of a machine on every local disk, and between machines
-on NFS (Linux turns it into a lock that the server keeps). Where a file system or a system keeps no such locks (some
-mounts of Lustre, Windows) a warning says so, and nothing is locked.
+The lock is `flock` on a file in the folder. It works between processes of one machine on local disks, and between
+machines on NFS (where Linux turns it into a lock of the server). Where locks are not supported (some mounts of Lustre,
+Windows), a warning is logged and nothing is locked.
 """
 
 import logging
@@ -19,19 +19,19 @@ from preflens.records.storage import output_folder
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]  # asked for below
+    fcntl = None  # type: ignore[assignment]  # checked below
 
 LOCK = "lock"
 LOGGER = logging.getLogger("preflens")
-_ATTEMPTS = 100  # each means that another process cleared the folder away at this very moment
+_ATTEMPTS = 100  # an attempt fails when another process removes the folder at this moment
 
 
 @contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
-    """Have a folder to oneself for a while; it is made if needed, and removed at the end if it is empty.
+    """Lock a folder during the block. It is created if needed, and removed afterwards if it is empty.
 
     Args:
-        folder: where the lock file lies; whoever clears the folder may remove that too.
+        folder: folder of the lock file. The lock file may be removed together with the other files.
 
     Yields:
         Nothing.
@@ -40,16 +40,16 @@ def folder_lock(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        os.close(handle)  # takes the lock back
+        os.close(handle)  # releases the lock
         with suppress(OSError):
             folder.rmdir()
 
 
-def refuse_if_at_work(folder: Path) -> None:
-    """Refuse a folder that another process has to itself.
+def refuse_if_locked(folder: Path) -> None:
+    """Refuse a folder that another process has locked.
 
     Args:
-        folder: that may or may not be there.
+        folder: the folder; it need not exist.
     """
     if (folder / LOCK).exists():
         with folder_lock(folder):
@@ -68,7 +68,7 @@ def _acquire(path: Path) -> int:
         try:
             _lock(handle, path)
             if os.path.samestat(os.fstat(handle), path.stat()):
-                _say_who(handle)
+                _write_holder(handle)
                 return handle
         except FileNotFoundError:
             pass
@@ -76,29 +76,29 @@ def _acquire(path: Path) -> int:
             os.close(handle)
             raise
         os.close(handle)
-    raise InputError(f"`{path}` cannot be kept: something removes it again and again. Choose another folder.")
+    raise InputError(f"`{path}` cannot be locked: another process keeps removing it. Choose another folder.")
 
 
 def _lock(handle: int, path: Path) -> None:
-    """Take the lock, or say who has it."""
+    """Take the lock, or raise an error that names its holder."""
     try:
         if fcntl is None:
-            raise OSError("this system has none")
+            raise OSError("not supported on this system")
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
         holder = os.read(handle, 500).decode(errors="replace").strip() or "another process"
         raise InputError(
-            f"A run is at work in `{path.parent}` ({holder}). Wait until it has ended, or choose another output folder."
+            f"Another run uses `{path.parent}` ({holder}). Wait until it has ended, or choose another output folder."
         ) from None
     except OSError as error:
         LOGGER.warning(
-            "`%s` cannot be locked (%s): see to it that no second run uses this folder at the same time.", path,
+            "`%s` cannot be locked (%s): make sure that no second run uses this folder at the same time.", path,
             error.strerror or error,
         )  # fmt: skip
 
 
-def _say_who(handle: int) -> None:
+def _write_holder(handle: int) -> None:
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    with suppress(OSError):  # on a full disk the lock holds all the same
+    with suppress(OSError):  # the lock also holds on a full disk
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}, since {now}\n".encode(), 0)

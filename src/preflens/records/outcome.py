@@ -1,14 +1,14 @@
-"""What a step does to the two log-probs of a pair."""
+"""Outcome of a step for the two log-probs of a pair."""
 
 from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """The directions in which the chosen and the rejected log-prob of a pair move.
+    """Directions in which the chosen and the rejected log-prob of a pair change.
 
     INTENDED, BOTH_FALL and BOTH_RISE are the three cases of Table 1 of Yuan et al., arXiv 2410.13828. REVERSED is
-    impossible while both coefficients are positive; it appears when one is negative. UNCHANGED: a side moves by less
-    than the stated tolerance, as with an inactive hinge or two identical responses.
+    impossible while both coefficients are positive; it appears when one is negative. UNCHANGED: a log-prob changes by
+    less than the tolerance, as with an inactive hinge or two identical responses.
     """
 
     INTENDED = "intended"
@@ -19,14 +19,14 @@ class Outcome(StrEnum):
 
     @property
     def label(self) -> str:
-        """A phrase for people."""
-        return _WORDS[self]
+        """The outcome in words."""
+        return _LABELS[self]
 
 
-_WORDS = {
+_LABELS = {
     Outcome.INTENDED: "chosen rises, rejected falls",
     Outcome.BOTH_RISE: "both rise",
     Outcome.BOTH_FALL: "both fall",
     Outcome.REVERSED: "chosen falls, rejected rises",
-    Outcome.UNCHANGED: "a side does not move",
+    Outcome.UNCHANGED: "no significant change",
 }

@@ -1,4 +1,4 @@
-"""Reading what a run has saved, and what can be wrong with it."""
+"""Read saved results, with named errors for files that are missing, damaged or of another run."""
 
 import json
 import os
@@ -23,13 +23,13 @@ def require_files(folder: Path, names: Sequence[str], *, what: str, command: str
     """Refuse a folder that does not hold the files of a finished run.
 
     Args:
-        folder: to look in.
-        names: of the files.
-        what: the run makes.
-        command: that makes it.
+        folder: the folder.
+        names: names of the files.
+        what: kind of result, for the message.
+        command: command that writes the files.
 
     Raises:
-        InputError: one is missing.
+        InputError: a file is missing.
     """
     missing = [name for name in names if not is_file(folder / name)]
     if missing:
@@ -40,25 +40,25 @@ def require_files(folder: Path, names: Sequence[str], *, what: str, command: str
 
 
 def is_file(path: Path) -> bool:
-    """Tell whether a file is there that can be seen; a folder that may not be looked into holds none.
+    """Return whether a path is a readable file. A folder without access rights counts as empty.
 
     Args:
-        path: of the file.
+        path: path of the file.
 
     Returns:
-        Whether it is.
+        True if it is a file.
     """
-    return os.path.isfile(path)  # `Path.is_file` raises where something is in the way
+    return os.path.isfile(path)  # `Path.is_file` raises without access rights
 
 
 def read_metadata(kind: type[T], path: Path, *, version: int, command: str) -> T:
-    """Read the facts of a run.
+    """Read the metadata of a run.
 
     Args:
-        kind: their record; it has a `format_version`.
+        kind: class of the record, with a field `format_version`.
         path: the JSON file.
         version: the format that can be read.
-        command: that writes it.
+        command: command that writes the file.
 
     Returns:
         The record.
@@ -69,16 +69,16 @@ def read_metadata(kind: type[T], path: Path, *, version: int, command: str) -> T
     try:
         text = path.read_text(encoding="utf-8")
         record = json.loads(text)
-        found = record["format_version"]
-        metadata = from_json(kind, text) if found == version else None
+        file_version = record["format_version"]
+        metadata = from_json(kind, text) if file_version == version else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        reason = "it says no format" if isinstance(error, (KeyError, TypeError)) else error
+        reason = "it has no format version" if isinstance(error, (KeyError, TypeError)) else error
         raise InputError(f"`{path}` cannot be read ({reason}). Run `{command}` again.") from None
     if metadata is None:
         writer = record.get("versions")
         by = f", written by preflens {writer.get('preflens', '?')}" if isinstance(writer, dict) else ""
         raise InputError(
-            f"`{path}` has format {found}{by}; this version reads format {version}. Run `{command}` again."
+            f"`{path}` has format {file_version}{by}; this version reads format {version}. Run `{command}` again."
         )
     return metadata
 
@@ -88,9 +88,9 @@ def read_table(path: Path, schema: pa.Schema, *, command: str, run: str) -> pa.T
 
     Args:
         path: the Parquet file.
-        schema: its columns.
-        command: that writes it.
-        run: that the table should belong to; a table that does not say which is taken.
+        schema: schema of the columns.
+        command: command that writes the file.
+        run: name of the run that the table should belong to. A table without a run name is accepted.
 
     Returns:
         The table.
@@ -99,43 +99,43 @@ def read_table(path: Path, schema: pa.Schema, *, command: str, run: str) -> pa.T
         InputError: the file is damaged, has other columns, or belongs to another run.
     """
     try:
-        there = pq.read_schema(path)
-        missing = [name for name in schema.names if name not in there.names]
+        file_schema = pq.read_schema(path)
+        missing = [name for name in schema.names if name not in file_schema.names]
         table = None if missing else pq.read_table(path, schema=schema, page_checksum_verification=True)
         if table is not None:
-            table.validate(full=True)  # texts that are no UTF-8
+            table.validate(full=True)  # finds texts that are not UTF-8
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"`{path}` cannot be read: {error}. Run `{command}` again.") from None
     if table is None:
         raise InputError(
-            f"`{path}` has no column `{missing[0]}`: it is no table of `{command}`, or of another version."
+            f"`{path}` has no column `{missing[0]}`: it is not a table of `{command}`, or of another version."
         )
-    if (there.metadata or {}).get(RUN, run.encode()) != run.encode():
-        raise InputError(f"`{path}` belongs to another run than the facts beside it. Run `{command}` again.")
+    if (file_schema.metadata or {}).get(RUN, run.encode()) != run.encode():
+        raise InputError(f"`{path}` belongs to another run than the metadata beside it. Run `{command}` again.")
     return table
 
 
 def check_rows(path: Path, table: pa.Table, rows: int, *, command: str) -> None:
-    """Refuse a table with other rows than the facts speak of.
+    """Refuse a table whose number of rows does not match the metadata.
 
     Args:
-        path: where it was read from.
-        table: of it.
-        rows: how many there should be.
-        command: that writes it.
+        path: the file.
+        table: the table.
+        rows: expected number of rows.
+        command: command that writes the file.
 
     Raises:
-        InputError: there are fewer or more.
+        InputError: the number is different.
     """
     if table.num_rows != rows:
         raise InputError(f"`{path}` should have {rows} rows. Found {table.num_rows}. Run `{command}` again.")
 
 
 def run_name(metadata: AnalysisMetadata | ComparisonMetadata) -> str:
-    """Name a run, so that files of two runs are told apart.
+    """Name a run, so that files of different runs can be told apart.
 
     Args:
-        metadata: about it; date, time taken to the millisecond, data and model.
+        metadata: metadata of the run. The name depends on date, run time in milliseconds, data and model.
 
     Returns:
         Hexadecimal digits.

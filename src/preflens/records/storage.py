@@ -1,4 +1,4 @@
-"""Files that are either complete or not there."""
+"""Write files completely or not at all."""
 
 import os
 import tempfile
@@ -18,65 +18,65 @@ Write = Callable[[Path], object]
 _ADVICE = {
     ENOSPC: "Free some space, or choose another folder.",
     EDQUOT: "Free some space, or choose another folder.",
-    EISDIR: "A folder stands in its place: move it away, or choose another folder.",
+    EISDIR: "A folder has this name: move it away, or choose another folder.",
 }
-RUN = b"preflens.run"  # in the metadata of a table: the run that it belongs to
+RUN = b"preflens.run"  # key in the metadata of a table: name of the run that it belongs to
 
 
 def write_atomically(path: Path, write: Write) -> None:
-    """Write a file beside its place and move it there when it is whole and on the disk.
+    """Write a temporary file and rename it when it is complete and on the disk.
 
     Args:
-        path: where the file is to stand; its folder exists.
-        write: writes the content to the path it is given.
+        path: path of the file, in an existing folder.
+        write: function that writes the content to a given path.
 
     Raises:
-        InputError: the disk is full, something is in the way, or it may not be written there.
+        InputError: the disk is full, a folder has this name, or the folder is not writable.
     """
     write_together({path: write})
 
 
 def write_together(files: Mapping[Path, Write]) -> None:
-    """Write files that belong together beside their places, and move them there when the last one is whole.
+    """Write several temporary files and rename them when all are complete and on the disk.
 
-    Where one cannot be written, all that stood there before is untouched.
+    If one cannot be written, no existing file is changed.
 
     Args:
-        files: what writes the content of each to the path it is given, by where the file is to stand.
+        files: function that writes the content to a given path, by path of the file.
 
     Raises:
-        InputError: the disk is full, something is in the way, or it may not be written there.
+        InputError: the disk is full, a folder has this name, or the folder is not writable.
     """
-    beside = {path: path.with_name(f".{uuid4().hex}{path.suffix}") for path in files}
+    temporaries = {path: path.with_name(f".{uuid4().hex}{path.suffix}") for path in files}
     path = next(iter(files))
     try:
         for path, write in files.items():
-            write(beside[path])
-            _put_on_disk(beside[path])
-        for path, temporary in beside.items():
+            write(temporaries[path])
+            _put_on_disk(temporaries[path])
+        for path, temporary in temporaries.items():
             temporary.replace(path)
     except OSError as error:
         reason = error.strerror or str(error)
         advice = _ADVICE.get(error.errno or 0, "Choose another folder.")
         raise InputError(f"Cannot write `{path}`: {reason}. {advice}") from error
     finally:
-        for temporary in beside.values():
+        for temporary in temporaries.values():
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
 
 
 def output_folder(path: Path, files: Sequence[str] = ()) -> Path:
-    """Make a folder for results and prove that it can be written to.
+    """Create a folder for results and check that it is writable.
 
     Args:
-        path: the folder; parents are made.
-        files: names of files that are to be written there later.
+        path: the folder. Parents are created.
+        files: names of files that will be written there.
 
     Returns:
         The same path.
 
     Raises:
-        InputError: something else stands there, or the folder cannot be made or written to.
+        InputError: a file has this name, or the folder cannot be created or written to.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -93,17 +93,17 @@ def output_folder(path: Path, files: Sequence[str] = ()) -> Path:
 
 
 def write_table(table: pa.Table, path: Path, *, run: str) -> None:
-    """Write a table that says which run it belongs to.
+    """Write a table with the name of its run.
 
     Args:
         table: the table.
-        path: of the Parquet file.
-        run: names the run.
+        path: path of the Parquet file.
+        run: name of the run.
     """
     pq.write_table(table.replace_schema_metadata({RUN: run.encode()}), path, write_page_checksum=True)
 
 
 def _put_on_disk(path: Path) -> None:
-    """A disk that is full may say so only here."""
+    """Flush a file to the disk. A full disk may raise only here."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())

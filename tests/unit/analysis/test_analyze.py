@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from preflens import MarginObjective, analyze, batch_gram, dpo, predict_change
+from preflens import MarginObjective, batch_gram, dpo, predict_change
 from preflens.analysis.measurement.update_batches import update_batches
 from preflens.errors import NumericalError, UnsupportedModelError
 from preflens.language_models.batch import collate
@@ -17,28 +17,12 @@ from preflens.pair_logps import PairLogps
 from tests.cases.analyses import typical
 from tests.cases.language_models import tiny_lora, tiny_model, tiny_tokenizer
 from tests.cases.pairs import TEXT_ROWS, chat_rows
+from tests.support.model_state import assert_same_state, state
+from tests.support.options import flat_analyze
 
 
 def run(model=None, rows=TEXT_ROWS, **arguments):
-    return analyze(model or tiny_model(), tiny_tokenizer(), rows, progress=False, **arguments)
-
-
-def state(model):
-    """Everything a caller could miss."""
-    return (
-        [(n, p.detach().clone(), p.requires_grad, p.grad, p.data_ptr()) for n, p in model.named_parameters()],
-        [(m.training, len(m._forward_hooks), len(m._backward_hooks), sorted(vars(m))) for m in model.modules()],
-        torch.get_rng_state(),
-    )
-
-
-def assert_same_state(one, other):
-    for (n, a, r, g, d), (n2, a2, r2, g2, d2) in zip(one[0], other[0], strict=True):
-        assert (n, r, d) == (n2, r2, d2)
-        assert g is g2
-        assert torch.equal(a, a2)
-    assert one[1] == other[1]
-    assert torch.equal(one[2], other[2])
+    return flat_analyze(model or tiny_model(), tiny_tokenizer(), rows, **arguments)
 
 
 def test_rows_are_what_the_library_says_one_call_at_a_time():
@@ -88,7 +72,7 @@ def test_identical_responses_survive_the_rounding_of_float32_in_every_layer(seed
 def test_the_model_is_untouched(make):
     model = make().train()
     before = state(model)
-    run(model, verify=1, update_batch_size=3)
+    run(model, verify_batches=1, update_batch_size=3)
     assert_same_state(state(model), before)
 
 
@@ -96,9 +80,9 @@ def test_the_model_is_untouched_after_an_error():
     model = tiny_model().train()
     before = state(model)
     with pytest.raises(ValueError, match="chooses no parameter"):
-        run(model, parameters="nothing")
+        run(model, trainable="nothing")
     with pytest.raises(RuntimeError, match="midway"):
-        run(model, objectives=[dpo(), Failing()], verify=1)
+        run(model, objectives=[dpo(), Failing()], verify_batches=1)
     assert_same_state(state(model), before)
 
 
@@ -195,7 +179,7 @@ def test_without_a_reference_objectives_that_need_none_work():
 
 
 def test_parameters_that_step_decide_the_geometry():
-    everything, some = run(), run(parameters="ln_f")
+    everything, some = run(), run(trainable="ln_f")
     assert some.metadata.model.trainable == 32
     assert everything.metadata.model.trainable == everything.metadata.model.parameters
     assert [layer.name for layer in some.metadata.layers] == ["transformer.ln_f"]
@@ -210,7 +194,7 @@ def test_layers_add_up_to_the_mean_geometry():
 
 
 def test_real_steps_agree_with_the_forecast():
-    for check in run(verify=2, update_batch_size=3, objectives=["dpo", "simpo", "ipo"]).metadata.verification:
+    for check in run(verify_batches=2, update_batch_size=3, objectives=["dpo", "simpo", "ipo"]).metadata.verification:
         assert check.slope == pytest.approx(1, abs=0.05)
         assert check.correlation > 0.999
         assert check.signs_right == 1.0
@@ -220,13 +204,15 @@ def test_real_steps_agree_with_the_forecast():
 
 
 def test_real_steps_of_an_inactive_objective_move_nothing():
-    (check,) = run(verify=1, objectives=["slic:delta=0.001,lam=0"], rows=[TEXT_ROWS[3]] * 1).metadata.verification
+    (check,) = run(
+        verify_batches=1, objectives=["slic:delta=0.001,lam=0"], rows=[TEXT_ROWS[3]] * 1
+    ).metadata.verification
     assert check.slope is None or abs(check.slope) >= 0
 
 
 def test_half_precision_is_verified_in_float32():
     model = tiny_model(dtype=torch.bfloat16)
-    (check,) = run(model, verify=1).metadata.verification
+    (check,) = run(model, verify_batches=1).metadata.verification
     assert model.dtype == torch.bfloat16
     assert check.slope == pytest.approx(1, abs=0.2)
 
@@ -273,7 +259,7 @@ def test_a_log_prob_that_is_not_finite_is_named_with_its_pair():
         ({"update_batch_size": 0}, "`update_batch_size` should be at least 1. Found 0"),
         ({"micro_batch": 0}, "`micro_batch` should be at least 1"),
         ({"limit": 0}, "`limit` should be at least 1"),
-        ({"verify": -1}, "`verify` should be 0 or more"),
+        ({"verify_batches": -1}, "`verify_batches` should be at least 0"),
         ({"learning_rate": 0.0}, "`learning_rate` should be above 0"),
         ({"learning_rate": 1e300}, "`learning_rate` should be above 0 and at most 1e.100.* Found 1e.300"),
         ({"learning_rate": math.inf}, "`learning_rate` should be above 0"),

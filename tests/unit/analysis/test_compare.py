@@ -1,52 +1,37 @@
 """Comparing objectives from Python: which pairs are held out, what is refused, what is left as it was."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
 import preflens.analysis.comparison.model_queries as module
-from preflens import Comparison, compare
-from preflens.analysis.comparison.data import comparison_data
-from preflens.analysis.comparison.held_out import split_pairs, without_training_pairs
-from preflens.analysis.comparison.selection import choose_objectives
+from preflens import Comparison
+from preflens.analysis.comparison.held_out import without_training_pairs
 from preflens.cli.terminal.comparison import print_comparison
 from preflens.errors import InputError, MissingInputError, ObjectiveError
-from preflens.language_models.reading import pairs_in_memory
 from preflens.mitigations import CoefficientMap, Mitigated
 from preflens.objectives import dpo
-from preflens.records.comparison_metadata import BeforeSplit
 from preflens.report.render import report_html
 from preflens.types import PairCoefficients
 from tests.cases.comparisons import failing, run, shrinking, tokenized, typical, without_gain
-from tests.cases.language_models import tiny_lora, tiny_model, tiny_tokenizer
+from tests.cases.language_models import tiny_lora, tiny_model
 from tests.cases.pairs import PROBE_ROWS, TEXT_ROWS
-from tests.unit.analysis.test_analyze import assert_same_state, state
-
-
-def test_prompts_are_held_out_whole():
-    pairs = tokenized([*TEXT_ROWS, *(row | {"id": row["id"] + "2", "rejected": " sea"} for row in TEXT_ROWS)])
-    for seed in range(5):
-        training, held_out = split_pairs(pairs, fraction=0.3, seed=seed)
-        assert not {p.pair.prompt for p in training} & {p.pair.prompt for p in held_out}
-        assert [p for p in pairs if p in training or p in held_out] == pairs
-        assert len(held_out) == 4
+from tests.support.model_state import assert_same_state, state
 
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0, -0.2, float("nan")])
 def test_a_share_that_is_none_is_refused(fraction):
-    with pytest.raises(InputError, match="`probe_fraction` should be above 0 and below 1"):
-        run(probe=None, probe_fraction=fraction)
+    with pytest.raises(InputError, match="`held_out_fraction` should be above 0 and below 1"):
+        run(held_out=None, held_out_fraction=fraction)
 
 
 def test_a_split_that_leaves_a_side_empty_is_refused():
     with pytest.raises(InputError, match="of 1 pairs with 1 different prompts leaves no pair on one side"):
-        run(TEXT_ROWS[:1], probe=None)
+        run(TEXT_ROWS[:1], held_out=None)
 
 
 def test_held_out_pairs_that_are_training_pairs_are_counted_and_dropped():
     other = TEXT_ROWS[0] | {"id": "other", "rejected": " no"}
-    found = run(probe=[*PROBE_ROWS, *TEXT_ROWS[:2], other], objectives=("dpo",)).metadata.probe
+    found = run(held_out=[*PROBE_ROWS, *TEXT_ROWS[:2], other], objectives=("dpo",)).metadata.probe
     assert (found.pairs, found.sampled) == (4, 6)
     assert found.dropped == {"also a training pair": 2}
     assert found.noted == {"prompt of a training pair": 1}
@@ -54,44 +39,25 @@ def test_held_out_pairs_that_are_training_pairs_are_counted_and_dropped():
 
 
 def test_held_out_pairs_that_are_all_training_pairs_are_refused():
-    with pytest.raises(InputError, match="All 2 pairs of `probe` are training pairs"):
-        run(probe=TEXT_ROWS[:2])
+    with pytest.raises(InputError, match="All 2 pairs of `held_out` are training pairs"):
+        run(held_out=TEXT_ROWS[:2])
 
 
 def test_without_a_probe_a_share_is_held_out_and_counted():
-    metadata = run(probe=None, probe_fraction=0.3, objectives=("dpo",)).metadata
+    metadata = run(held_out=None, held_out_fraction=0.3, objectives=("dpo",)).metadata
     assert (metadata.data.pairs, metadata.probe.pairs, metadata.data.sampled) == (4, 2, 6)
     assert metadata.probe.source == "memory, held out"
 
 
-NOTES = {"same": "identical responses", "bound": "end of the prompt merged into the responses"}
-
-
-def test_notes_are_of_the_side_that_their_pairs_are_on_and_drops_of_neither():
-    source = replace(pairs_in_memory(TEXT_ROWS), rows=9, dropped={"bad row": 3}, noted={"repeated id": 2})
-    sides = set()
-    for seed in range(6):
-        found = comparison_data(source, None, tiny_tokenizer(), fraction=0.4, max_length=20, limit=None, seed=seed)
-        for pairs, metadata in ((found.training, found.metadata), (found.held_out, found.probe_provenance)):
-            here = [p.pair.id for p in pairs]
-            assert metadata.noted == {NOTES[i]: 1 for i in here if i in NOTES}
-            assert (metadata.pairs, metadata.dropped) == (len(here), {})
-            sides |= {(i, metadata.source) for i in here if i in NOTES}
-        assert found.before_split == BeforeSplit(
-            {"bad row": 3, "prompt fills the maximal length": 1}, {"repeated id": 2}
-        )
-    assert len(sides) == 4  # each of the two was on both sides
-
-
 def test_notes_of_given_held_out_pairs_leave_out_those_that_are_training_pairs():
-    metadata = run(probe=[*PROBE_ROWS, TEXT_ROWS[3]], objectives=("dpo",)).metadata
+    metadata = run(held_out=[*PROBE_ROWS, TEXT_ROWS[3]], objectives=("dpo",)).metadata
     assert metadata.before_split is None
-    assert metadata.data.noted == dict.fromkeys(NOTES.values(), 1)
+    assert set(metadata.data.noted.values()) == {1}
     assert (metadata.probe.noted, metadata.probe.dropped) == ({}, {"also a training pair": 1})
 
 
 def test_what_became_of_rows_before_the_split_is_said_in_terminal_and_page(capsys):
-    found = run(probe=None, probe_fraction=0.3, objectives=("dpo",), max_length=20)
+    found = run(held_out=None, held_out_fraction=0.3, objectives=("dpo",), max_length=20)
     told = [line for line in terminal_of(found, capsys).splitlines() if line.startswith(("dropped", "noted"))]
     assert told[0] == "dropped (before the split): 1 × prompt fills the maximal length"
     sides = {"training": found.metadata.data, "held out": found.metadata.probe}
@@ -125,32 +91,14 @@ def test_a_grid_of_its_own_adds_its_objective():
 def test_a_mitigation_is_put_into_what_is_named_or_into_dpo():
     metadata = run(mitigations=("normalized",)).metadata
     assert [o.label for o in metadata.objectives if "+" in o.label] == ["dpo+normalized"]
-    metadata = run(objectives=("slic", "cpo"), grid=("dpo.beta=1",), mitigations=("normalized", "cone"), verify=("all",),
-                small_steps=1).metadata  # fmt: skip
+    metadata = run(
+        objectives=("slic", "cpo"), grid=("dpo.beta=1",), mitigations=("normalized", "cone"),
+        verify_objectives=("all",), verify_batches=1,
+    ).metadata  # fmt: skip
     assert [o.label for o in metadata.objectives] == [
         "slic", "slic+normalized", "slic+cone", "cpo", "cpo+normalized", "cpo+cone", "dpo:beta=1",
     ]  # fmt: skip
     assert [r.objective for r in metadata.real_steps] == ["slic", "cpo", "dpo:beta=1"]  # real steps are plain ones
-
-
-@pytest.mark.parametrize(
-    ("objectives", "grid", "expected"),
-    [
-        (("dpo", "slic"), ("dpo.beta=0.1,1",), ["dpo", "dpo+cone", "dpo:beta=1", "slic", "slic+cone"]),
-        (("dpo:beta=1",), ("dpo.beta=0.5,1",), ["dpo:beta=1", "dpo:beta=1+cone", "dpo:beta=0.5"]),
-        ((), ("dpo.beta=0.1,1",), ["dpo", "dpo+cone", "dpo:beta=1"]),
-        (("slic",), ("dpo.beta=0.1,1",), ["slic", "slic+cone", "dpo", "dpo:beta=1"]),
-    ],
-)
-def test_a_grid_takes_no_mitigation_from_what_is_named(objectives, grid, expected):
-    choice = choose_objectives(objectives, grid, reference="self").with_mitigations(["cone"])
-    assert list(choice.objectives) == expected
-    assert list(choice.mitigations) == [label for label in expected if "+" in label]
-
-
-def test_all_with_a_grid_keeps_the_mitigation_of_dpo():
-    choice = choose_objectives(["all"], ["dpo.beta=0.01,0.1"], reference="self").with_mitigations(["cone"])
-    assert list(choice.mitigations) == ["dpo+cone"]
 
 
 def halved(name="halved", **parameters):
@@ -171,16 +119,6 @@ def test_a_mitigation_may_be_ones_own():
     for mine in (half, other):
         assert mine.train.chosen.value == pytest.approx(plain.train.chosen.value / 2)
         assert mine.heldout.rejected.value == pytest.approx(plain.heldout.rejected.value / 2)
-
-
-def test_threads_come_back_after_small_sums_on_one():
-    from preflens.analysis.measurement.progress import one_thread
-
-    before = torch.get_num_threads()
-    with pytest.raises(RuntimeError, match="midway"), one_thread():
-        assert torch.get_num_threads() == 1
-        raise RuntimeError("midway")
-    assert torch.get_num_threads() == before
 
 
 def test_an_objective_whose_margin_shrinks_is_not_rescaled():
@@ -206,8 +144,12 @@ def test_an_objective_whose_margin_shrinks_is_not_rescaled():
         ({"horizon": (0, 3)}, InputError, "each at least 1. Found"),
         ({"margin_gain": 0.0}, InputError, "`margin_gain` should be above 0"),
         ({"rollout_pairs": 0}, InputError, "`rollout_pairs` should be at least 1"),
-        ({"small_steps": -1}, InputError, "`small_steps` should be 0 or more"),
-        ({"verify": ("nosuch",)}, InputError, "`verify=nosuch` is none of the compared objectives"),
+        ({"verify_batches": -1}, InputError, "`verify_batches` should be at least 0"),
+        (
+            {"verify_objectives": ("nosuch",)},
+            InputError,
+            "`verify_objectives=nosuch` is none of the compared objectives",
+        ),
         ({"learning_rate": 1e300}, InputError, "`learning_rate` should be above 0 and at most 1e.100"),
         ({"learning_rate": -1.0}, InputError, "`learning_rate` should be above 0"),
         ({"mitigations": ("nosuch",)}, InputError, "Unknown mitigation `nosuch`"),
@@ -215,7 +157,11 @@ def test_an_objective_whose_margin_shrinks_is_not_rescaled():
         ({"mitigations": ("sparse_mask",)}, InputError, "Train with it"),
         ({"mitigations": ("cone", "cone:floor=0.1")}, InputError, "Mitigation `cone` was given twice"),
         ({"mitigations": ("cone",), "objectives": (), "grid": ("dpo.beta=1",)}, InputError, "Name one"),
-        ({"mitigations": ("cone",), "objectives": ("dpo",), "verify": ("dpo+cone",)}, InputError, "plain steps"),
+        (
+            {"mitigations": ("cone",), "objectives": ("dpo",), "verify_objectives": ("dpo+cone",)},
+            InputError,
+            "plain steps",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_measured(arguments, error, message, monkeypatch):
@@ -234,7 +180,7 @@ def test_what_does_not_fit_is_refused_with_a_way_out(monkeypatch):
 def test_the_model_is_untouched(make):
     model = make().train()
     before = state(model)
-    run(model=model, objectives=("dpo", "slic"), verify=("dpo",), per_pair=True, learning_rate=1e-2)
+    run(model=model, objectives=("dpo", "slic"), verify_objectives=("dpo",), per_pair=True, learning_rate=1e-2)
     assert_same_state(state(model), before)
     with pytest.raises(RuntimeError, match="midway"):
         run(model=model, objectives=("dpo", failing()))
@@ -242,7 +188,7 @@ def test_the_model_is_untouched(make):
 
 
 def test_steps_that_are_too_large_break_the_rollout_off_and_nothing_else():
-    found = run(objectives=("ipo",), learning_rate=1e3, horizon=(1, 400), verify=("ipo",), small_steps=0)
+    found = run(objectives=("ipo",), learning_rate=1e3, horizon=(1, 400), verify_objectives=("ipo",), verify_batches=0)
     path = found.metadata.objectives[0].trajectories[0]
     assert (path.impossible_from, path.broke_off, path.ended) == (1, None, 1)
     assert path.heldout_chosen[0] == 0
@@ -297,7 +243,7 @@ def test_an_interrupted_run_goes_on_and_gives_the_same_numbers(interrupted):
 def test_real_steps_and_single_pairs_of_an_interrupted_run_are_not_taken_again(tmp_path, monkeypatch):
     import preflens.analysis.comparison.pipeline as looking
 
-    taken, real = [], looking.real_steps
+    taken, real = [], looking.take_real_steps
 
     def once(label, *arguments, **more):
         taken.append(label)
@@ -305,8 +251,8 @@ def test_real_steps_and_single_pairs_of_an_interrupted_run_are_not_taken_again(t
             raise KeyboardInterrupt
         return real(label, *arguments, **more)
 
-    monkeypatch.setattr(looking, "real_steps", once)
-    settings = {"objectives": ("dpo", "slic"), "verify": ("all",), "learning_rate": 1e-3, "per_pair": True}
+    monkeypatch.setattr(looking, "take_real_steps", once)
+    settings = {"objectives": ("dpo", "slic"), "verify_objectives": ("all",), "learning_rate": 1e-3, "per_pair": True}
     with pytest.raises(KeyboardInterrupt):
         run(out=tmp_path, **settings)
     resumed = run(out=tmp_path, **settings)
@@ -341,7 +287,7 @@ def test_other_held_out_pairs_are_another_run_and_refused(interrupted):
     out, computed = interrupted
     words = r"held-out pairs 2 of memory \(at most 96 tokens\), then 3 of memory \(at most 96 tokens\). Finish"
     with pytest.raises(InputError, match=f"`.*/.unfinished-compare` holds an unfinished run.* not this one: {words}"):
-        run(out=out, probe=PROBE_ROWS[:2], objectives=("dpo",))
+        run(out=out, held_out=PROBE_ROWS[:2], objectives=("dpo",))
     run(out=out, objectives=("dpo",))
     assert computed["geometry"] == 1
 
@@ -364,7 +310,9 @@ def test_pairs_that_are_followed_are_those_of_this_run_and_not_of_the_unfinished
 
 
 def test_bfloat16_runs_and_is_stepped_in_float32():
-    found = run(model=tiny_model(dtype=torch.bfloat16), objectives=("dpo",), verify=("dpo",), learning_rate=1e-2)
+    found = run(
+        model=tiny_model(dtype=torch.bfloat16), objectives=("dpo",), verify_objectives=("dpo",), learning_rate=1e-2
+    )
     step = found.metadata.real_steps[0].small[0]
     assert step.r2_chosen is not None
     assert found.metadata.model.dtype == "bfloat16"
@@ -372,4 +320,4 @@ def test_bfloat16_runs_and_is_stepped_in_float32():
 
 def test_a_tokenizer_of_another_model_is_refused():
     with pytest.raises(InputError, match="do not belong together"):
-        compare(tiny_model(vocab_size=100), tiny_tokenizer(), TEXT_ROWS, probe=PROBE_ROWS, progress=False)
+        run(model=tiny_model(vocab_size=100))

@@ -59,7 +59,7 @@ def _die(at):
 
 
 def analysis(out=None):
-    return run(out, update_batch_size=3, verify=1)
+    return run(out, update_batch_size=3, verify_batches=1)
 
 
 def test_an_analysis_that_is_killed_at_any_moment_goes_on_with_the_same_bits(tmp_path):
@@ -83,7 +83,12 @@ def test_an_analysis_that_is_killed_at_any_moment_goes_on_with_the_same_bits(tmp
 
 def comparison(out=None):
     return comparisons.run(
-        out=out, update_batch_size=3, objectives=("dpo", "slic"), verify=("dpo",), per_pair=True, learning_rate=1e-3
+        out=out,
+        update_batch_size=3,
+        objectives=("dpo", "slic"),
+        verify_objectives=("dpo",),
+        per_pair=True,
+        learning_rate=1e-3,
     )
 
 
@@ -123,7 +128,7 @@ def test_another_process_at_work_is_refused_and_its_death_frees_the_folder(tmp_p
             os._exit(1)
     os.read(ready, 1)
     for arguments in ({}, {"seed": 1}, {"discard": True}):
-        with pytest.raises(InputError, match=rf"A run is at work in `.*/.unfinished` \(process {child} on"):
+        with pytest.raises(InputError, match=rf"Another run uses `.*/.unfinished` \(process {child} on"):
             run(tmp_path, **arguments)
     comparisons.run(TEXT_ROWS, out=tmp_path, objectives=("dpo",))  # has batches and results of its own
     os.kill(child, signal.SIGKILL)

@@ -58,7 +58,7 @@ def test_lora_leaves_the_copy_out_that_trl_keeps_as_a_reference():
 
 
 def test_a_model_without_an_adapter_has_none_of_its_parameters():
-    with pytest.raises(InputError, match="`parameters=lora` chooses no parameter"):
+    with pytest.raises(InputError, match="`trainable=lora` chooses no parameter"):
         select_parameters(MENAGERIE["gpt2"](), "lora")
 
 

@@ -37,9 +37,9 @@ def test_tied_weights_are_found_under_each_of_their_names():
 @pytest.mark.parametrize(
     ("expression", "message"),
     [
-        ("nothing_like_it", "`parameters=nothing_like_it` chooses no parameter.*`transformer.wte.weight`"),
-        ("lora", "`parameters=lora` chooses no parameter"),
-        ("(", "`parameters=(` is none of trainable, all, lora, and no regular expression"),
+        ("nothing_like_it", "`trainable=nothing_like_it` chooses no parameter.*`transformer.wte.weight`"),
+        ("lora", "`trainable=lora` chooses no parameter"),
+        ("(", "`trainable=(` is none of trainable, all, lora, and no regular expression"),
     ],
 )
 def test_an_expression_that_chooses_nothing_is_refused(expression, message):

@@ -6,7 +6,6 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from preflens import analyze
 from preflens.errors import InputError
 from preflens.language_models import references
 from preflens.language_models.batch import PairBatch
@@ -15,6 +14,7 @@ from preflens.language_models.references import adapter_copied, adapter_off, as_
 from tests.cases.language_models import tiny_lora, tiny_model, tiny_tokenizer
 from tests.cases.pairs import TEXT_ROWS
 from tests.cases.training import make_trainer
+from tests.support.options import flat_analyze
 
 ADAPTERS = {
     "lora": {},
@@ -128,7 +128,7 @@ def test_an_adapter_that_was_off_stays_off():
 @pytest.mark.parametrize("word", ["adapter-off", "adapter-copy"])
 def test_references_of_adapters_need_one(word):
     with pytest.raises(InputError, match=f'`reference="{word}"` needs a model with an adapter'):
-        analyze(tiny_model(), tiny_tokenizer(), TEXT_ROWS, reference=word, progress=False)
+        flat_analyze(tiny_model(), tiny_tokenizer(), TEXT_ROWS, reference=word)
 
 
 def test_an_adapter_that_trains_biases_of_the_base_cannot_be_switched_off():
@@ -139,10 +139,10 @@ def test_an_adapter_that_trains_biases_of_the_base_cannot_be_switched_off():
 
 def test_the_record_says_which_reference_was_taken():
     def recorded(model, reference, **arguments):
-        return analyze(
-            model, tiny_tokenizer(), TEXT_ROWS, reference=reference, progress=False, **arguments
+        return flat_analyze(
+            model, tiny_tokenizer(), TEXT_ROWS, reference=reference, **arguments
         ).metadata.model.reference
 
     assert recorded(tiny_lora(), "adapter-copy") == "adapter-copy"
-    assert recorded(trained("rows of the embedding"), "adapter-copy", parameters="lora_B") == "adapter-copy, in part"
+    assert recorded(trained("rows of the embedding"), "adapter-copy", trainable="lora_B") == "adapter-copy, in part"
     assert " with an adapter (" in recorded(tiny_model("llama"), tiny_lora())

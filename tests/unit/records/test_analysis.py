@@ -83,7 +83,7 @@ def test_tables_of_another_run_are_told_apart_even_where_they_fit(file, tmp_path
     typical().save(tmp_path / "a")
     replace(typical(), metadata=metadata).save(tmp_path / "b")
     (tmp_path / "a" / file).write_bytes((tmp_path / "b" / file).read_bytes())
-    with pytest.raises(InputError, match=f"{file}` belongs to another run than the facts beside it"):
+    with pytest.raises(InputError, match=f"{file}` belongs to another run than the metadata beside it"):
         Analysis.load(tmp_path / "a")
 
 
@@ -97,7 +97,7 @@ def test_tables_written_before_they_said_which_run_they_belong_to_are_read(tmp_p
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda t: t.drop_columns(["id", "cosine"]), "has no column `id`: it is no table of `preflens analyze`"),
+        (lambda t: t.drop_columns(["id", "cosine"]), "has no column `id`: it is not a table of `preflens analyze`"),
         (lambda t: t.slice(1), "should have 6 rows. Found 5"),
         (lambda t: t.set_column(1, "prompt_tokens", [["many"] * t.num_rows]), "cannot be read: .*many"),
         (lambda t: t.set_column(1, "prompt_tokens", [[[1]] * t.num_rows]), "cannot be read"),
@@ -122,15 +122,15 @@ def only(**entries):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda record: [record], "cannot be read .it says no format"),
-        (only(a=1), "cannot be read .it says no format"),
+        (lambda record: [record], "cannot be read .it has no format version"),
+        (only(a=1), "cannot be read .it has no format version"),
         (only(format_version=3), "cannot be read .`created` is missing"),
         (only(format_version=0, versions=None), "has format 0; this version reads format 3"),
         (changed(update_batches="3"), "`update_batches` should be of type list. Found str"),
         (changed(objectives={"dpo": 1}), "`objectives` should be of type list. Found dict"),
         (changed(seconds=[]), "`seconds` should be of type dict. Found list"),
         (changed(model=None), "`model` should be of type dict. Found NoneType"),
-        (changed(seconds={"total": float("nan")}), "NaN is no number that a record holds"),
+        (changed(seconds={"total": float("nan")}), "NaN is not a number that a record can hold"),
         (changed(arguments={"limit": [1]}), r"`arguments.limit` should be of type \w+. Found list"),
     ],
 )

@@ -5,7 +5,6 @@ from itertools import product
 
 import pytest
 
-from preflens.records.analysis_metadata import Estimate
 from preflens.records.analysis_wording import (
     _HEADLINES,
     batches,
@@ -16,6 +15,7 @@ from preflens.records.analysis_wording import (
     verdicts,
     with_interval,
 )
+from preflens.records.common import Estimate
 from tests.cases.analyses import one_pair, typical
 
 
@@ -81,7 +81,7 @@ def test_a_verdict_speaks_per_nat_of_margin_and_per_step():
     )
     assert found.direction == "falls"
     assert found.headline.startswith("No: both fall.")
-    assert "For every nat of margin gained" in found.detail[0]
+    assert "Per nat of margin gained" in found.detail[0]
     assert "+0.5 [+0.4, +0.6]" in found.detail[0]
     assert "at learning rate 1e-06" in found.detail[1]
 

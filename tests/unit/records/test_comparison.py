@@ -1,19 +1,13 @@
-"""A comparison survives its files; its verdict says what its numbers say."""
+"""A comparison survives its files."""
 
 import json
-from dataclasses import replace
 
 import pytest
 
 from preflens import Comparison
-from preflens.cli.terminal.comparison import print_comparison
 from preflens.errors import InputError
-from preflens.records.analysis_metadata import Estimate
-from preflens.records.comparison_metadata import Change
 from preflens.records.comparison_schema import COMPARE_SCHEMA, HELD_OUT_SCHEMA, TRAINING_SCHEMA
-from preflens.records.comparison_wording import comparison_verdict, groups
-from preflens.report.render import report_html
-from tests.cases.comparisons import COMPARISONS, typical, unclear, without_gain
+from tests.cases.comparisons import COMPARISONS, typical
 
 
 @pytest.mark.parametrize("name", COMPARISONS)
@@ -52,135 +46,3 @@ def test_every_column_has_a_unit_and_a_meaning():
         for column in schema:
             assert column.metadata[b"about"], column.name
             assert b"unit" in column.metadata
-
-
-def with_changes(*chosen):
-    """The typical comparison with other held-out changes: (value, low, high) for each objective, no two alike."""
-    metadata = typical().metadata
-    objectives = tuple(
-        replace(o, heldout=Change(Estimate(*c), o.heldout.rejected, o.heldout.difference), margin_scale=2.0,
-                chosen_per_margin=Estimate(*(2 * value for value in c)), same_direction_as=None)
-        for o, c in zip(metadata.objectives, chosen, strict=False)
-    )  # fmt: skip
-    return replace(metadata, objectives=objectives)
-
-
-UP, HOLD, DOWN = (0.2, 0.1, 0.3), (0.01, -0.1, 0.1), (-0.2, -0.3, -0.1)
-
-
-def test_the_verdict_says_which_raise_hold_and_sink():
-    found = comparison_verdict(with_changes(UP, HOLD, DOWN))
-    assert found.headline == (
-        "Of 3 directions that a first step can take, 1 raises, 1 holds, 1 sinks the held-out chosen answers."
-    )
-    assert dict(found.parts) == {
-        "rises": "dpo (+0.4) raise the chosen answers.",
-        "unclear": "dpo:beta=0.5 (+0.02) hold them: no change that can be told from zero.",
-        "falls": "dpo:beta=1 (−0.4) sink the chosen answers.",
-    }
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ((UP, UP), "every objective raises"),
-        ((DOWN, DOWN), "every objective sinks"),
-        ((HOLD, HOLD), "no objective moves"),
-    ],
-)
-def test_the_headline_when_all_agree(changes, words):
-    assert words in comparison_verdict(with_changes(*changes)).headline
-
-
-def test_objectives_of_one_direction_are_one_group_and_the_best_comes_first():
-    found = groups(typical().metadata)
-    assert ("dpo", "dpo:beta=0.5", "dpo:beta=1", "ipo") in [g.labels for g in found]
-    values = [g.chosen.value for g in found if g.chosen.value is not None]
-    assert values == sorted(values, reverse=True)
-
-
-def test_why_there_is_no_value_for_each_nat_of_margin_is_said():
-    text = " ".join(comparison_verdict(without_gain().metadata).detail)
-    assert "No value for each nat of margin, and not rescaled: it shrinks with shrinking." in text
-    found = comparison_verdict(unclear().metadata)
-    text = " ".join(found.detail)
-    assert "No value for each nat of margin, and not rescaled: its interval includes zero with dpo, cpo." in text
-    assert all("cpo (" not in sentence and "dpo (" not in sentence for _, sentence in found.parts)
-
-
-def test_margin_is_said_to_be_one_thing_and_once():
-    for make in COMPARISONS.values():
-        text = " ".join(comparison_verdict(make().metadata).detail)
-        assert text.count("Margin: the mean over held-out pairs of the change of the chosen log-prob less") == 1
-        assert "training margin" not in text
-
-
-def with_rollouts(*ends):
-    """The typical comparison, its rollouts at equal margin ending like this: (chosen, broke off, impossible from)."""
-    metadata = typical().metadata
-    objectives = []
-    for o, (chosen, broke_off, impossible_from) in zip(metadata.objectives, ends, strict=False):
-        path = next(t for t in o.trajectories if t.scale == "equal margin")
-        curve = (*path.heldout_chosen[:-1], chosen)
-        path = replace(path, heldout_chosen=curve, broke_off=broke_off, impossible_from=impossible_from)
-        objectives.append(replace(o, trajectories=(path,)))
-    return replace(metadata, objectives=tuple(objectives))
-
-
-def test_the_range_of_a_rollout_is_of_those_that_reach_its_end_and_the_others_are_named():
-    text = " ".join(
-        comparison_verdict(
-            with_rollouts((0.5, None, None), (-0.2, None, None), (None, 3, None), (None, None, 2))
-        ).detail
-    )
-    assert "the held-out chosen mean ends between +0.5 (dpo) and −0.2 nats (dpo:beta=0.5)" in text
-    assert "at which the margin would gain 0.2 nats at the pace of the first step" in text
-    assert "ends where log-probs diverge, steps being too large: dpo:beta=1 (step 3)." in text
-    assert "ends where it would take a log-prob above zero, which cannot be: ipo (step 2)." in text
-
-
-def test_terminal_and_page_say_where_a_rollout_ends_too_early(capsys):
-    metadata = with_rollouts((0.5, None, None), (-0.2, None, None), (None, 3, None), (None, None, 2))
-    found = replace(typical(), metadata=metadata)
-    print_comparison(found)
-    told = capsys.readouterr().out
-    assert all(words in told for words in ("+0.5", "−0.2", "ends 2", "ends 1"))
-    page = report_html(found)
-    assert "ends before step 3: log-probs diverge" in page
-    assert "ends before step 2: a log-prob would be above zero" in page
-    assert page.count("Margin: the mean over held-out pairs") == 1
-
-
-def test_what_is_left_out_is_said():
-    metadata = replace(typical().metadata, left_out={"kto": "couples the pairs"})
-    assert "Left out: kto (couples the pairs)." in " ".join(comparison_verdict(metadata).detail)
-
-
-def test_real_steps_are_part_of_the_verdict():
-    text = " ".join(comparison_verdict(typical().metadata).detail)
-    assert "small ones were forecast on held-out pairs with an R² of" in text
-    assert "the rollout stays within 10 % of the fact to the end (4 steps)" in text
-
-
-@pytest.mark.parametrize(
-    ("error", "good", "words"),
-    [
-        ((None, None, 0.01), 4, "stays within 10 % of the fact to the end (4 steps)"),
-        ((None, 0.05, 0.2), 2, "stays within 10 % of the fact for 2 of 4 steps or more (worst: dpo)"),
-        ((None, 0.3, 0.4), 0, "of dpo is off by more than 10 % as soon as it moves more than rounding does"),
-        ((None, None, None), None, "moves too little to be told from rounding"),
-    ],
-)
-def test_agreement_is_told_of_what_moves_more_than_rounding_does(error, good, words):
-    metadata = typical().metadata
-    real = metadata.real_steps[0]
-    check = replace(real.rollouts[-1], steps=(1, 2, 4), error=error, within_ten_percent=good, scale="equal margin")
-    found = replace(metadata, real_steps=(replace(real, rollouts=(check,)),))
-    assert words in " ".join(comparison_verdict(found).detail)
-
-
-def test_values_for_each_nat_of_margin_that_are_missing_stay_missing():
-    first, shrinking = without_gain().metadata.objectives
-    assert shrinking.per_margin(1.0) is None
-    assert first.per_margin(None) is None
-    assert first.per_margin(first.margin.value) == pytest.approx(1.0)

@@ -11,7 +11,7 @@ import pytest
 
 from preflens.errors import InputError
 from preflens.records import lock
-from preflens.records.lock import LOCK, folder_lock, refuse_if_at_work
+from preflens.records.lock import LOCK, folder_lock, refuse_if_locked
 
 # Python 3.12 warns of it where there are threads; the child does nothing that waits for one.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -39,10 +39,8 @@ def another_process(folder):
 
 def test_a_folder_that_another_process_has_to_itself_is_refused_and_says_whose_it_is(tmp_path):
     with another_process(tmp_path / "x") as child:
-        for ask in (lambda: folder_lock(tmp_path / "x").__enter__(), lambda: refuse_if_at_work(tmp_path / "x")):
-            words = (
-                rf"A run is at work in `.*/x` \(process {child} on {socket.gethostname()}, since 20\S+\). Wait until"
-            )
+        for ask in (lambda: folder_lock(tmp_path / "x").__enter__(), lambda: refuse_if_locked(tmp_path / "x")):
+            words = rf"Another run uses `.*/x` \(process {child} on {socket.gethostname()}, since 20\S+\). Wait until"
             with pytest.raises(InputError, match=words):
                 ask()
 
@@ -51,7 +49,7 @@ def test_a_killed_process_keeps_no_lock(tmp_path):
     with another_process(tmp_path / "x"):
         pass
     assert (tmp_path / "x" / LOCK).exists()
-    refuse_if_at_work(tmp_path / "x")
+    refuse_if_locked(tmp_path / "x")
     with folder_lock(tmp_path / "x"):
         assert f"process {os.getpid()} " in (tmp_path / "x" / LOCK).read_text()
 
@@ -81,13 +79,13 @@ def test_a_lock_on_a_file_that_was_just_removed_is_no_lock(tmp_path, monkeypatch
         real(handle, path)
 
     monkeypatch.setattr(lock, "_lock", late)
-    with folder_lock(tmp_path / "x"), pytest.raises(InputError, match="A run is at work"):
+    with folder_lock(tmp_path / "x"), pytest.raises(InputError, match="Another run uses"):
         folder_lock(tmp_path / "x").__enter__()
     assert removed
 
 
 def test_a_folder_that_nobody_made_is_at_nobodys_work(tmp_path):
-    refuse_if_at_work(tmp_path / "x")
+    refuse_if_locked(tmp_path / "x")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -110,7 +108,7 @@ def test_a_file_system_without_locks_is_said_to_have_none(tmp_path, monkeypatch,
     with folder_lock(tmp_path):
         assert (tmp_path / LOCK).exists()
     assert "cannot be locked (" in caplog.text
-    assert "see to it that no second run uses this folder" in caplog.text
+    assert "make sure that no second run uses this folder" in caplog.text
 
 
 def test_a_lock_holds_on_a_full_disk(tmp_path, monkeypatch):
@@ -118,5 +116,5 @@ def test_a_lock_holds_on_a_full_disk(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "pwrite", fail)
-    with folder_lock(tmp_path), pytest.raises(InputError, match=r"A run is at work in `.*` \(another process\)"):
+    with folder_lock(tmp_path), pytest.raises(InputError, match=r"Another run uses `.*` \(another process\)"):
         folder_lock(Path(tmp_path)).__enter__()

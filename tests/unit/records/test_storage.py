@@ -91,7 +91,7 @@ def test_a_disk_that_can_only_be_read_is_one_line(small_disk):
 
 def test_a_folder_where_the_file_should_be_is_said_to_stand_there(tmp_path):
     (tmp_path / "x" / "inside").mkdir(parents=True)
-    with pytest.raises(InputError, match=r"Cannot write `.*/x`: Is a directory. A folder stands in its place: move it"):
+    with pytest.raises(InputError, match=r"Cannot write `.*/x`: Is a directory. A folder has this name: move it"):
         write_atomically(tmp_path / "x", lambda path: path.write_text("new"))
     with pytest.raises(InputError, match=r"Cannot write `.*/x`: Is a directory"):
         output_folder(tmp_path, ["y", "x"])

@@ -1,1 +1,1 @@
-"""The parts of `preflens compare`: held-out pairs, the first step, the rollout, real steps."""
+"""Parts of `compare`: held-out pairs, first step, rollout, real steps."""

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from transformers import PreTrainedTokenizerBase
 
 from preflens.analysis.comparison.held_out import split_pairs, without_training_pairs
+from preflens.analysis.measurement.provenance import data_provenance
 from preflens.analysis.measurement.update_batches import longest_first, sample_pairs, update_batches
-from preflens.analysis.summaries.provenance import data_provenance
 from preflens.language_models.fingerprints import pairs_fingerprint
 from preflens.language_models.reading import PairInput, PairSource, pair_source
 from preflens.language_models.tokenizing import TokenizedPair, TokenizedPairs, count_notes
-from preflens.records.analysis_metadata import DataProvenance
+from preflens.records.common import DataProvenance
 from preflens.records.comparison_metadata import BeforeSplit
 
 
@@ -20,24 +20,24 @@ class ComparisonData:
     """The pairs of a comparison.
 
     Attributes:
-        training: in order.
-        held_out: in order.
-        metadata: about the training pairs.
-        probe_provenance: about the held-out pairs.
-        before_split: what became of rows before they were split; None where the held-out pairs were given.
+        training: training pairs in the order of the data.
+        held_out: held-out pairs in the order of the data.
+        training_provenance: origin of the training pairs.
+        held_out_provenance: origin of the held-out pairs.
+        before_split: rows dropped and noted before the split; None if the held-out pairs were given.
     """
 
     training: tuple[TokenizedPair, ...]
     held_out: tuple[TokenizedPair, ...]
-    metadata: DataProvenance
-    probe_provenance: DataProvenance
+    training_provenance: DataProvenance
+    held_out_provenance: DataProvenance
     before_split: BeforeSplit | None
 
     def update_batches(self, *, size: int, seed: int) -> list[list[int]]:
-        """Settle which training pairs share an update.
+        """Draw the update batches of the training pairs.
 
         Args:
-            size: pairs in an update.
+            size: pairs in an update batch, at most.
             seed: of the shuffle.
 
         Returns:
@@ -48,7 +48,7 @@ class ComparisonData:
 
 def comparison_data(
     pairs: PairInput,
-    probe: PairInput | None,
+    held_out: PairInput | None,
     tokenizer: PreTrainedTokenizerBase,
     *,
     fraction: float,
@@ -56,56 +56,56 @@ def comparison_data(
     limit: int | None,
     seed: int,
 ) -> ComparisonData:
-    """Tokenise the pairs and hold some out.
+    """Tokenize the pairs and hold some out.
 
     Args:
-        pairs: all there are.
-        probe: held-out pairs; None to hold out a share of the others.
-        tokenizer: of the model.
-        fraction: of the pairs to hold out, without `probe`.
+        pairs: the training pairs, and the held-out ones unless `held_out` is given.
+        held_out: held-out pairs, or None to hold out a share of `pairs`.
+        tokenizer: the model's tokenizer.
+        fraction: share of the pairs to hold out; ignored if `held_out` is given.
         max_length: tokens after which a sequence is cut.
-        limit: take a random sample of so many pairs.
+        limit: size of a random sample of `pairs`.
         seed: of the sample and the split.
 
     Returns:
-        Both kinds of pairs, and what became of the others.
+        Training and held-out pairs, and what was dropped.
     """
     source = pair_source(pairs)
-    tokenized, used = sample_pairs(source, tokenizer, max_length=max_length, limit=limit, seed=seed)
-    if probe is None:
-        return _split(source, tokenized, used, fraction=fraction, max_length=max_length, seed=seed)
-    given = pair_source(probe)
-    read, all_probes = sample_pairs(given, tokenizer, max_length=max_length, limit=None, seed=seed)
-    held_out, known = without_training_pairs(all_probes, used)
-    probe_provenance = data_provenance(given, read, held_out, max_length=max_length)
-    seen = len(all_probes) - len(held_out)
-    dropped = probe_provenance.dropped | ({"also a training pair": seen} if seen else {})
-    noted = probe_provenance.noted | ({"prompt of a training pair": known} if known else {})
+    read, training = sample_pairs(source, tokenizer, max_length=max_length, limit=limit, seed=seed)
+    if held_out is None:
+        return _split(source, read, training, fraction=fraction, max_length=max_length, seed=seed)
+    held_out_source = pair_source(held_out)
+    held_out_read, usable = sample_pairs(held_out_source, tokenizer, max_length=max_length, limit=None, seed=seed)
+    kept, shared_prompts = without_training_pairs(usable, training)
+    provenance = data_provenance(held_out_source, held_out_read, kept, max_length=max_length)
+    repeated = len(usable) - len(kept)
+    dropped = provenance.dropped | ({"also a training pair": repeated} if repeated else {})
+    noted = provenance.noted | ({"prompt of a training pair": shared_prompts} if shared_prompts else {})
     return ComparisonData(
-        tuple(used), tuple(held_out), data_provenance(source, tokenized, used, max_length=max_length),
-        replace(probe_provenance, sampled=probe_provenance.sampled + seen, dropped=dropped, noted=noted), None,
+        tuple(training), tuple(kept), data_provenance(source, read, training, max_length=max_length),
+        replace(provenance, sampled=provenance.sampled + repeated, dropped=dropped, noted=noted), None,
     )  # fmt: skip
 
 
 def _split(
     source: PairSource,
-    tokenized: TokenizedPairs,
-    used: Sequence[TokenizedPair],
+    read: TokenizedPairs,
+    pairs: Sequence[TokenizedPair],
     *,
     fraction: float,
     max_length: int,
     seed: int,
 ) -> ComparisonData:
-    """Hold pairs out. What was dropped before is of neither side; notes are of the side that their pairs are on."""
-    training, held_out = split_pairs(used, fraction=fraction, seed=seed)
-    whole = data_provenance(source, tokenized, used, max_length=max_length)
+    """Hold pairs out. Rows dropped before the split belong to neither side, notes to the side of their pair."""
+    training, held_out = split_pairs(pairs, fraction=fraction, seed=seed)
+    provenance = data_provenance(source, read, pairs, max_length=max_length)
 
-    def side(pairs: Sequence[TokenizedPair], name: str) -> DataProvenance:
-        fingerprint = pairs_fingerprint(p.pair for p in pairs)
-        return replace(whole, source=name, fingerprint=fingerprint, pairs=len(pairs), dropped={},
-                       noted=count_notes(pairs))  # fmt: skip
+    def side(members: Sequence[TokenizedPair], name: str) -> DataProvenance:
+        fingerprint = pairs_fingerprint(p.pair for p in members)
+        return replace(provenance, source=name, fingerprint=fingerprint, pairs=len(members), dropped={},
+                       noted=count_notes(members))  # fmt: skip
 
     return ComparisonData(
-        tuple(training), tuple(held_out), side(training, whole.source), side(held_out, f"{whole.source}, held out"),
-        BeforeSplit(whole.dropped, dict(source.noted)),
+        tuple(training), tuple(held_out), side(training, provenance.source),
+        side(held_out, f"{provenance.source}, held out"), BeforeSplit(provenance.dropped, dict(source.noted)),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""One step of every objective from one Gram pass: own pair, update batch, held-out means."""
+"""One step of every objective from one pass of the model: each pair alone, update batches, held-out means."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -40,8 +40,8 @@ class FirstSteps:
     Attributes:
         coefficients: d_w and d_l.
         shared: change of the training log-probs when each update batch steps on its mean loss.
-        influence: what each pair adds to the change of the held-out mean chosen and mean rejected log-prob in a step on
-            the mean loss of all training pairs.
+        influence: contribution of each pair to the change of the held-out mean chosen and mean rejected log-prob, in a
+            step on the mean loss of all training pairs.
     """
 
     coefficients: Float64[Tensor, "objective two pair"]
@@ -54,22 +54,25 @@ class FirstSteps:
         return self.coefficients * _SIGNS
 
 
-def stack_batches(found: Sequence[BatchGeometry]) -> Training:
-    """Put the update batches one after the other.
+def stack_batches(geometries: Sequence[BatchGeometry]) -> Training:
+    """Concatenate the update batches.
 
     Args:
-        found: geometry of every update batch.
+        geometries: geometry of every update batch.
 
     Returns:
-        All pairs.
+        All pairs, update batch after update batch.
     """
-    values = {f.name: [getattr(g.logps, f.name) for g in found] for f in fields(PairLogps)}
+    values = {f.name: [getattr(g.logps, f.name) for g in geometries] for f in fields(PairLogps)}
     logps = PairLogps(**{name: torch.cat(parts) for name, parts in values.items() if parts[0] is not None})
-    grams = [g.gram.pair_gram() for g in found]
+    grams = [g.gram.pair_gram() for g in geometries]
     entries = ("chosen_sq_norm", "rejected_sq_norm", "inner_product")
     chosen, rejected, inner = (torch.cat([getattr(gram, entry) for gram in grams]) for entry in entries)
     return Training(
-        logps, PairGram(chosen, rejected, inner), tuple(g.gram for g in found), tuple(g.gram.pairs for g in found)
+        logps,
+        PairGram(chosen, rejected, inner),
+        tuple(g.gram for g in geometries),
+        tuple(g.gram.pairs for g in geometries),
     )
 
 
@@ -79,14 +82,14 @@ def first_steps(
     products: Float64[Tensor, "two side pair"],
     mitigations: Mapping[str, CoefficientMap],
 ) -> FirstSteps:
-    """Predict one step of every objective; the objectives only contribute coefficients.
+    """Predict one step of every objective. The objectives only contribute coefficients.
 
     Args:
         objectives: by label.
         training: the pairs.
-        products: ⟨g_i, V⟩ with V the gradients of the held-out mean chosen and mean rejected log-prob; of chosen and
-            rejected training responses.
-        mitigations: by the labels of those that step through one.
+        products: ⟨g_i, V⟩ of the chosen and rejected training responses, with V the gradients of the held-out mean
+            chosen and mean rejected log-prob.
+        mitigations: by the labels of the objectives whose coefficients pass through one.
 
     Returns:
         Coefficients and changes.
@@ -95,8 +98,8 @@ def first_steps(
     coefficients = torch.stack([torch.stack([c.chosen, c.rejected]) for c in parts])
     signed = coefficients * _SIGNS
     shared = [
-        (own.flatten(1) @ gram.matrix / gram.pairs).reshape(own.shape)
-        for own, gram in zip(signed.split(training.sizes, dim=2), training.batches, strict=True)
+        (c.flatten(1) @ gram.matrix / gram.pairs).reshape(c.shape)
+        for c, gram in zip(signed.split(training.sizes, dim=2), training.batches, strict=True)
     ]
     influence = torch.einsum("ksp,vsp->kvp", signed, products) / signed.shape[2]
     return FirstSteps(coefficients, torch.cat(shared, dim=2), influence)
@@ -105,21 +108,21 @@ def first_steps(
 def coefficients_of(
     objective: Objective, training: Training, mitigation: CoefficientMap | None = None
 ) -> PairCoefficients:
-    """Compute an objective's coefficients, update batch by update batch where its loss or a mitigation couples pairs.
+    """Compute an objective's coefficients, per update batch if its loss or a mitigation couples pairs.
 
     Args:
         objective: the loss.
         training: the pairs.
-        mitigation: what its steps go through; remembers from update batch to update batch what it remembers.
+        mitigation: map that the coefficients pass through, with its state from one update batch to the next.
 
     Returns:
         d_w and d_l of all pairs.
     """
     if objective.kind != "batch" and mitigation is None:
         return objective.coefficients(training.logps)
-    places = torch.arange(sum(training.sizes)).split(training.sizes)
-    parts = [objective.coefficients(training.logps.take(here)) for here in places]
+    batches = torch.arange(sum(training.sizes)).split(training.sizes)
+    parts = [objective.coefficients(training.logps.take(indices)) for indices in batches]
     if mitigation is not None:
-        through = as_rollout_transform(mitigation)
-        parts = [through(part, gram.total()) for part, gram in zip(parts, training.batches, strict=True)]
+        transform = as_rollout_transform(mitigation)
+        parts = [transform(part, gram.total()) for part, gram in zip(parts, training.batches, strict=True)]
     return PairCoefficients(torch.cat([p.chosen for p in parts]), torch.cat([p.rejected for p in parts]))

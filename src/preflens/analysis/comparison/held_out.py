@@ -1,4 +1,4 @@
-"""Held-out pairs: which they are, the gradient of their mean log-probs, and what training pairs do to it."""
+"""Held-out pairs: their selection, the gradients of their mean log-probs, and inner products with them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -23,12 +23,12 @@ from preflens.language_models.tokenizing import TokenizedPair
 def split_pairs(
     pairs: Sequence[TokenizedPair], *, fraction: float, seed: int
 ) -> tuple[list[TokenizedPair], list[TokenizedPair]]:
-    """Hold a share of the prompts out: pairs of one prompt stay on one side.
+    """Hold out a share of the pairs. All pairs of a prompt are on the same side.
 
     Args:
         pairs: all pairs.
-        fraction: of the pairs, as nearly as whole prompts allow.
-        seed: of the choice.
+        fraction: share of the pairs to hold out, as nearly as whole prompts allow.
+        seed: of the draw.
 
     Returns:
         Training pairs and held-out pairs, each in order.
@@ -38,75 +38,75 @@ def split_pairs(
     """
     if not 0 < fraction < 1:
         raise InputError(
-            f"`probe_fraction` should be above 0 and below 1. Found {fraction:g}.", arguments=["probe_fraction"]
+            f"`held_out_fraction` should be above 0 and below 1. Found {fraction:g}.", arguments=["held_out_fraction"]
         )
     sizes = Counter(_prompt(p) for p in pairs)
     prompts = list(sizes)
-    held, used = set(), 0
+    held_out_prompts, count = set(), 0
     for i in np.random.default_rng([seed, 2]).permutation(len(prompts)).tolist():
-        if used >= fraction * len(pairs):
+        if count >= fraction * len(pairs):
             break
-        held.add(prompts[i])
-        used += sizes[prompts[i]]
-    training = [p for p in pairs if _prompt(p) not in held]
-    if not training or not held:
+        held_out_prompts.add(prompts[i])
+        count += sizes[prompts[i]]
+    training = [p for p in pairs if _prompt(p) not in held_out_prompts]
+    if not training or not held_out_prompts:
         raise InputError(
-            f"`probe_fraction={fraction:g}` of {len(pairs)} pairs with {len(prompts)} different prompts leaves no "
-            "pair on one side. Pass held-out pairs as `probe`.",
-            arguments=["probe_fraction", "probe"],
+            f"`held_out_fraction={fraction:g}` of {len(pairs)} pairs with {len(prompts)} different prompts leaves no "
+            "pair on one side. Pass held-out pairs as `held_out`.",
+            arguments=["held_out_fraction", "held_out"],
         )
-    return training, [p for p in pairs if _prompt(p) in held]
+    return training, [p for p in pairs if _prompt(p) in held_out_prompts]
 
 
 def without_training_pairs(
     held_out: Sequence[TokenizedPair], training: Sequence[TokenizedPair]
 ) -> tuple[list[TokenizedPair], int]:
-    """Drop held-out pairs that are training pairs: the same tokens on both sides.
+    """Drop held-out pairs with the tokens of a training pair.
 
     Args:
         held_out: as read.
         training: the training pairs.
 
     Returns:
-        The others, and how many of their prompts are those of training pairs.
+        The remaining pairs, and how many of their prompts are prompts of training pairs.
 
     Raises:
-        InputError: none is left.
+        InputError: no pair remains.
     """
-    known = {(p.prompt_ids, p.chosen_ids, p.rejected_ids) for p in training}
+    training_tokens = {(p.prompt_ids, p.chosen_ids, p.rejected_ids) for p in training}
     prompts = {_prompt(p) for p in training}
-    kept = [p for p in held_out if (p.prompt_ids, p.chosen_ids, p.rejected_ids) not in known]
+    kept = [p for p in held_out if (p.prompt_ids, p.chosen_ids, p.rejected_ids) not in training_tokens]
     if not kept:
         raise InputError(
-            f"All {len(held_out)} pairs of `probe` are training pairs, so none is held out. Pass other pairs, or "
-            "split the data with `probe_fraction`.",
-            arguments=["probe", "probe_fraction"],
+            f"All {len(held_out)} pairs of `held_out` are training pairs, so none is held out. Pass other pairs, or "
+            "split the data with `held_out_fraction`.",
+            arguments=["held_out", "held_out_fraction"],
         )
     return kept, sum(_prompt(p) in prompts for p in kept)
 
 
 def mean_gradients(passes: MicroBatches) -> tuple[PlainUpdate, PlainUpdate]:
-    """Compute the gradients of the mean chosen and of the mean rejected log-prob, in one sweep.
+    """Compute the gradients of the mean chosen and of the mean rejected log-prob, in one sweep over the pairs.
 
     V_w = (1/M) Σ_j ∇a_w^j and V_l = (1/M) Σ_j ∇a_l^j. To first order the mean held-out chosen log-prob changes by
-    ⟨V_w, update⟩, the mean margin by ⟨V_w − V_l, update⟩; so ⟨g_i, V⟩ of the training responses answers for every
-    objective at once.
+    ⟨V_w, update⟩, the mean margin by ⟨V_w − V_l, update⟩. So the ⟨g_i, V⟩ of the training responses predict both
+    for every objective.
 
     Args:
-        passes: the held-out pairs; nothing is written to any `.grad`.
+        passes: the held-out pairs. No `.grad` is written.
 
     Returns:
-        Both gradients, one tensor a trainable parameter each, in float32 or wider.
+        Both gradients, with one tensor per trainable parameter, in float32 or wider.
     """
     passes.scorer.stepping.check()
     parameters = [p for p in passes.model.parameters() if p.requires_grad]
     pairs = sum(map(len, passes.pairs))
     sums = [[torch.zeros_like(p, dtype=_wide(p)) for p in parameters] for _ in range(2)]
     for batch in passes.batches:
-        for side, total in enumerate(sums):  # each side by itself: one backward pass over its rows only
+        for side, total in enumerate(sums):  # one backward pass per side, over its rows only
             values = _logps_of_side(passes, batch, side)
-            found = torch.autograd.grad(values.sum() / pairs, parameters, materialize_grads=True)
-            torch._foreach_add_(total, [g.to(t.dtype) for g, t in zip(found, total, strict=True)])
+            gradients = torch.autograd.grad(values.sum() / pairs, parameters, materialize_grads=True)
+            torch._foreach_add_(total, [g.to(t.dtype) for g, t in zip(gradients, total, strict=True)])
     return sums[0], sums[1]
 
 
@@ -115,7 +115,7 @@ def products_along(passes: MicroBatches, directions: Sequence[PlainUpdate]) -> F
 
     Args:
         passes: the batch.
-        directions: one or more updates.
+        directions: one or more updates, with one tensor per trainable parameter.
 
     Returns:
         Chosen and rejected responses, pairs in the order of the passes.
@@ -125,24 +125,25 @@ def products_along(passes: MicroBatches, directions: Sequence[PlainUpdate]) -> F
 
 
 def directions_that_fit(passes: MicroBatches, *, memory: float) -> int:
-    """Count how many sums of the size of the trainable parameters fit.
+    """Count the tensors of the size of all trainable parameters that fit into memory.
 
     Args:
-        passes: of the model.
+        passes: any passes of the model.
         memory: bytes.
 
     Returns:
-        How many, two at least.
+        Their number, at least two.
 
     Raises:
-        InputError: not even two fit.
+        InputError: fewer than two fit.
     """
     size = sum(p.numel() * _wide(p).itemsize for p in passes.model.parameters() if p.requires_grad)
     if 2 * size > memory:
         raise InputError(
-            f"Two gradients of the {size / 1e9:.3g} GB that step do not fit into the {memory / 1e9:.3g} GB that "
-            "may be kept. Let fewer parameters step (`parameters`, an expression on their names), or use an adapter.",
-            arguments=["parameters"],
+            f"Two gradients of the trainable parameters ({size / 1e9:.3g} GB each) do not fit into the "
+            f"{memory / 1e9:.3g} GB that may be kept. Let fewer parameters step (`trainable`, an expression on their "
+            "names), or use an adapter.",
+            arguments=["trainable"],
         )
     return int(memory / size)
 

@@ -1,8 +1,8 @@
-"""The predicted change of every held-out pair under every objective, from the smaller of two sides.
+"""Predict the change of every held-out pair under every objective, by the cheaper of two exact ways.
 
-Either one direction an objective is added up over the training pairs and met with the held-out gradients (stacked
-directions), or the held-out gradients are kept and met with the training gradients (the cross-Gram). Both are exact;
-what does not fit is done a block at a time, at one more sweep a block.
+Stacked directions: sum one update direction per objective over the training pairs and take its inner product with each
+held-out gradient. Cross-Gram: keep the held-out gradients and take their inner products with the training gradients.
+What does not fit into memory is done in blocks, with one more sweep over the other side per block.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,30 +27,30 @@ def per_pair_changes(
     *,
     fit: int,
 ) -> PerPairChange:
-    """Predict the change of all held-out log-probs in one step on the mean loss of all training pairs.
+    """Predict the changes of all held-out log-probs in one step on the mean loss of all training pairs.
 
     Args:
         training: the update batches, their pairs in the order of `signed`.
         held_out: the held-out pairs.
         signed: c = (d_w, −d_l) of each objective.
-        fit: how many sums of the size of the trainable parameters may be held.
+        fit: number of tensors of the size of all trainable parameters that may be held at a time.
 
     Returns:
-        Change at learning rate 1, held-out pairs in the order of the passes.
+        Changes at learning rate 1, nats, held-out pairs in the order of the passes.
     """
-    way = stacked_directions if len(signed) <= 2 * sum(map(len, held_out.pairs)) else cross_gram
-    return way(training, held_out, signed, fit=fit)
+    method = stacked_directions if len(signed) <= 2 * sum(map(len, held_out.pairs)) else cross_gram
+    return method(training, held_out, signed, fit=fit)
 
 
 def describe_strategy(objectives: int, pairs: int) -> str:
-    """Say which side is the smaller one.
+    """Describe the way that `per_pair_changes` takes.
 
     Args:
-        objectives: how many.
-        pairs: held-out ones.
+        objectives: number of objectives.
+        pairs: number of held-out pairs.
 
     Returns:
-        For the record.
+        A phrase for the record.
     """
     if objectives <= 2 * pairs:
         return f"{objectives} directions added up over the training pairs"
@@ -60,16 +60,16 @@ def describe_strategy(objectives: int, pairs: int) -> str:
 def stacked_directions(
     training: Sequence[MicroBatches], held_out: MicroBatches, signed: Float64[Tensor, "objective two pair"], *, fit: int
 ) -> PerPairChange:
-    """Add up U_k = (1/N) Σ_i c_i^k ∇a_i over the training pairs, and meet it with the held-out gradients.
+    """Sum U_k = (1/N) Σ_i c_i^k ∇a_i over the training pairs and take its inner products with the held-out gradients.
 
     Args:
         training: the update batches.
         held_out: the held-out pairs.
         signed: c of each objective.
-        fit: directions that may be held at a time.
+        fit: number of directions that may be held at a time.
 
     Returns:
-        Change at learning rate 1.
+        Changes at learning rate 1, nats.
     """
     blocks = [products_along(held_out, _directions(training, block)) for block in signed.split(fit)]
     return torch.cat(blocks)
@@ -78,23 +78,23 @@ def stacked_directions(
 def cross_gram(
     training: Sequence[MicroBatches], held_out: MicroBatches, signed: Float64[Tensor, "objective two pair"], *, fit: int
 ) -> PerPairChange:
-    """Keep the held-out gradients, meet them with the training gradients, and weigh those with the coefficients.
+    """Take the inner products of held-out and training gradients and weight them with the coefficients.
 
     Args:
         training: the update batches.
         held_out: the held-out pairs.
         signed: c of each objective.
-        fit: gradients that may be held at a time.
+        fit: number of gradients that may be held at a time.
 
     Returns:
-        Change at learning rate 1.
+        Changes at learning rate 1, nats.
     """
     parts = []
     for block in _blocks(_gradients(held_out), fit):
         cross = torch.cat([products_along(passes, block) for passes in training], dim=2)  # [held out, two, pair]
         parts.append(torch.einsum("ksp,jsp->kj", signed, cross) / signed.shape[2])
-    flat, places = torch.cat(parts, dim=1), _response_order(held_out)
-    return flat[:, places].reshape(len(signed), 2, -1)
+    flat, order = torch.cat(parts, dim=1), _response_order(held_out)
+    return flat[:, order].reshape(len(signed), 2, -1)
 
 
 def _directions(training: Sequence[MicroBatches], signed: Float64[Tensor, "objective two pair"]) -> list[PlainUpdate]:
@@ -111,9 +111,9 @@ def _directions(training: Sequence[MicroBatches], signed: Float64[Tensor, "objec
             values = head_logps(outcome) if isinstance(outcome, HeadInput) else outcome
         for number, (total, c) in enumerate(zip(sums, coefficients, strict=True)):
             weights = (c.flatten() / signed.shape[2]).to(values)
-            found = torch.autograd.grad(values, parameters, weights, retain_graph=number + 1 < len(sums),
-                                        materialize_grads=True)  # fmt: skip
-            torch._foreach_add_(total, [g.to(t.dtype) for g, t in zip(found, total, strict=True)])
+            gradients = torch.autograd.grad(values, parameters, weights, retain_graph=number + 1 < len(sums),
+                                            materialize_grads=True)  # fmt: skip
+            torch._foreach_add_(total, [g.to(t.dtype) for g, t in zip(gradients, total, strict=True)])
     return sums
 
 
@@ -141,6 +141,6 @@ def _blocks(updates: Iterator[PlainUpdate], size: int) -> Iterator[list[PlainUpd
 
 
 def _response_order(passes: MicroBatches) -> Tensor:
-    """Where the chosen responses of all passes stand when passes follow each other, then the rejected ones."""
+    """Positions of the chosen and then of the rejected responses in the concatenated rows of all passes."""
     numbers = torch.arange(2 * sum(map(len, passes.pairs))).split([2 * len(part) for part in passes.pairs])
     return torch.cat([part.chunk(2)[side] for side in (0, 1) for part in numbers])

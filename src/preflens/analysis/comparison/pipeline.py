@@ -1,4 +1,4 @@
-"""From pairs to everything a comparison knows: the sweeps over the model, then what the objectives make of them."""
+"""The comparison pipeline: model passes first, then per-objective predictions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,86 +11,80 @@ from preflens.analysis.comparison.data import ComparisonData
 from preflens.analysis.comparison.first_step import FirstSteps, Training, first_steps, stack_batches
 from preflens.analysis.comparison.model_queries import ModelQueries
 from preflens.analysis.comparison.per_pair import describe_strategy
-from preflens.analysis.comparison.real_steps import RolloutSetup, take_real_steps
+from preflens.analysis.comparison.real_steps import take_real_steps
+from preflens.analysis.comparison.rollout_pairs import RolloutSetup
 from preflens.analysis.comparison.rollouts import recorded_steps, trajectories
-from preflens.analysis.comparison.selection import Choice, check_rollout_arguments
+from preflens.analysis.comparison.selection import Choice
 from preflens.analysis.comparison.summary import FirstChange, first_changes
 from preflens.analysis.measurement.geometry import BatchGeometry
 from preflens.analysis.measurement.progress import one_thread, progress_bar, timed
+from preflens.analysis.options import ComparisonOptions, DataOptions, StepOptions
 from preflens.objectives.kinds.base import Objective
-from preflens.records.analysis_metadata import Argument
+from preflens.records.common import Argument
 from preflens.records.comparison_metadata import RealSteps, Trajectory
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ComparisonConfig:
-    """What is asked of a comparison.
+    """What a comparison computes.
 
     Attributes:
         choice: the objectives.
-        learning_rate: η.
-        horizon: after how many steps to look at the rollout.
-        margin_gain: nats of margin by the last step of the rescaled rollout.
-        rollout_pairs: training and held-out pairs to follow.
-        per_pair: whether every single held-out pair is wanted.
-        verify: objectives whose steps are taken for real.
-        small_steps: how many small ones.
-        seed: of the held-out pairs that are followed.
+        verified: objectives whose steps are really taken, by label.
+        data: the seed draws the held-out pairs that the rollout follows.
+        step: the step that is predicted.
+        options: rollout and real steps.
     """
 
     choice: Choice
-    learning_rate: float
-    horizon: tuple[int, ...]
-    margin_gain: float
-    rollout_pairs: int
-    per_pair: bool
-    verify: Mapping[str, Objective]
-    small_steps: int
-    seed: int
+    verified: Mapping[str, Objective]
+    data: DataOptions
+    step: StepOptions
+    options: ComparisonOptions
 
-    def __post_init__(self) -> None:
-        check_rollout_arguments(
-            margin_gain=self.margin_gain, rollout_pairs=self.rollout_pairs, small_steps=self.small_steps
-        )  # fmt: skip
+    @property
+    def horizon(self) -> tuple[int, ...]:
+        """Numbers of steps after which the rollout is reported, in order."""
+        return tuple(self.options.horizon)
 
-    def own_rate(self, change: FirstChange) -> float | None:
-        """Find the rate at which the margin gains what was asked for by the last step, at the pace of the first.
+    def equal_margin_rate(self, change: FirstChange) -> float | None:
+        """Compute the learning rate at which the margin gains `margin_gain` by the last step, at the first one's pace.
 
         Args:
-            change: of an objective's first step.
+            change: means of an objective's first step.
 
         Returns:
             η, or None where the margin does not clearly grow.
         """
         scale = change.margin_scale
-        return None if scale is None else self.learning_rate * scale * self.margin_gain / self.horizon[-1]
+        return None if scale is None else self.step.learning_rate * scale * self.options.margin_gain / self.horizon[-1]
 
     def arguments(self) -> dict[str, Argument]:
-        """Return all of it for the record."""
+        """Return all of it for the record, by the names on the command line."""
         return {
-            "objectives": " ".join(self.choice.objectives), "learning_rate": self.learning_rate,
-            "horizon": ",".join(map(str, self.horizon)), "margin_gain": self.margin_gain,
-            "rollout_pairs": self.rollout_pairs, "per_pair": self.per_pair, "verify": " ".join(self.verify),
-            "small_steps": self.small_steps, "seed": self.seed,
+            "objectives": " ".join(self.choice.objectives), "learning_rate": self.step.learning_rate,
+            "horizon": ",".join(map(str, self.horizon)), "margin_gain": self.options.margin_gain,
+            "rollout_pairs": self.options.rollout_pairs, "per_pair": self.options.per_pair,
+            "verify": " ".join(self.verified), "small_steps": self.options.verify_batches, "seed": self.data.seed,
         }  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ComparisonResults:
-    """What was found.
+    """What the passes measured and what the objectives were predicted to do.
 
     Attributes:
         choice: the objectives, without those that are not defined on these pairs.
         batches: geometry of every update batch.
-        products: of training responses with the held-out means.
+        products: inner products of the training responses with the gradients of the held-out means.
         training: the training pairs, update batch after update batch.
         steps: the first step of every objective.
-        changes: means of these steps at the learning rate asked for, by label.
-        ground: the pairs that are followed.
+        changes: means of these steps at the learning rate of the comparison, by label.
+        rollout_setup: the pairs that the rollout follows.
         trajectories: by label.
         per_pair: change of every held-out pair at learning rate 1, or None.
-        how: it was computed.
-        real_steps: of the objectives that were to be verified.
+        per_pair_method: how it was computed, or None.
+        real_steps: of the verified objectives.
     """
 
     choice: Choice
@@ -99,80 +93,78 @@ class ComparisonResults:
     training: Training
     steps: FirstSteps
     changes: Mapping[str, FirstChange]
-    ground: RolloutSetup
+    rollout_setup: RolloutSetup
     trajectories: Mapping[str, tuple[Trajectory, ...]]
     per_pair: Float64[Tensor, "objective two held_out"] | None
-    how: str | None
+    per_pair_method: str | None
     real_steps: tuple[RealSteps, ...]
 
 
 def run_comparison(
-    measuring: ModelQueries,
+    queries: ModelQueries,
     data: ComparisonData,
     batches: Sequence[Sequence[int]],
-    wanted: ComparisonConfig,
+    config: ComparisonConfig,
+    *,
     seconds: dict[str, float],
 ) -> ComparisonResults:
-    """Ask the model, then the objectives.
+    """Run the model passes, then predict the steps of every objective.
 
     Args:
-        measuring: how the model is asked.
+        queries: passes of the model.
         data: the pairs.
         batches: positions of each update batch's training pairs.
-        wanted: what is asked.
+        config: what to compute.
         seconds: wall-clock time by part; parts are added.
 
     Returns:
-        Everything.
+        All results.
     """
-    pairs = [[data.training[i] for i in batch] for batch in batches]
+    pairs, options = [[data.training[i] for i in batch] for batch in batches], config.options
     with timed(seconds, "geometry"):
-        found = measuring.geometry(pairs)
+        geometries = queries.geometry(pairs)
     with timed(seconds, "held-out means"):
-        products = measuring.products(pairs, data.held_out)
+        products = queries.products(pairs, data.held_out)
     with timed(seconds, "geometry of the rollout"):
-        ground = measuring.ground(pairs, data.held_out, pairs=wanted.rollout_pairs, seed=wanted.seed)
+        setup = queries.rollout_setup(pairs, data.held_out, pairs=options.rollout_pairs, seed=config.data.seed)
     with timed(seconds, "first steps"), one_thread():
-        training = stack_batches(found)
-        choice = wanted.choice.defined_for(training)
-        objectives = choice.objectives
-        steps = first_steps(objectives, training, products, choice.mitigations)
-        first = first_changes(list(objectives), steps, training, learning_rate=wanted.learning_rate)
+        training = stack_batches(geometries)
+        choice = config.choice.defined_for(training)
+        steps = first_steps(choice.objectives, training, products, choice.mitigations)
+        changes = first_changes(list(choice.objectives), steps, training, learning_rate=config.step.learning_rate)
     with timed(seconds, "rollout"), one_thread():
         paths = trajectories(
-            objectives, ground.followed, learning_rate=wanted.learning_rate,
-            own_rates={label: wanted.own_rate(change) for label, change in first.items()},
-            steps=recorded_steps(wanted.horizon), mitigations=choice.mitigations,
+            choice.objectives, setup.followed, learning_rate=config.step.learning_rate,
+            equal_margin_rates={label: config.equal_margin_rate(change) for label, change in changes.items()},
+            steps=recorded_steps(config.horizon), mitigations=choice.mitigations,
         )  # fmt: skip
-    changes, how = None, None
-    if wanted.per_pair:
+    per_pair, method = None, None
+    if options.per_pair:
         with timed(seconds, "single held-out pairs"):
-            changes = measuring.per_pair(pairs, data.held_out, steps.signed)
-            how = describe_strategy(len(objectives), len(data.held_out))
+            per_pair = queries.per_pair(pairs, data.held_out, steps.signed)
+            method = describe_strategy(len(choice.objectives), len(data.held_out))
     with timed(seconds, "real steps"):
-        walked = _walk(measuring, ground, paths, wanted)
-    return ComparisonResults(choice, found, products, training, steps, first, ground, paths, changes, how, walked)
+        real_steps = _verify(queries, setup, paths, config)
+    return ComparisonResults(
+        choice=choice, batches=geometries, products=products, training=training, steps=steps, changes=changes,
+        rollout_setup=setup, trajectories=paths, per_pair=per_pair, per_pair_method=method, real_steps=real_steps,
+    )  # fmt: skip
 
 
-def _walk(
-    measuring: ModelQueries, ground: RolloutSetup, paths: Mapping[str, tuple[Trajectory, ...]], wanted: ComparisonConfig
+def _verify(
+    queries: ModelQueries, setup: RolloutSetup, paths: Mapping[str, tuple[Trajectory, ...]], config: ComparisonConfig
 ) -> tuple[RealSteps, ...]:
-    if not wanted.verify:
+    """Take real steps of the verified objectives; finished objectives are kept in the checkpoint."""
+    if not config.verified:
         return ()
-    small, horizon, found = wanted.small_steps, wanted.horizon, []
-    verified = {label: objective for label, objective in wanted.verify.items() if label in paths}
-    total = sum(min(small, len(ground.batches)) + len(paths[label]) for label in verified)
-    with progress_bar("Real steps", total=total, shown=measuring.progress) as advance:
+    small_steps, records = config.options.verify_batches, []
+    verified = {label: objective for label, objective in config.verified.items() if label in paths}
+    total = sum(min(small_steps, len(setup.batches)) + len(paths[label]) for label in verified)
+    with progress_bar("Real steps", total=total, shown=queries.progress) as advance:
         for label, objective in verified.items():
-            walk = partial(
-                take_real_steps,
-                label,
-                objective,
-                ground,
-                paths[label],
-                small_steps=small,
-                horizons=horizon,
-                advance=advance,
-            )
-            found.append(measuring.remembered(RealSteps, walk, label, small, horizon, paths[label]))
-    return tuple(found)
+            take = partial(
+                take_real_steps, label, objective, setup, paths[label], small_steps=small_steps,
+                horizons=config.horizon, advance=advance,
+            )  # fmt: skip
+            records.append(queries.kept_record(RealSteps, take, label, small_steps, config.horizon, paths[label]))
+    return tuple(records)

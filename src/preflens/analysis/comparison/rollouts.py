@@ -1,4 +1,4 @@
-"""The rollout of every objective: training pairs step, held-out pairs are moved by them, the Gram stays as it is."""
+"""The rollout of every objective: many steps on the training pairs, with the Gram held fixed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from preflens.analysis.measurement.geometry import BatchGeometry
+from preflens.analysis.comparison.rollout_pairs import RolloutPairs
 from preflens.dynamics import iterate_rollout
 from preflens.errors import NumericalError
 from preflens.mitigations import CoefficientMap, as_rollout_transform
@@ -23,28 +23,13 @@ _LEAST = -745.0  # nats: float64 holds no smaller probability of a token than ex
 
 
 @dataclass(frozen=True)
-class RolloutPairs:
-    """The pairs that a rollout follows.
+class RolloutPath:
+    """Changes of log-probs along a rollout, nats.
 
     Attributes:
-        geometry: of all of them: the training pairs, update batch after update batch, then the held-out pairs.
-        batches: positions of the pairs of each update batch.
-        training: how many are training pairs.
-    """
-
-    geometry: BatchGeometry
-    batches: tuple[tuple[int, ...], ...]
-    training: int
-
-
-@dataclass(frozen=True)
-class Path:
-    """Log-probs along a rollout.
-
-    Attributes:
-        change: since the start, of chosen and rejected responses; it ends before the first step that cannot be.
-        broke_off: that step, where log-probs diverge: they or their coefficients cannot be represented; or None.
-        impossible_from: that step, where some log-prob is above zero; or None.
+        change: since the start, of chosen and rejected responses. It ends before the first impossible step.
+        broke_off: that step, if log-probs diverge there: they or their coefficients cannot be represented. Else None.
+        impossible_from: that step, if some log-prob is above zero there. Else None.
     """
 
     change: Float64[Tensor, "step two pair"]
@@ -53,14 +38,14 @@ class Path:
 
 
 def recorded_steps(horizons: Sequence[int], *, points: int = _POINTS) -> tuple[int, ...]:
-    """Choose the steps of a trajectory that are kept: denser at the start, the horizons among them.
+    """Choose the steps of a trajectory to record: denser at the start, and always the horizons.
 
     Args:
-        horizons: steps that were asked for.
-        points: about how many to keep.
+        horizons: steps that are recorded in any case.
+        points: approximate number of steps.
 
     Returns:
-        Steps in order, 0 the first.
+        Steps in order, starting with 0.
     """
     spread = np.geomspace(1, max(horizons), points).round().astype(int).tolist()
     return tuple(sorted({0, *spread, *horizons}))
@@ -73,43 +58,43 @@ def roll(
     learning_rate: float,
     steps: int,
     mitigation: CoefficientMap | None = None,
-) -> Path:
-    """Roll an objective out as long as its log-probs can be such.
+) -> RolloutPath:
+    """Roll an objective out, as long as all values are log-probs that float64 can represent.
 
     Args:
         followed: the pairs.
         objective: the loss.
         learning_rate: η.
-        steps: how many steps.
-        mitigation: what every step goes through.
+        steps: number of steps.
+        mitigation: map that the coefficients of every step pass through.
 
     Returns:
-        The path.
+        The changes.
     """
     logps, gram = followed.geometry.logps, followed.geometry.gram
-    through = None if mitigation is None else as_rollout_transform(mitigation)
+    transform = None if mitigation is None else as_rollout_transform(mitigation)
     path = iterate_rollout(
-        gram, logps, objective, learning_rate=learning_rate, batches=followed.batches, transform=through
+        gram, logps, objective, learning_rate=learning_rate, batches=followed.batches, transform=transform
     )
     start = torch.stack([logps.chosen, logps.rejected]).double()
-    seen: list[Tensor] = []
+    recorded: list[Tensor] = []
     broke_off, impossible_from = None, None
     try:
         for values in islice(path, steps + 1):
             if bool((values > start.clamp(min=0)).any()):  # at the start one may be above zero by rounding
-                impossible_from = len(seen)
+                impossible_from = len(recorded)
                 break
             if bool((values < torch.minimum(start, _least(logps))).any()):
-                broke_off = len(seen)
+                broke_off = len(recorded)
                 break
-            seen.append(values)
+            recorded.append(values)
     except NumericalError:
-        broke_off = len(seen)
-    return Path(torch.stack(seen) - start, broke_off, impossible_from)
+        broke_off = len(recorded)
+    return RolloutPath(torch.stack(recorded) - start, broke_off, impossible_from)
 
 
 def _least(logps: PairLogps) -> Float64[Tensor, "two pair"]:
-    """The log-prob of a response at which the probability of its tokens is none."""
+    """The log-prob of a response below which the probability of its tokens is zero in float64."""
     assert logps.chosen_tokens is not None
     assert logps.rejected_tokens is not None
     return _LEAST * torch.stack([logps.chosen_tokens, logps.rejected_tokens]).double()
@@ -120,45 +105,46 @@ def trajectories(
     followed: RolloutPairs,
     *,
     learning_rate: float,
-    own_rates: Mapping[str, float | None],
+    equal_margin_rates: Mapping[str, float | None],
     steps: Sequence[int],
     mitigations: Mapping[str, CoefficientMap] = MappingProxyType({}),
 ) -> dict[str, tuple[Trajectory, ...]]:
-    """Roll every objective out, at the learning rate asked for and at a rate of its own.
+    """Roll every objective out, at the common learning rate and at the rate of equal margin gain.
 
     Args:
         objectives: by label.
         followed: the pairs.
         learning_rate: η.
-        own_rates: by label: η at which the margin would gain what was asked for by the last step, at the pace of the
-            first; None where there is none.
-        steps: that are kept.
-        mitigations: by the labels of those that step through one.
+        equal_margin_rates: by label: η at which the margin would gain `margin_gain` by the last step, at the pace of
+            the first; None where there is none.
+        steps: steps to record.
+        mitigations: by the labels of the objectives whose coefficients pass through one.
 
     Returns:
-        One trajectory a scale.
+        One trajectory per scale, by label.
     """
-    found = {}
+    result = {}
     for label, objective in objectives.items():
-        own, through = own_rates[label], mitigations.get(label)
-        rates = {LEARNING_RATE: learning_rate} | ({} if own is None else {EQUAL_MARGIN: own})
-        found[label] = tuple(
+        equal_margin, mitigation = equal_margin_rates[label], mitigations.get(label)
+        rates = {LEARNING_RATE: learning_rate} | ({} if equal_margin is None else {EQUAL_MARGIN: equal_margin})
+        result[label] = tuple(
             _record(
-                scale, rate, roll(followed, objective, learning_rate=rate, steps=steps[-1], mitigation=through),
-                followed, steps,
+                scale, rate, roll(followed, objective, learning_rate=rate, steps=steps[-1], mitigation=mitigation),
+                training=followed.training, steps=steps,
             )
             for scale, rate in rates.items()
         )  # fmt: skip
-    return found
+    return result
 
 
-def _record(scale: str, rate: float, path: Path, followed: RolloutPairs, steps: Sequence[int]) -> Trajectory:
-    train, held = path.change[:, :, : followed.training].mean(2), path.change[:, :, followed.training :].mean(2)
+def _record(scale: str, rate: float, path: RolloutPath, *, training: int, steps: Sequence[int]) -> Trajectory:
+    train, held_out = path.change[:, :, :training].mean(2), path.change[:, :, training:].mean(2)
 
-    def kept(means: Tensor, side: int) -> tuple[float | None, ...]:
+    def at_steps(means: Tensor, side: int) -> tuple[float | None, ...]:
         return tuple(float(means[step, side]) if step < len(means) else None for step in steps)
 
     return Trajectory(
-        scale, rate, tuple(steps), kept(train, 0), kept(train, 1), kept(held, 0), kept(held, 1), path.broke_off,
-        path.impossible_from,
+        scale=scale, learning_rate=rate, steps=tuple(steps), train_chosen=at_steps(train, 0),
+        train_rejected=at_steps(train, 1), heldout_chosen=at_steps(held_out, 0),
+        heldout_rejected=at_steps(held_out, 1), broke_off=path.broke_off, impossible_from=path.impossible_from,
     )  # fmt: skip

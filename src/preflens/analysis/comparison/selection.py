@@ -1,8 +1,7 @@
-"""Which objectives are compared."""
+"""Select the objectives of a comparison: names, grid points, mitigations, and those that are verified."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import isfinite
 
 from preflens.analysis.comparison.first_step import Training, coefficients_of
 from preflens.errors import InputError, NumericalError, ObjectiveError
@@ -22,10 +21,10 @@ class Choice:
     Attributes:
         objectives: by label; grid points follow the objective they vary.
         gridded: labels of grid points.
-        named: labels of those that were asked for by name, whether or not a grid holds them too.
-        unnamed: labels of those that only `all` brought in.
-        left_out: entries of the table that `all` leaves out, with the reason.
-        mitigations: by the labels of the objectives whose steps go through one.
+        named: labels of objectives that were given by name, whether or not a grid contains them, too.
+        unnamed: labels of objectives that are there only because of `all`.
+        left_out: entries of `OBJECTIVES` that `all` leaves out, with the reason.
+        mitigations: by the labels of the objectives whose coefficients pass through one.
     """
 
     objectives: Mapping[str, Objective]
@@ -36,7 +35,7 @@ class Choice:
     mitigations: Mapping[str, CoefficientMap] = field(default_factory=dict)
 
     def with_mitigations(self, mitigations: Sequence[str | Mitigation]) -> "Choice":
-        """Add what-ifs: every objective that was named (`dpo` where none was), stepped through each mitigation.
+        """Add every named objective (`dpo` if none is named) with its coefficients passed through each mitigation.
 
         Args:
             mitigations: names with optional parameters, or mitigations.
@@ -45,64 +44,66 @@ class Choice:
             The choice with entries like `dpo+normalized`, each after its objective.
 
         Raises:
-            InputError: a name or a value is wrong, a mitigation is no map of coefficients, or one is given twice.
+            InputError: a name or a value is wrong, a mitigation is not a map of coefficients, or one is given twice.
         """
         maps = _by_label(mitigations)
         targets = self.named or self.objectives.keys() & {"dpo"}
         if maps and not targets:
             raise InputError(
-                'There is no objective to put a mitigation into. Name one of `objectives`, such as "dpo".',
+                'No objective is named for the mitigation. Name one in `objectives`, such as "dpo".',
                 arguments=["objectives"],
             )
         objectives: dict[str, Objective] = {}
-        through: dict[str, CoefficientMap] = {}
+        mitigated: dict[str, CoefficientMap] = {}
         for label, objective in self.objectives.items():
             objectives[label] = objective
-            for name, each in maps.items() if label in targets else ():
-                objectives[f"{label}+{name}"], through[f"{label}+{name}"] = objective, each
-        return replace(self, objectives=objectives, mitigations=through)
+            for name, mitigation in maps.items() if label in targets else ():
+                objectives[f"{label}+{name}"], mitigated[f"{label}+{name}"] = objective, mitigation
+        return replace(self, objectives=objectives, mitigations=mitigated)
 
     def defined_for(self, training: Training) -> "Choice":
-        """Leave out what `all` brought in and what has no coefficients on some training pair.
+        """Leave out what only `all` selected and what has no finite coefficients on some training pair.
 
         Args:
             training: the pairs.
 
         Returns:
-            The choice without them.
+            The remaining choice.
 
         Raises:
-            NumericalError: of an objective that was named.
+            NumericalError: a named objective has no finite coefficients on some pair.
         """
-        left = dict(self.left_out)
+        left_out = dict(self.left_out)
         for label in self.objectives:
             try:
                 coefficients_of(self.objectives[label], training, self.mitigations.get(label))
             except NumericalError as error:
                 if label not in self.unnamed:
                     raise
-                left[label] = str(error).rstrip(".")
-        kept = {label: o for label, o in self.objectives.items() if label not in left}
-        if not kept:
-            raise NumericalError(f"No objective has finite coefficients on these pairs. {next(iter(left.values()))}.")
-        through = {label: m for label, m in self.mitigations.items() if label in kept}
-        return replace(self, objectives=kept, left_out=left, mitigations=through)
+                left_out[label] = str(error).rstrip(".")
+        remaining = {label: o for label, o in self.objectives.items() if label not in left_out}
+        if not remaining:
+            raise NumericalError(
+                f"No objective has finite coefficients on these pairs. {next(iter(left_out.values()))}."
+            )
+        mitigations = {label: m for label, m in self.mitigations.items() if label in remaining}
+        return replace(self, objectives=remaining, left_out=left_out, mitigations=mitigations)
 
 
 def choose_objectives(objectives: Sequence[str | Objective], grid: Sequence[str], *, reference: Reference) -> Choice:
-    """Settle which objectives are compared.
+    """Select the objectives of a comparison.
 
     Args:
-        objectives: names with optional parameters, or objectives; `all` among them for every entry of the table that
-            can be compared here.
-        grid: one text a parameter, `OBJECTIVE.PARAMETER=VALUE,VALUE`.
-        reference: where reference log-probs come from; without any, `all` leaves out what needs them.
+        objectives: names with optional parameters, or objectives. `all` adds every entry of `OBJECTIVES` that can be
+            compared here.
+        grid: one text per parameter, `OBJECTIVE.PARAMETER=VALUE,VALUE`.
+        reference: where reference log-probs come from. With `none`, `all` leaves out objectives that need them.
 
     Returns:
         The choice.
 
     Raises:
-        ObjectiveError: a name or a value is wrong, or nothing is left.
+        ObjectiveError: a name or a value is wrong, or no objective remains.
     """
     if isinstance(objectives, str):
         raise ObjectiveError(
@@ -111,10 +112,10 @@ def choose_objectives(objectives: Sequence[str | Objective], grid: Sequence[str]
     left_out: dict[str, str] = {}
     unnamed: list[str] = []
     named: list[str | Objective] = [o for o in objectives if o != "all"]
-    given = {objective_label(o) for o in resolve_objectives(named).values()} if named else set()
+    named_labels = {objective_label(o) for o in resolve_objectives(named).values()} if named else set()
     if len(named) < len(objectives):
         left_out = {name: reason for name in OBJECTIVES if (reason := _unusable(OBJECTIVES[name](), reference))}
-        unnamed = [name for name in OBJECTIVES if name not in left_out and name not in given]
+        unnamed = [name for name in OBJECTIVES if name not in left_out and name not in named_labels]
         named += unnamed
     points = expand_grid(grid)
     chosen = resolve_objectives(named) if named or not points else {}
@@ -122,25 +123,26 @@ def choose_objectives(objectives: Sequence[str | Objective], grid: Sequence[str]
         chosen.setdefault(label, point)
     names = list(dict.fromkeys(o.name for o in chosen.values()))
     ordered = dict(sorted(chosen.items(), key=lambda item: names.index(item[1].name)))
-    return Choice(ordered, frozenset(points), frozenset(given), frozenset(unnamed) - set(points), left_out)
+    return Choice(ordered, frozenset(points), frozenset(named_labels), frozenset(unnamed) - set(points), left_out)
 
 
 def _by_label(mitigations: Sequence[str | Mitigation]) -> dict[str, CoefficientMap]:
-    found: dict[str, CoefficientMap] = {}
+    maps: dict[str, CoefficientMap] = {}
     for mitigation in mitigations:
-        each = _coefficient_map(parse_mitigation(mitigation) if isinstance(mitigation, str) else mitigation)
-        label = mitigation_label(each)
-        if label in found:
-            raise InputError(f"Mitigation `{label}` was given twice. One of your own needs a name of its own.")
-        found[label] = each
-    return found
+        parsed = parse_mitigation(mitigation) if isinstance(mitigation, str) else mitigation
+        coefficient_map = _coefficient_map(parsed)
+        label = mitigation_label(coefficient_map)
+        if label in maps:
+            raise InputError(f"Mitigation `{label}` was given twice. A mitigation of your own needs a different name.")
+        maps[label] = coefficient_map
+    return maps
 
 
 def _coefficient_map(mitigation: Mitigation) -> CoefficientMap:
     if not isinstance(mitigation, CoefficientMap):
         raise InputError(
-            f"Mitigation `{mitigation.name}` does more than change coefficients, so what it would do cannot be said "
-            "from the geometry. Train with it."
+            f"Mitigation `{mitigation.name}` does more than change coefficients, so its effect cannot be "
+            "predicted from the Gram. Train with it."
         )
     return mitigation
 
@@ -152,64 +154,26 @@ def _unusable(objective: Objective, reference: Reference) -> str | None:
     return f"uses {' and '.join(beyond)}, and log-probs of whole responses are compared" if beyond else None
 
 
-def choose_verified(verify: Sequence[str], choice: Choice) -> dict[str, Objective]:
-    """Settle whose steps are taken for real.
+def choose_verified(labels: Sequence[str], choice: Choice) -> dict[str, Objective]:
+    """Select the objectives whose steps are really taken.
 
     Args:
-        verify: labels, or names for all points of an objective, or `all`.
+        labels: labels, or names for all points of an objective, or `all`.
         choice: the compared objectives.
 
     Returns:
         Objective by label.
 
     Raises:
-        InputError: one is not compared.
+        InputError: one of them is not compared, or its steps are mitigated.
     """
     plain = {label: o for label, o in choice.objectives.items() if label not in choice.mitigations}
     known = {*plain, *(o.name for o in plain.values()), "all"}
-    for text in verify:
+    for text in labels:
         if text not in known:
             raise InputError(
-                f"`verify={text}` is none of the compared objectives whose plain steps can be taken. These are: "
-                f"{', '.join(plain)}.",
-                arguments=["verify"],
+                f"`verify_objectives={text}` is none of the compared objectives whose plain steps can be taken. These "
+                f"are: {', '.join(plain)}.",
+                arguments=["verify_objectives"],
             )
-    return {label: objective for label, objective in plain.items() if {label, objective.name, "all"} & set(verify)}
-
-
-def check_horizon(horizon: Sequence[int]) -> tuple[int, ...]:
-    """Refuse steps that cannot be looked at.
-
-    Args:
-        horizon: numbers of steps.
-
-    Returns:
-        The same in order, without repetition.
-
-    Raises:
-        InputError: there is none, or one is below 1.
-    """
-    if not horizon or min(horizon) < 1:
-        raise InputError(
-            f"`horizon` should hold numbers of steps, each at least 1. Found {list(horizon)}.", arguments=["horizon"]
-        )
-    return tuple(sorted(set(horizon)))
-
-
-def check_rollout_arguments(*, margin_gain: float, rollout_pairs: int, small_steps: int) -> None:
-    """Refuse arguments of the rollout that cannot work.
-
-    Args:
-        margin_gain: above 0.
-        rollout_pairs: at least 1.
-        small_steps: at least 0.
-
-    Raises:
-        InputError: a number is out of range.
-    """
-    if not (isfinite(margin_gain) and margin_gain > 0):
-        raise InputError(f"`margin_gain` should be above 0. Found {margin_gain:g}.", arguments=["margin_gain"])
-    if rollout_pairs < 1:
-        raise InputError(f"`rollout_pairs` should be at least 1. Found {rollout_pairs}.", arguments=["rollout_pairs"])
-    if small_steps < 0:
-        raise InputError(f"`small_steps` should be 0 or more. Found {small_steps}.", arguments=["small_steps"])
+    return {label: objective for label, objective in plain.items() if {label, objective.name, "all"} & set(labels)}

@@ -1,4 +1,4 @@
-"""The first step of every objective in a few numbers, with intervals."""
+"""Means of the first step of every objective, with intervals."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from preflens.analysis.summaries.bootstrap import ratios
 from preflens.analysis.summaries.statistics import same_directions
 from preflens.dynamics import cancellation_tolerance, classify, predict_change
 from preflens.objectives.kinds.base import Objective
-from preflens.records.analysis_metadata import Estimate
 from preflens.records.analysis_wording import direction
-from preflens.records.comparison_metadata import Change, ObjectiveComparison, Trajectory
+from preflens.records.common import Estimate
+from preflens.records.comparison_metadata import MeanChange, ObjectiveComparison, Trajectory
 from preflens.records.outcome import Outcome
 from preflens.types import LogpChange, PairCoefficients
 
@@ -25,11 +25,11 @@ Outcomes = Mapping[str, tuple[Outcome, ...]]
 def own_steps(
     labels: Sequence[str], steps: FirstSteps, training: Training, *, learning_rate: float
 ) -> tuple[dict[str, LogpChange], dict[str, tuple[Outcome, ...]]]:
-    """Predict what every training pair does to itself.
+    """Predict the change of every training pair in a step on this pair alone.
 
     Args:
         labels: of the objectives.
-        steps: their coefficients.
+        steps: coefficients of the objectives.
         training: the pairs.
         learning_rate: η.
 
@@ -38,26 +38,27 @@ def own_steps(
     """
     changes, outcomes = {}, {}
     for label, (chosen, rejected) in zip(labels, steps.coefficients, strict=True):
-        own = PairCoefficients(chosen, rejected)
-        changes[label] = predict_change(training.gram, own, learning_rate=learning_rate)
-        tolerance = cancellation_tolerance(training.gram, own, learning_rate=learning_rate)
+        coefficients = PairCoefficients(chosen, rejected)
+        changes[label] = predict_change(training.gram, coefficients, learning_rate=learning_rate)
+        tolerance = cancellation_tolerance(training.gram, coefficients, learning_rate=learning_rate)
         outcomes[label] = classify(changes[label], tolerance)
     return changes, outcomes
 
 
 @dataclass(frozen=True)
 class FirstChange:
-    """The means of one objective's first step, at the learning rate asked for.
+    """Mean changes in one objective's first step, at the learning rate of the comparison.
 
     Attributes:
-        train: change of training pairs in one step of their update batch.
-        heldout: change of held-out pairs in one step on the mean loss of all training pairs.
-        chosen_per_margin: held-out chosen change over the margin gained; no value where it does not clearly grow.
-        rejected_per_margin: the same for the rejected ones.
+        train: mean change of training pairs in one step of their update batch.
+        heldout: mean change of held-out pairs in one step on the mean loss of all training pairs.
+        chosen_per_margin: held-out chosen change over the margin gained. No value where the margin does not clearly
+            grow.
+        rejected_per_margin: likewise for rejected responses.
     """
 
-    train: Change
-    heldout: Change
+    train: MeanChange
+    heldout: MeanChange
     chosen_per_margin: Estimate
     rejected_per_margin: Estimate
 
@@ -75,7 +76,7 @@ def first_changes(
 
     Args:
         labels: of the objectives.
-        steps: of all of them.
+        steps: first steps of the objectives.
         training: the pairs.
         learning_rate: η.
 
@@ -87,7 +88,7 @@ def first_changes(
     heldout = _batch_sums(learning_rate * sum(training.sizes) * steps.influence, training.sizes)
     per_margin = [ratios(heldout[:, side], heldout[:, 2]) for side in (0, 1)]
     means = zip(_changes(train, sizes), _changes(heldout, sizes), *per_margin, strict=True)
-    return {label: _first_change(*four) for label, four in zip(labels, means, strict=True)}
+    return {label: _first_change(*row) for label, row in zip(labels, means, strict=True)}
 
 
 def summarize(
@@ -99,18 +100,18 @@ def summarize(
     gridded: Collection[str],
     trajectories: Mapping[str, tuple[Trajectory, ...]],
 ) -> tuple[ObjectiveComparison, ...]:
-    """Summarise every objective.
+    """Summarize every objective.
 
     Args:
         objectives: by label.
-        steps: of all of them.
+        steps: first steps of the objectives.
         changes: means of these steps, by label.
-        outcomes: own-pair outcome of every pair, by label.
+        outcomes: outcome of every pair in a step on this pair alone, by label.
         gridded: labels of grid points.
         trajectories: by label.
 
     Returns:
-        One entry an objective.
+        One summary per objective.
     """
     twins = same_directions(dict(zip(objectives, steps.coefficients.numpy(), strict=True)))
     negative = dict(zip(objectives, (steps.coefficients <= 0).any(1).sum(1).tolist(), strict=True))
@@ -127,8 +128,8 @@ def summarize(
     )  # fmt: skip
 
 
-def _first_change(train: Change, heldout: Change, chosen: Estimate, rejected: Estimate) -> FirstChange:
-    """No value over a margin that cannot be told from zero, or shrinks: the ratio could be anything."""
+def _first_change(train: MeanChange, heldout: MeanChange, chosen: Estimate, rejected: Estimate) -> FirstChange:
+    """No ratio to a margin that shrinks or is not significantly different from zero: it could be any number."""
     if direction(heldout.difference) != "rises":
         chosen = rejected = Estimate(None)
     return FirstChange(train, heldout, chosen, rejected)
@@ -137,11 +138,11 @@ def _first_change(train: Change, heldout: Change, chosen: Estimate, rejected: Es
 def _batch_sums(values: Float64[Tensor, "objective two pair"], sizes: Sequence[int]) -> np.ndarray:
     """Sums over the pairs of every update batch: chosen, rejected, and their difference; [objective, three, batch]."""
     sums = torch.stack([part.sum(2) for part in values.split(list(sizes), dim=2)], dim=2)
-    three: np.ndarray = torch.cat([sums, sums[:, :1] - sums[:, 1:]], dim=1).numpy()
-    return three
+    result: np.ndarray = torch.cat([sums, sums[:, :1] - sums[:, 1:]], dim=1).numpy()
+    return result
 
 
-def _changes(sums: np.ndarray, sizes: np.ndarray) -> list[Change]:
+def _changes(sums: np.ndarray, sizes: np.ndarray) -> list[MeanChange]:
     """Means over pairs, with intervals from whole update batches."""
-    found = ratios(sums.reshape(-1, len(sizes)), sizes)
-    return [Change(*found[i : i + 3]) for i in range(0, len(found), 3)]
+    means = ratios(sums.reshape(-1, len(sizes)), sizes)
+    return [MeanChange(*means[i : i + 3]) for i in range(0, len(means), 3)]

@@ -1,4 +1,4 @@
-"""The tables of a comparison."""
+"""The three tables of a comparison."""
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -18,19 +18,19 @@ from preflens.types import LogpChange
 
 def compare_table(
     steps: FirstSteps,
-    own: Mapping[str, LogpChange],
+    alone: Mapping[str, LogpChange],
     outcomes: Mapping[str, tuple[Outcome, ...]],
+    *,
     pairs: Sequence[TokenizedPair],
     batches: Sequence[Sequence[int]],
-    *,
     learning_rate: float,
 ) -> pa.Table:
-    """Lay the first steps out, one row a training pair and objective.
+    """Build the table of first steps, with one row per training pair and objective.
 
     Args:
         steps: of every objective, update batch after update batch.
-        own: what every pair does to itself, by label.
-        outcomes: the same in a word.
+        alone: change of every pair in a step on this pair alone, by label.
+        outcomes: outcome of every pair in that step, by label.
         pairs: all training pairs.
         batches: positions of each update batch's pairs.
         learning_rate: η.
@@ -39,22 +39,22 @@ def compare_table(
         A table of `COMPARE_SCHEMA`, objective by objective, pairs in order.
     """
     order = torch.from_numpy(np.argsort(list(chain.from_iterable(batches))))
-    alone = torch.stack([torch.stack([change.chosen, change.rejected]) for change in own.values()])
+    changes = torch.stack([torch.stack([change.chosen, change.rejected]) for change in alone.values()])
     influence = learning_rate * steps.influence
     margin = influence[:, :1] - influence[:, 1:]
-    parts = [steps.coefficients, alone, learning_rate * steps.shared, influence, margin]
+    parts = [steps.coefficients, changes, learning_rate * steps.shared, influence, margin]
     numbers = [pa.array(column.reshape(-1).numpy()) for part in parts for column in part[:, :, order].unbind(1)]
-    said = [outcomes[label][i].value for label in own for i in order.tolist()]
-    ids = [p.pair.id for p in pairs] * len(own)
-    labels = np.repeat(list(own), len(pairs))
-    columns = [pa.array(ids), pa.array(labels), *numbers[:6], pa.array(said), *numbers[6:]]
+    outcome_values = [outcomes[label][i].value for label in alone for i in order.tolist()]
+    ids = [p.pair.id for p in pairs] * len(alone)
+    labels = np.repeat(list(alone), len(pairs))
+    columns = [pa.array(ids), pa.array(labels), *numbers[:6], pa.array(outcome_values), *numbers[6:]]
     return pa.table(columns, schema=COMPARE_SCHEMA)
 
 
 def training_table(
     pairs: pa.Table, products: Float64[Tensor, "two side pair"], batches: Sequence[Sequence[int]]
 ) -> pa.Table:
-    """Add to the table of training pairs what they have in common with the held-out means.
+    """Add the inner products with the gradients of the held-out means to the table of training pairs.
 
     Args:
         pairs: table of `PAIRS_SCHEMA`.
@@ -67,7 +67,7 @@ def training_table(
     """
     order = torch.from_numpy(np.argsort(list(chain.from_iterable(batches))))
     chosen, rejected = products[:, :, order]
-    more = torch.stack([chosen, rejected, chosen - rejected], dim=1).flatten(0, 1)  # [side · what, pair]
+    more = torch.stack([chosen, rejected, chosen - rejected], dim=1).flatten(0, 1)  # [side · mean, pair]
     columns = [*pairs.columns, *(pa.array(values.numpy()) for values in more)]
     return pa.table(columns, schema=TRAINING_SCHEMA)
 
@@ -79,16 +79,16 @@ def held_out_table(
     *,
     learning_rate: float,
 ) -> pa.Table:
-    """Lay the predicted changes of held-out pairs out, one row a pair and objective.
+    """Build the table of predicted changes of held-out pairs, with one row per pair and objective.
 
     Args:
         labels: of the objectives.
         held_out: the pairs.
-        changes: at learning rate 1, or None where they were not asked for.
+        changes: at learning rate 1, nats, or None if they were not computed.
         learning_rate: η.
 
     Returns:
-        A table of `HELD_OUT_SCHEMA`, empty where nothing was asked for.
+        A table of `HELD_OUT_SCHEMA`; empty without changes.
     """
     if changes is None:
         return HELD_OUT_SCHEMA.empty_table()

@@ -1,17 +1,14 @@
-"""Finished parts of a run kept on disk, so that an interrupted run goes on where it stopped.
+"""Keep finished parts of a run on disk, so that an interrupted run can continue.
 
-What is used is always what was read back or what would be read back, laid out in fresh memory: a run that goes on
-computes with the same bits, in the same order, as one that was never interrupted.
+A run always uses a part as it would be read back from disk, in freshly allocated memory. So a continued run computes
+with the same bits, in the same order, as a run that was never interrupted.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
-from hashlib import blake2b
-from io import BytesIO
 from pathlib import Path
 from typing import TypeVar
-from zipfile import ZipFile
 
 import numpy as np
 import torch
@@ -20,6 +17,7 @@ from torch import Tensor
 from preflens.analysis.measurement.forward_passes import MicroBatches
 from preflens.analysis.measurement.geometry import BatchGeometry
 from preflens.analysis.measurement.progress import progress_bar
+from preflens.analysis.measurement.sealed_arrays import Arrays, digest, seal_arrays, unseal_arrays
 from preflens.errors import InputError, NumericalError
 from preflens.pair_logps import PairLogps
 from preflens.records.json_codec import from_json, to_json
@@ -27,42 +25,40 @@ from preflens.records.storage import write_atomically
 from preflens.types import BatchGram, PairGram
 
 LOGGER = logging.getLogger("preflens")
-Arrays = Mapping[str, np.ndarray]
 T = TypeVar("T")
-_SEAL = 64  # hexadecimal digits
 
 
 class Checkpoint:
-    """A folder of finished parts, each sealed: a part that is cut off, changed or of another run is computed again.
+    """A folder of finished parts, each with a seal. A part that is truncated, changed or of another run is recomputed.
 
     Args:
-        folder: where they lie; it exists. None keeps nothing.
-        key: names the run, at most 64 characters.
+        folder: existing folder of the parts. None keeps nothing.
+        key: identifies the run, at most 64 characters.
     """
 
     def __init__(self, folder: Path | None, key: str) -> None:
         self._folder, self._key = folder, key.encode()
 
     def geometry(self, name: str, pairs: int, make: Callable[[], BatchGeometry]) -> BatchGeometry:
-        """Measure an update batch, or take what is kept.
+        """Measure an update batch, or read its kept geometry.
 
         Args:
-            name: of the part.
-            pairs: in the batch.
-            make: measures it.
+            name: name of the part.
+            pairs: number of pairs in the batch.
+            make: measures the batch.
 
         Returns:
             The geometry.
         """
-        return self._kept(name, lambda: _to_arrays(make()), lambda arrays: _from_arrays(arrays, pairs))
+        return self._load_or_make(name, lambda: _to_arrays(make()), lambda arrays: _from_arrays(arrays, pairs))
 
     def values(self, name: str, shape: tuple[int, ...], make: Callable[[], Tensor]) -> Tensor:
-        """Compute a tensor, or take what is kept.
+        """Compute a tensor, or read the kept one.
 
         Args:
-            name: of the part.
-            shape: of the tensor.
-            make: computes it.
+            name: name of the part.
+            shape: shape of the tensor.
+            make: computes the tensor.
 
         Returns:
             The tensor.
@@ -71,36 +67,36 @@ class Checkpoint:
         def read(arrays: Arrays) -> Tensor:
             return _shaped(_tensor(arrays["values"]), "values", shape)
 
-        return self._kept(name, lambda: {"values": make().numpy()}, read)
+        return self._load_or_make(name, lambda: {"values": make().numpy()}, read)
 
     def record(self, kind: type[T], make: Callable[[], T], *parts: object) -> T:
-        """Make a record, or take what is kept.
+        """Make a record, or read the kept one.
 
         Args:
-            kind: of record.
-            make: makes it.
-            *parts: records and values it depends on.
+            kind: class of the record.
+            make: makes the record.
+            *parts: records and values that it depends on.
 
         Returns:
             The record.
         """
         name = f"record-{digest(''.join(map(to_json, parts)).encode())}"
-        return self._kept(
+        return self._load_or_make(
             name, lambda: {"json": np.array(to_json(make()))}, lambda arrays: from_json(kind, str(arrays["json"]))
         )
 
-    def _kept(self, name: str, make: Callable[[], Arrays], read: Callable[[Arrays], T]) -> T:
+    def _load_or_make(self, name: str, make: Callable[[], Arrays], read: Callable[[Arrays], T]) -> T:
         if self._folder is None:
             return read(make())
         path = self._folder / f"{name}.npz"
         content = _content(path)
         if content is not None:
             try:
-                return read(_unsealed(content, name, self._key))
+                return read(unseal_arrays(content, name, self._key))
             except (ValueError, KeyError, NumericalError) as error:
                 LOGGER.warning("`%s` is damaged (%s) and is computed again.", path, error)
         arrays = make()
-        sealed = _sealed(arrays, name, self._key)
+        sealed = seal_arrays(arrays, name, self._key)
         write_atomically(path, lambda at: at.write_bytes(sealed))
         return read(arrays)
 
@@ -108,54 +104,32 @@ class Checkpoint:
 def measure_batches(
     batches: Sequence[Sequence[int]],
     passes: Callable[[Sequence[int]], MicroBatches],
-    look: Callable[[MicroBatches], BatchGeometry],
+    measure: Callable[[MicroBatches], BatchGeometry],
     checkpoint: Checkpoint,
     *,
     progress: bool,
 ) -> list[BatchGeometry]:
-    """Measure every update batch that is not kept yet.
+    """Measure every update batch that the checkpoint does not have yet.
 
     Args:
         batches: positions of each batch's pairs.
-        passes: cuts a batch into forward passes.
-        look: measures it.
-        checkpoint: what is kept.
+        passes: splits a batch into forward passes.
+        measure: measures its geometry.
+        checkpoint: the finished batches.
         progress: show a progress bar.
 
     Returns:
         The geometry of every batch.
     """
-    found = []
+    geometries = []
     with progress_bar("Gradients of pairs", total=sum(map(len, batches)), shown=progress) as advance:
         for number, batch in enumerate(batches):
             geometry = checkpoint.geometry(
-                f"batch-{number:06}", len(batch), lambda batch=batch: look(passes(batch))  # type: ignore[misc]  # a default of a lambda
+                f"batch-{number:06}", len(batch), lambda batch=batch: measure(passes(batch))  # type: ignore[misc]  # a default of a lambda
             )  # fmt: skip
-            found.append(geometry)
+            geometries.append(geometry)
             advance(len(batch))
-    return found
-
-
-def digest(content: bytes) -> str:
-    """Hash some bytes, for names of parts.
-
-    Args:
-        content: the bytes.
-
-    Returns:
-        24 hexadecimal digits.
-    """
-    return blake2b(content, digest_size=12).hexdigest()
-
-
-def _sealed(arrays: Arrays, name: str, key: bytes) -> bytes:
-    """A `.npz` whose comment, its last bytes, is a hash of the rest, of its name and of the run."""
-    buffer = BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
-    with ZipFile(buffer, "a") as archive:
-        archive.comment = bytes(_SEAL)
-    body = buffer.getvalue()[:-_SEAL]
-    return body + _seal(body, name, key)
+    return geometries
 
 
 def _content(path: Path) -> bytes | None:
@@ -165,18 +139,6 @@ def _content(path: Path) -> bytes | None:
         return None
     except OSError as error:
         raise InputError(f"Cannot read `{path}`: {error.strerror}. Move it away, and it is computed again.") from None
-
-
-def _unsealed(content: bytes, name: str, key: bytes) -> Arrays:
-    body, seal = content[:-_SEAL], content[-_SEAL:]
-    if seal != _seal(body, name, key):
-        raise ValueError("its content does not fit its seal")
-    with np.load(BytesIO(content), allow_pickle=False) as arrays:
-        return {entry: arrays[entry] for entry in arrays.files}
-
-
-def _seal(body: bytes, name: str, key: bytes) -> bytes:
-    return blake2b(name.encode() + body, digest_size=_SEAL // 2, key=key).hexdigest().encode()
 
 
 def _to_arrays(geometry: BatchGeometry) -> Arrays:
@@ -202,7 +164,7 @@ def _from_arrays(arrays: Arrays, pairs: int) -> BatchGeometry:
 
 
 def _tensor(array: np.ndarray) -> Tensor:
-    """In torch's own memory, row after row: how numbers lie decides in which order they are added up."""
+    """Copy to torch's own memory, row after row, because the memory layout decides the order of sums."""
     return torch.from_numpy(np.ascontiguousarray(array)).clone()
 
 

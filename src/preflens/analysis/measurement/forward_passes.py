@@ -1,4 +1,4 @@
-"""An update batch cut into forward passes, and what each of them computes."""
+"""Split an update batch into forward passes that compute log-probs."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,13 +23,13 @@ from preflens.types import PairCoefficients
 
 @dataclass(frozen=True)
 class PolicyScorer:
-    """A model and how its log-probs are computed.
+    """A policy and the way its log-probs are computed.
 
     Attributes:
         model: the policy.
         head: its output head where it is a plain one, so that prompts need not be scored; else None.
-        pad_token_id: fills rows on the right.
-        stepping: the parameters that needed gradients when this was made; no others may, in any pass.
+        pad_token_id: token that fills rows on the right.
+        stepping: the trainable parameters. No others may need gradients in any pass.
     """
 
     model: LanguageModel
@@ -44,12 +44,12 @@ class PolicyScorer:
     def of(
         cls, model: LanguageModel, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[TokenizedPair]
     ) -> "PolicyScorer":
-        """Find out how a model is scored, once for all of its pairs.
+        """Choose how a model is scored, once for all pairs.
 
         Args:
             model: the policy.
-            tokenizer: its tokenizer.
-            pairs: what will be scored; the first of them shows whether the head is understood.
+            tokenizer: the model's tokenizer.
+            pairs: pairs to be scored. The first one shows whether the output head is a plain one.
 
         Returns:
             The scorer.
@@ -61,21 +61,21 @@ class PolicyScorer:
 
 @dataclass(frozen=True)
 class PassLimit:
-    """How much goes into one forward pass.
+    """Upper limit of the size of a forward pass.
 
     Attributes:
-        pairs: at most so many.
-        tokens: at most so many positions, padding included; a single pair may exceed it.
+        pairs: number of pairs. None for no limit.
+        tokens: number of positions, with padding. None for no limit. A single pair may exceed it.
     """
 
     pairs: int | None = None
     tokens: int | None = None
 
     def cut(self, pairs: Sequence[TokenizedPair]) -> Iterator[tuple[TokenizedPair, ...]]:
-        """Cut pairs, in order, into passes.
+        """Split pairs, in order, into passes.
 
         Args:
-            pairs: best sorted by length.
+            pairs: pairs, sorted by length to save padding.
 
         Yields:
             The pairs of each pass.
@@ -94,12 +94,12 @@ class PassLimit:
 
 @dataclass(frozen=True)
 class MicroBatches:
-    """An update batch cut into forward passes.
+    """An update batch, split into forward passes.
 
     Attributes:
         scorer: the policy.
-        pairs: of each pass.
-        batches: the same, laid out for the model.
+        pairs: pairs of each pass.
+        batches: the same pairs as inputs of the model.
     """
 
     scorer: PolicyScorer
@@ -112,27 +112,27 @@ class MicroBatches:
         return self.scorer.model
 
     def forwards(self, model: LanguageModel | None = None) -> list[LogpForward]:
-        """Return one function a pass that computes its log-probs and refuses those that are not finite.
+        """Return one function per pass that computes its log-probs and refuses those that are not finite.
 
         Args:
-            model: another model than the policy.
+            model: a model other than the policy.
 
         Returns:
-            Functions of nothing. Which parameters step is checked now, before the passes: in them the engine freezes
-            some.
+            Functions without arguments. The trainable parameters are checked now, because the engine freezes some of
+            them during a pass.
 
         Raises:
-            UnsupportedModelError: other parameters would step than were chosen.
+            UnsupportedModelError: the trainable parameters have changed.
         """
         self.scorer.stepping.check()
         parts = zip(self.batches, self.pairs, strict=True)
         return [partial(_scores, model or self.model, batch, pairs) for batch, pairs in parts]
 
     def forwards_to_head(self) -> list[Forward]:
-        """Return one function a pass that stops before the head where that is possible.
+        """Return one function per pass that stops before the output head where that is possible.
 
         Returns:
-            Functions of nothing, as `forwards` returns them.
+            Functions without arguments, as in `forwards`.
         """
         head = self.scorer.head
         if head is None:
@@ -142,12 +142,12 @@ class MicroBatches:
 
 
 def make_passes(scorer: PolicyScorer, pairs: Sequence[TokenizedPair], limit: PassLimit) -> MicroBatches:
-    """Cut the pairs of an update batch, in order, into forward passes.
+    """Split the pairs of an update batch, in order, into forward passes.
 
     Args:
-        scorer: the policy; batches are put on its device.
-        pairs: of the update batch, best sorted by length.
-        limit: of a pass.
+        scorer: the policy. Inputs are put on its device.
+        pairs: pairs of the update batch, sorted by length to save padding.
+        limit: size of a pass.
 
     Returns:
         The passes.
@@ -160,14 +160,14 @@ def make_passes(scorer: PolicyScorer, pairs: Sequence[TokenizedPair], limit: Pas
 
 
 def by_pass(passes: MicroBatches, coefficients: PairCoefficients) -> list[PairCoefficients]:
-    """Cut the coefficients of an update batch as its passes are cut.
+    """Split the coefficients of an update batch like its passes.
 
     Args:
-        passes: the batch.
-        coefficients: of its pairs.
+        passes: the update batch.
+        coefficients: coefficients of its pairs.
 
     Returns:
-        Those of each pass.
+        The coefficients of each pass.
     """
     lengths = [len(part) for part in passes.pairs]
     parts = zip(coefficients.chosen.split(lengths), coefficients.rejected.split(lengths), strict=True)

@@ -1,4 +1,4 @@
-"""What the model is asked about one update batch: log-probs and the Gram of their gradients."""
+"""Log-probs of one update batch, and the Gram of their gradients."""
 
 from dataclasses import dataclass
 
@@ -18,12 +18,12 @@ from preflens.types import BatchGram, PairGram
 
 @dataclass(frozen=True)
 class BatchGeometry:
-    """What does not depend on any objective.
+    """Log-probs and gradient geometry of an update batch. Nothing here depends on an objective.
 
     Attributes:
         logps: log-probs under policy and reference, with token counts.
-        gram: Gram of all response gradients.
-        by_layer: Gram of each pair, layer by layer.
+        gram: Gram of all response gradients of the batch.
+        by_layer: Gram of each pair by layer.
     """
 
     logps: PairLogps
@@ -36,15 +36,15 @@ def batch_geometry(passes: MicroBatches, reference: Reference, *, memory: float 
 
     Args:
         passes: the update batch.
-        reference: a model, `adapter-off`, `adapter-copy`, `self` (the policy itself, as at the first step of training)
-            or `none`.
+        reference: a model, or `adapter-off`, `adapter-copy`, `self` (the policy itself, as at the first step of
+            training) or `none`.
         memory: bytes that may be kept from pass to pass.
 
     Returns:
         The geometry, pairs in the order of the passes.
 
     Raises:
-        NonFiniteLogpError: a log-prob is not finite; where it can be told, a `NumericalError` that names the pair.
+        NonFiniteLogpError: a log-prob is not finite. Where a repeated pass finds it, a `NumericalError` names the pair.
     """
     try:
         by_layer = batch_gram(passes.model, passes.forwards_to_head(), by="layer", memory=memory)

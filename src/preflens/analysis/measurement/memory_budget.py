@@ -1,4 +1,4 @@
-"""How much goes into a forward pass, so that memory lasts."""
+"""Sizes of forward passes that fit into the free memory."""
 
 import os
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from torch import Tensor
 from preflens.analysis.measurement.forward_passes import PassLimit, PolicyScorer, make_passes
 from preflens.language_models.tokenizing import TokenizedPair
 
-# Where the system does not tell what is free.
+# Bytes, where the system does not report free memory.
 _UNKNOWN = 4e9
 
 
@@ -18,10 +18,10 @@ def memory_budget(device: torch.device) -> float:
     """Return half of the memory that is free on a device, in bytes.
 
     Args:
-        device: of the model.
+        device: device of the model.
 
     Returns:
-        Bytes; 4 GB where the system does not tell.
+        Bytes. Half of 4 GB where the system does not report free memory.
     """
     if device.type == "cuda":
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -35,12 +35,12 @@ def memory_budget(device: torch.device) -> float:
 def pass_limit(
     scorer: PolicyScorer, pairs: Sequence[TokenizedPair], micro_batch: int | Literal["auto"], *, memory: float
 ) -> PassLimit:
-    """Settle how much goes into a forward pass.
+    """Choose the size of a forward pass.
 
     Args:
-        scorer: the policy; left as it was found.
-        pairs: all there will be, at least one.
-        micro_batch: pairs in a pass, or `auto` for what memory allows.
+        scorer: the policy. It is the same afterwards.
+        pairs: all pairs of the run, at least one.
+        micro_batch: pairs in a pass, or `auto` for as many as fit into memory.
         memory: bytes that the activations of a pass may take.
 
     Returns:
@@ -52,29 +52,29 @@ def pass_limit(
 
 
 def limit_for(scorer: PolicyScorer, longest: TokenizedPair, *, memory: float) -> PassLimit:
-    """Find how many tokens a pass may hold, from what one pair makes autograd keep.
+    """Choose the number of tokens in a pass, from the activations that autograd keeps for one pair.
 
     Args:
-        scorer: the policy; left as it was found.
-        longest: a pair with the longest row there will be.
+        scorer: the policy. It is the same afterwards.
+        longest: a pair with the longest row of the run.
         memory: bytes that the activations of a pass may take.
 
     Returns:
-        The limit; never less than one pair.
+        The limit. A pass always holds at least one pair.
     """
     passes = make_passes(scorer, [longest], PassLimit())
     parameters = {p.untyped_storage().data_ptr() for p in scorer.model.parameters()}
-    kept: dict[int, int] = {}
+    bytes_kept: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in parameters:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor.detach()  # the tensor itself would hold its graph, and the graph it
+            bytes_kept[storage.data_ptr()] = storage.nbytes()
+        return tensor.detach()  # the tensor itself would keep its graph alive, and the graph the tensor
 
     (forward,) = passes.forwards_to_head()
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        outcome = forward()
-    del outcome
-    per_token = sum(kept.values()) / passes.batches[0].input_ids.numel()
+        output = forward()
+    del output
+    per_token = sum(bytes_kept.values()) / passes.batches[0].input_ids.numel()
     return PassLimit(tokens=int(memory / max(per_token, 1.0)))

@@ -1,4 +1,4 @@
-"""A progress bar with rate and time left, and a clock for the parts of a run."""
+"""Progress bar, wall-clock time of the parts of a run, and a single-thread block for small sums."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from rich.text import Text
 
 
 class _RateColumn(ProgressColumn):
-    """How many a second."""
+    """Items per second."""
 
     def render(self, task: Task) -> Text:
         """Return the rate of a task.
@@ -20,22 +20,22 @@ class _RateColumn(ProgressColumn):
             task: the task.
 
         Returns:
-            Its rate, or dots at the start.
+            Items per second, or dots at the start.
         """
         return Text(f"{task.speed:.3g}/s" if task.speed else "…/s", style="dim")
 
 
 @contextmanager
 def progress_bar(what: str, *, total: int, shown: bool) -> Iterator[Callable[[int], None]]:
-    """Show a bar on standard error while something is worked through.
+    """Show a progress bar on standard error during the block.
 
     Args:
-        what: said beside the bar.
-        total: how many there are.
-        shown: whether to show anything.
+        what: text beside the bar.
+        total: number of items.
+        shown: whether to show the bar.
 
     Yields:
-        A function to call with how many more are done.
+        A function that takes the number of newly finished items.
     """
     columns = (
         TextColumn("{task.description}"),
@@ -51,11 +51,11 @@ def progress_bar(what: str, *, total: int, shown: bool) -> Iterator[Callable[[in
 
 @contextmanager
 def timed(seconds: dict[str, float], part: str) -> Iterator[None]:
-    """Note how long a part of a run takes.
+    """Record the wall-clock time of the block.
 
     Args:
-        seconds: wall-clock time by part; this part is added.
-        part: its name.
+        seconds: wall-clock time by part. This part is added.
+        part: name of the part.
 
     Yields:
         Nothing.
@@ -69,7 +69,7 @@ def timed(seconds: dict[str, float], part: str) -> Iterator[None]:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute on one thread for a while: waking others takes longer than some dozens of numbers.
+    """Compute on one thread during the block: for a few dozen numbers, starting more threads costs more than it saves.
 
     Yields:
         Nothing.

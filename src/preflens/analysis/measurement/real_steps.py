@@ -1,4 +1,4 @@
-"""Take a step, look again, put the weights back: the judge of every forecast."""
+"""Take a real gradient step, measure the change of the log-probs, restore the weights."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,15 +16,15 @@ PlainUpdate = list[Tensor]
 def plain_update(
     module: nn.Module, forwards: Sequence[LogpForward], coefficients: Sequence[PairCoefficients]
 ) -> PlainUpdate:
-    """Compute the direction of a plain gradient step on the mean loss: (1/N) Σ_i c_i ∇a_i.
+    """Compute the update of a plain gradient step on the mean loss at learning rate 1: (1/N) Σ_i c_i ∇a_i.
 
     Args:
-        module: its parameters with `requires_grad` are differentiated; `param.grad` is not touched.
-        forwards: one a micro-batch; each returns a number per response, chosen responses first.
-        coefficients: of the pairs of each micro-batch.
+        module: the module whose parameters with `requires_grad` are differentiated. No `.grad` is touched.
+        forwards: one function per micro-batch, each returning one log-prob per response, chosen responses first.
+        coefficients: coefficients of the pairs of each micro-batch.
 
     Returns:
-        One tensor a trainable parameter.
+        One tensor per trainable parameter.
     """
     parameters = _trainable(module)
     pairs = sum(len(c.chosen) for c in coefficients)
@@ -40,16 +40,16 @@ def plain_update(
 def measure_change(
     module: nn.Module, forwards: Sequence[LogpForward], update: PlainUpdate, *, learning_rate: float
 ) -> LogpChange:
-    """Measure what a step really does to the log-probs; the weights are back afterwards, bit for bit.
+    """Measure the change of the log-probs in a real step. The weights are restored bit for bit.
 
     Args:
-        module: whose trainable parameters step.
-        forwards: one a micro-batch; each returns a number per response, chosen responses first.
-        update: direction of the step, one tensor a trainable parameter.
+        module: the module whose trainable parameters step.
+        forwards: one function per micro-batch, each returning one log-prob per response, chosen responses first.
+        update: update at learning rate 1, with one tensor per trainable parameter.
         learning_rate: η.
 
     Returns:
-        Log-probs after the step less log-probs before, nats; micro-batches in order.
+        Log-probs after the step minus log-probs before it, nats, micro-batches in order.
     """
     before = logp_values(forwards)
     with stepped(module, update, learning_rate=learning_rate):
@@ -59,11 +59,11 @@ def measure_change(
 
 @contextmanager
 def stepped(module: nn.Module, update: PlainUpdate, *, learning_rate: float) -> Iterator[None]:
-    """Move the trainable parameters by η·update for a while.
+    """Add η·update to the trainable parameters during the block.
 
     Args:
-        module: whose parameters move.
-        update: one tensor a trainable parameter.
+        module: the module whose trainable parameters step.
+        update: one tensor per trainable parameter.
         learning_rate: η.
 
     Yields:
@@ -76,41 +76,42 @@ def stepped(module: nn.Module, update: PlainUpdate, *, learning_rate: float) -> 
 
 @contextmanager
 def walking(module: nn.Module) -> Iterator[Callable[[PlainUpdate, float], None]]:
-    """Let the trainable parameters take steps for a while; the original tensors come back.
+    """Let the trainable parameters take steps during the block. The original tensors are restored.
 
-    The steps are added up apart from the weights, which are where they were plus the sum: added to the weights one by
-    one, steps below their last digit would be lost, each time in the same direction.
+    The updates are summed apart from the weights, and the sum is added to the original weights. Added to the weights
+    one by one, updates below their last digit would be lost, each time in the same direction.
 
     Args:
-        module: whose parameters move.
+        module: the module whose trainable parameters step.
 
     Yields:
-        Takes one more step: of an update, one tensor a trainable parameter, times a learning rate.
+        A function that takes one more step, given an update (one tensor per trainable parameter) and a learning rate.
     """
-    kept = [(p, p.data) for p in _trainable(module)]
+    original = [(p, p.data) for p in _trainable(module)]
     total: PlainUpdate = []
 
     def step(update: PlainUpdate, learning_rate: float) -> None:
         if total:
             torch._foreach_add_(total, update, alpha=learning_rate)
         else:
-            total.extend(learning_rate * direction for direction in update)
-        for (parameter, data), moved in zip(kept, total, strict=True):
-            parameter.data = data + moved
+            total.extend(learning_rate * tensor for tensor in update)
+        for (parameter, data), change in zip(original, total, strict=True):
+            parameter.data = data + change
 
     try:
         yield step
     finally:
-        for parameter, data in kept:
+        for parameter, data in original:
             parameter.data = data
 
 
 @contextmanager
 def in_float32(module: nn.Module) -> Iterator[None]:
-    """Compute in float32 for a while where a module is in half precision, whose steps of a hundredth of a nat vanish.
+    """Compute in float32 during the block if a module is in half precision, where steps of a hundredth of a nat vanish.
 
     Args:
-        module: parameters and buffers in float16 or bfloat16 are widened; the narrow ones come back bit for bit.
+        module: the module whose float16 and bfloat16 parameters and buffers are widened. The originals are restored
+            bit for bit.
 
     Yields:
         Nothing.
@@ -138,9 +139,9 @@ def logp_values(forwards: Sequence[LogpForward]) -> Float64[Tensor, "two pair"]:
     """Compute log-probs, nats.
 
     Args:
-        forwards: one a micro-batch; each returns a number per response, chosen responses first.
+        forwards: one function per micro-batch, each returning one log-prob per response, chosen responses first.
 
     Returns:
-        Chosen and rejected log-probs; micro-batches in order.
+        Chosen and rejected log-probs, micro-batches in order.
     """
     return torch.cat([forward().double().cpu().reshape(2, -1) for forward in forwards], dim=1)

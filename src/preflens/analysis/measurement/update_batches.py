@@ -1,4 +1,4 @@
-"""Which pairs are sampled, and which share an update."""
+"""Sample the pairs and draw the update batches."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ def sampling_order(count: int, *, seed: int) -> list[int]:
     """Return the positions 0 … count − 1 in a random order that the seed fixes.
 
     Args:
-        count: how many.
+        count: number of positions.
         seed: of the order.
 
     Returns:
@@ -24,18 +24,18 @@ def sampling_order(count: int, *, seed: int) -> list[int]:
 
 
 def update_batches(count: int, *, size: int, seed: int) -> list[list[int]]:
-    """Split pairs into the batches that would share an update, as a shuffled epoch of training does.
+    """Split pairs into update batches, as a shuffled epoch of training does.
 
-    Which pairs step together is part of the result (cross-pair terms depend on it), so it is fixed by seed and
-    position before anything is sorted or split to save memory.
+    Which pairs step together is part of the result, because cross-pair terms depend on it. So seed and position fix it
+    before anything is sorted or split to save memory.
 
-    As few batches as the size allows, and their sizes differ by one at most. A rest of its own would bias every mean
-    over pairs: in a step on the mean loss of n pairs each moves itself by a share of 1/n, so the pairs of a small rest
-    count for more than their number.
+    There are as few batches as the size allows, and their sizes differ by one at most. A small last batch would bias
+    every mean over pairs: in a step on the mean loss of n pairs, each pair changes its own log-probs by a share of 1/n,
+    so the pairs of a small batch would have too much weight.
 
     Args:
-        count: pairs.
-        size: pairs in an update at most.
+        count: number of pairs.
+        size: pairs in an update batch, at most.
         seed: of the shuffle.
 
     Returns:
@@ -50,14 +50,14 @@ def update_batches(count: int, *, size: int, seed: int) -> list[list[int]]:
 
 
 def longest_first(batches: Sequence[Sequence[int]], pairs: Sequence[TokenizedPair]) -> list[list[int]]:
-    """Sort within update batches, so that the forward passes of each are padded little.
+    """Sort the pairs of each update batch by length, so that its forward passes need little padding.
 
     Args:
         batches: positions of each batch's pairs.
-        pairs: all of them.
+        pairs: all pairs.
 
     Returns:
-        The same batches.
+        The same batches, the longest pair of each first.
     """
     return [sorted(batch, key=lambda i: -pairs[i].longest) for batch in batches]
 
@@ -65,17 +65,17 @@ def longest_first(batches: Sequence[Sequence[int]], pairs: Sequence[TokenizedPai
 def sample_pairs(
     source: PairSource, tokenizer: PreTrainedTokenizerBase, *, max_length: int, limit: int | None, seed: int
 ) -> tuple[TokenizedPairs, list[TokenizedPair]]:
-    """Tokenise a sample of a data set, or all of it.
+    """Tokenize a sample of a data set, or all of it.
 
     Args:
         source: the pairs.
         tokenizer: of the model.
         max_length: tokens after which a sequence is cut.
-        limit: usable pairs to take, or None for all.
+        limit: usable pairs in the sample, or None for all.
         seed: of the sample.
 
     Returns:
-        What tokenising said, and the usable pairs in the order of the data set.
+        The result of tokenizing, and the usable pairs in the order of the data set.
     """
     count = len(source.pairs)
     order = range(count) if limit is None or limit >= count else sampling_order(count, seed=seed)

@@ -1,57 +1,61 @@
-"""Arguments of an analysis, checked before anything expensive starts."""
+"""Checks of model, objectives and lengths before anything expensive starts."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, cast
+from typing import cast
 
 from torch import Tensor
 
 from preflens.errors import InputError, MissingInputError
-from preflens.language_models.model import LanguageModel, Reference, context_length
+from preflens.language_models.model import (
+    LanguageModel,
+    Reference,
+    check_experts,
+    check_rows_are_independent,
+    context_length,
+)
 from preflens.language_models.token_limits import refuse_unknown_token
 from preflens.language_models.tokenizing import TokenizedPair
 from preflens.objectives.kinds.base import Objective
 
 DEFAULT_MAX_LENGTH = 1024  # TRL's
-LARGEST_LEARNING_RATE = 1e100  # times squared norms and sums of them, it has to stay below float64's 1.8e308
 
 
-def check_arguments(
-    objectives: Mapping[str, Objective],
-    *,
-    reference: Reference,
-    update_batch_size: int,
-    micro_batch: int | Literal["auto"],
-    learning_rate: float,
-    limit: int | None,
-    verify: int,
-) -> None:
-    """Refuse arguments that cannot work.
+def check_model(model: LanguageModel) -> None:
+    """Refuse a model whose per-response gradients are not defined, or that cannot compute in its type.
+
+    Args:
+        model: the policy.
+    """
+    check_rows_are_independent(model)
+    check_experts(model)
+
+
+def check_verify_batches(verify_batches: int) -> None:
+    """Refuse a negative number of update batches to verify.
+
+    Args:
+        verify_batches: at least 0.
+
+    Raises:
+        InputError: it is below 0.
+    """
+    if verify_batches < 0:
+        raise InputError(
+            f"`verify_batches` should be at least 0. Found {verify_batches}.", arguments=["verify_batches"]
+        )
+
+
+def check_inputs(objectives: Mapping[str, Objective], reference: Reference) -> None:
+    """Refuse objectives that use more than an analysis computes.
 
     Args:
         objectives: by label.
         reference: where reference log-probs come from.
-        update_batch_size: at least 1.
-        micro_batch: at least 1.
-        learning_rate: above 0, at most `LARGEST_LEARNING_RATE`.
-        limit: at least 1.
-        verify: at least 0.
 
     Raises:
-        InputError: a number is out of range.
-        MissingInputError: an objective needs a reference, and there is none, or more than log-probs of whole responses.
+        MissingInputError: an objective needs a reference and there is none, or needs more than log-probs of whole
+            responses.
     """
-    at_least_one = {"update_batch_size": update_batch_size, "micro_batch": micro_batch, "limit": limit}
-    for name, value in at_least_one.items():
-        if isinstance(value, int) and value < 1:
-            raise InputError(f"`{name}` should be at least 1. Found {value}.", arguments=[name])
-    if verify < 0:
-        raise InputError(f"`verify` should be 0 or more. Found {verify}.", arguments=["verify"])
-    if not 0 < learning_rate <= LARGEST_LEARNING_RATE:
-        raise InputError(
-            f"`learning_rate` should be above 0 and at most {LARGEST_LEARNING_RATE:g}, beyond which predictions "
-            f"overflow. Found {learning_rate:g}.",
-            arguments=["learning_rate"],
-        )
     needing = [label for label, objective in objectives.items() if objective.needs_reference]
     if reference == "none" and needing:
         raise MissingInputError(
@@ -64,16 +68,16 @@ def check_arguments(
         if beyond:
             raise MissingInputError(
                 f"Objective `{label}` also uses: {', '.join(beyond)}. An analysis computes log-probs of whole "
-                "responses only; such an objective can be trained and its coefficients computed in Python."
+                "responses only. Such an objective can be trained, and its coefficients can be computed in Python."
             )
 
 
 def usable_length(model: LanguageModel, max_length: int | None) -> int:
-    """Settle how many tokens of a sequence are used.
+    """Return the number of tokens of a sequence that are used.
 
     Args:
-        model: its context is the upper limit.
-        max_length: asked for; None for the smaller of 1024 and the context.
+        model: the policy, whose context is the upper limit.
+        max_length: the wanted length, or None for the smaller of 1024 and the context.
 
     Returns:
         Tokens of prompt and response together.
@@ -94,7 +98,7 @@ def check_vocabulary(pairs: Sequence[TokenizedPair], model: LanguageModel, refer
     """Refuse token ids that a model has no embedding for.
 
     Args:
-        pairs: tokenised.
+        pairs: pairs, tokenized.
         model: the policy.
         reference: a model, or a word.
 

@@ -1,10 +1,11 @@
-"""Forecast beside fact: real plain steps on some update batches, taken and undone."""
+"""Real plain steps on some update batches, compared with their predictions and undone."""
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
+from preflens.agreement import agreement
 from preflens.analysis.measurement.forward_passes import MicroBatches, by_pass
 from preflens.analysis.measurement.geometry import BatchGeometry
 from preflens.analysis.measurement.real_steps import in_float32, measure_change, plain_update
@@ -14,43 +15,45 @@ from preflens.records.analysis_metadata import Verification
 from preflens.types import LogpChange, PairCoefficients
 
 _TARGET = 1e-2  # nats: root mean square of the changes of a step
-_TINY = 1e-3  # of that step: there curvature is gone and what remains between forecast and fact is rounding
+_TINY = 1e-3  # of that step: curvature is negligible there, and the remaining prediction error is rounding
 
 
-def verify(
+def verify_objective(
     label: str,
     objective: Objective,
     passes: Sequence[MicroBatches],
-    found: Sequence[BatchGeometry],
+    geometries: Sequence[BatchGeometry],
     *,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Verification:
-    """Step on update batches and compare what happened with what was forecast.
+    """Step on update batches and compare the measured changes with the predicted ones.
 
     Args:
-        label: of the objective.
+        label: label of the objective.
         objective: whose plain step is taken.
-        passes: the update batches to step on; the model's weights are the same afterwards.
-        found: their geometry.
-        advance: told after each batch.
+        passes: the update batches to step on. The model's weights are the same afterwards.
+        geometries: geometry of each of these batches.
+        advance: called after each batch.
 
     Returns:
-        All points, and how well they agree. Half-precision models are stepped in float32.
+        Predicted and measured change of each response, nats, and their agreement. Half-precision models are stepped in
+        float32.
     """
     ids: list[str] = []
     sides: list[str] = []
     sizes: list[float] = []
     points: list[np.ndarray] = []  # per batch: [forecast, measured, rounding error], response
-    for batch, geometry in zip(passes, found, strict=True):
+    for batch, geometry in zip(passes, geometries, strict=True):
         size, numbers = _step_and_compare(batch, geometry, objective.coefficients(geometry.logps))
-        names = [p.pair.id for part in batch.pairs for p in part]
-        ids += names + names
-        sides += ["chosen"] * len(names) + ["rejected"] * len(names)
+        batch_ids = [p.pair.id for part in batch.pairs for p in part]
+        ids += batch_ids + batch_ids
+        sides += ["chosen"] * len(batch_ids) + ["rejected"] * len(batch_ids)
         sizes.append(size)
         points.append(numbers)
         advance(1)
     forecast, measured, rounding = np.concatenate(points, axis=1)
     floor = float(np.sqrt(np.mean(rounding**2)))
+    result = agreement(forecast, measured, sign_floor=floor)
     return Verification(
         objective=label,
         batches=len(points),
@@ -59,9 +62,9 @@ def verify(
         sides=tuple(sides),
         forecast=tuple(forecast.tolist()),
         measured=tuple(measured.tolist()),
-        slope=_slope(forecast, measured),
-        correlation=_correlation(forecast, measured),
-        signs_right=_signs_right(forecast, measured, floor),
+        slope=result.slope,
+        correlation=result.correlation,
+        signs_right=result.signs,
         rounding_floor=floor,
     )
 
@@ -82,19 +85,3 @@ def _step_and_compare(
 def _flat(change: LogpChange) -> np.ndarray:
     values: np.ndarray = torch.cat([change.chosen, change.rejected]).numpy()
     return values
-
-
-def _slope(forecast: np.ndarray, measured: np.ndarray) -> float | None:
-    square = float(forecast @ forecast)
-    return float(forecast @ measured) / square if square > 0 else None
-
-
-def _correlation(forecast: np.ndarray, measured: np.ndarray) -> float | None:
-    if len(forecast) < 2 or forecast.std() == 0 or measured.std() == 0:
-        return None
-    return float(np.corrcoef(forecast, measured)[0, 1])
-
-
-def _signs_right(forecast: np.ndarray, measured: np.ndarray, floor: float) -> float | None:
-    clear = np.abs(forecast) > floor
-    return float(np.mean(np.sign(forecast[clear]) == np.sign(measured[clear]))) if clear.any() else None

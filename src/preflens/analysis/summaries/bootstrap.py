@@ -1,14 +1,14 @@
-"""Intervals for numbers that come from a sample of pairs or of update batches."""
+"""Bootstrap intervals for statistics of a sample of pairs or of update batches."""
 
 from collections.abc import Callable
 
 import numpy as np
 from scipy.stats import bootstrap
 
-from preflens.records.analysis_metadata import Estimate
+from preflens.records.common import Estimate
 
 _RESAMPLES = 2000
-_AT_ONCE = 50  # resamples held in memory together
+_AT_ONCE = 50  # resamples in memory at the same time
 _SEED = 0
 
 Statistic = Callable[..., np.ndarray]
@@ -18,11 +18,11 @@ def estimate(statistic: Statistic, *samples: np.ndarray) -> Estimate:
     """Compute a statistic and its 95 % percentile bootstrap interval.
 
     Args:
-        statistic: of one or more arrays of the same units, with an `axis` argument.
-        *samples: paired arrays, one entry a unit (a pair, or an update batch).
+        statistic: function of one or more arrays over the same units, with an `axis` argument.
+        *samples: paired arrays, with one entry per unit (a pair, or an update batch).
 
     Returns:
-        Value and interval; no interval for fewer than two units, no value for none or where it is not finite.
+        Value and interval. No interval for fewer than two units. No value without units or where it is not finite.
     """
     units = len(samples[0])
     value = float(statistic(*samples, axis=-1)) if units else np.nan
@@ -44,10 +44,10 @@ def estimate(statistic: Statistic, *samples: np.ndarray) -> Estimate:
 
 
 def mean(values: np.ndarray) -> Estimate:
-    """Estimate a mean; NaN entries are left out.
+    """Estimate a mean. NaN entries are left out.
 
     Args:
-        values: one entry a unit.
+        values: one entry per unit.
 
     Returns:
         The estimate.
@@ -59,8 +59,8 @@ def ratio(above: np.ndarray, below: np.ndarray) -> Estimate:
     """Estimate the ratio of two sums over the same units.
 
     Args:
-        above: numerator, one entry a unit.
-        below: denominator.
+        above: numerator, one entry per unit.
+        below: denominator, likewise.
 
     Returns:
         The estimate.
@@ -72,11 +72,11 @@ def ratios(above: np.ndarray, below: np.ndarray) -> list[Estimate]:
     """Estimate many ratios of sums over the same units from the same resamples, in one matrix product.
 
     Args:
-        above: one numerator a row, one column a unit.
-        below: the denominator that they share, or one for each of them.
+        above: one numerator per row, one column per unit.
+        below: the shared denominator, or one per row.
 
     Returns:
-        One estimate a row; no interval for fewer than two units, no value where it is not finite.
+        One estimate per row. No interval for fewer than two units. No value where it is not finite.
     """
     values, units = _ratio_of_sums(above, below, axis=-1).tolist(), below.shape[-1]
     if units < 2:

@@ -1,4 +1,4 @@
-"""The two tables of an analysis, from what was measured."""
+"""The two tables of an analysis."""
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -18,21 +18,21 @@ Column = Sequence[object]
 
 
 def pairs_table(
-    pairs: Sequence[TokenizedPair], batches: Sequence[Sequence[int]], found: Sequence[BatchGeometry]
+    pairs: Sequence[TokenizedPair], batches: Sequence[Sequence[int]], geometries: Sequence[BatchGeometry]
 ) -> pa.Table:
-    """Lay out what was measured, one row a pair in the order of the pairs.
+    """Build the table of measured values, with one row per pair in the order of the pairs.
 
     Args:
         pairs: all pairs.
         batches: positions of each update batch's pairs, in the order of its geometry.
-        found: geometry of each batch.
+        geometries: geometry of each batch.
 
     Returns:
         A table of `PAIRS_SCHEMA`.
     """
     parts = [
         _pair_columns([pairs[i] for i in batch], geometry, number)
-        for number, (batch, geometry) in enumerate(zip(batches, found, strict=True))
+        for number, (batch, geometry) in enumerate(zip(batches, geometries, strict=True))
     ]
     return _sorted_table(parts, batches, PAIRS_SCHEMA)
 
@@ -41,17 +41,17 @@ def objectives_table(
     objectives: Mapping[str, Objective],
     pairs: Sequence[TokenizedPair],
     batches: Sequence[Sequence[int]],
-    found: Sequence[BatchGeometry],
+    geometries: Sequence[BatchGeometry],
     *,
     learning_rate: float,
 ) -> pa.Table:
-    """Predict one plain step of every objective, one row a pair and objective.
+    """Build the table of predicted plain steps, with one row per pair and objective.
 
     Args:
         objectives: by label.
         pairs: all pairs.
         batches: positions of each update batch's pairs, in the order of its geometry.
-        found: geometry of each batch.
+        geometries: geometry of each batch.
         learning_rate: η of the step.
 
     Returns:
@@ -61,7 +61,7 @@ def objectives_table(
     for label, objective in objectives.items():
         parts = [
             {"id": [pairs[i].pair.id for i in batch], **_objective_columns(label, objective, geometry, learning_rate)}
-            for batch, geometry in zip(batches, found, strict=True)
+            for batch, geometry in zip(batches, geometries, strict=True)
         ]
         tables.append(_sorted_table(parts, batches, OBJECTIVES_SCHEMA))
     return pa.concat_tables(tables)
@@ -92,17 +92,17 @@ def _pair_columns(pairs: Sequence[TokenizedPair], geometry: BatchGeometry, numbe
 def _objective_columns(label: str, objective: Objective, geometry: BatchGeometry, rate: float) -> dict[str, Column]:
     gram = geometry.gram.pair_gram()
     coefficients = objective.coefficients(geometry.logps)
-    own = predict_change(gram, coefficients, learning_rate=rate)
+    alone = predict_change(gram, coefficients, learning_rate=rate)
     shared = predict_change(geometry.gram, coefficients, learning_rate=rate)
     slack = gradient_condition(gram, coefficients)
-    outcomes = classify(own, cancellation_tolerance(gram, coefficients, learning_rate=rate))
+    outcomes = classify(alone, cancellation_tolerance(gram, coefficients, learning_rate=rate))
     count = len(outcomes)
     return {
         "objective": [label] * count,
         "chosen_coefficient": _list(coefficients.chosen, count),
         "rejected_coefficient": _list(coefficients.rejected, count),
-        "chosen_logp_change": _list(own.chosen, count),
-        "rejected_logp_change": _list(own.rejected, count),
+        "chosen_logp_change": _list(alone.chosen, count),
+        "rejected_logp_change": _list(alone.rejected, count),
         "batch_chosen_logp_change": _list(shared.chosen, count),
         "batch_rejected_logp_change": _list(shared.rejected, count),
         "outcome": [str(o) for o in outcomes],
@@ -113,21 +113,21 @@ def _objective_columns(label: str, objective: Objective, geometry: BatchGeometry
 
 
 def _sorted_table(parts: Sequence[dict[str, Column]], batches: Sequence[Sequence[int]], schema: pa.Schema) -> pa.Table:
-    """Join the batches' columns and put the rows in the order of the pairs."""
+    """Concatenate the columns of the batches and sort the rows into the order of the pairs."""
     positions = torch.tensor(list(chain.from_iterable(batches))).argsort().numpy()
     columns = {name: list(chain.from_iterable(part[name] for part in parts)) for name in schema.names}
     return pa.table(columns, schema=schema).take(positions)
 
 
 def _list(values: Tensor | None, count: int) -> Column:
-    """Plain numbers; NaN and a missing tensor become null."""
+    """Plain numbers, with null for NaN and for a missing tensor."""
     if values is None:
         return [None] * count
     return [None if v != v else v for v in values.tolist()]
 
 
 def _cut(text: Text, *, keep_end: bool = False) -> str:
-    whole = render(text)
-    if len(whole) <= TEXT_LIMIT:
-        return whole
-    return "…" + whole[-TEXT_LIMIT:] if keep_end else whole[:TEXT_LIMIT] + "…"
+    rendered = render(text)
+    if len(rendered) <= TEXT_LIMIT:
+        return rendered
+    return "…" + rendered[-TEXT_LIMIT:] if keep_end else rendered[:TEXT_LIMIT] + "…"

@@ -1,1 +1,1 @@
-"""One command per file: parse, call one function, print."""
+"""One command per file."""

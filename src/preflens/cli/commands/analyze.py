@@ -1,27 +1,32 @@
-"""`preflens analyze`: the main job."""
+"""`preflens analyze`: predict one preference-tuning step."""
 
+from pathlib import Path
 from typing import Annotated
 
 from typer import Option
 
+from preflens.analysis.options import DataOptions
+from preflens.analysis.run_label import labeled_run
 from preflens.cli import options
+from preflens.cli.library_options import prepare_output, run_options, step_options
 from preflens.cli.terminal.analysis import print_verdicts
-from preflens.cli.terminal.console import ERRORS, OUTPUT, shown
-from preflens.records.analysis import ANALYSIS_FILES, UNFINISHED_ANALYSIS
-from preflens.records.lock import refuse_if_at_work
-from preflens.records.storage import output_folder
+from preflens.cli.terminal.console import ERRORS, OUTPUT, shown, silence_libraries
+from preflens.records.analysis import ANALYSIS_FILES, UNFINISHED_ANALYSIS, Analysis
 
 AnalyzeObjectives = Annotated[
     list[str],
     Option(
-        help="Objective, with parameters if wanted: `simpo:beta=2,gamma=1`. Repeat for more. "
+        help="Objective, with optional parameters: `simpo:beta=2,gamma=1`. Repeat the option for more. "
         "See `preflens objectives`.",
         rich_help_panel=options.STEP,
     ),
 ]
 AnalyzeVerify = Annotated[
     int,
-    Option(help="On so many update batches, really take the step, measure, and undo it.", rich_help_panel=options.STEP),
+    Option(
+        help="Number of update batches on which the step is really taken, measured and undone.",
+        rich_help_panel=options.STEP,
+    ),
 ]
 
 
@@ -54,31 +59,35 @@ def analyze_command(
 
     Example: preflens analyze --model gpt2 --data pairs.jsonl --objective dpo --objective simpo --out results
     """
-    output_folder(out, (*ANALYSIS_FILES, "report.html"))
-    refuse_if_at_work(out / UNFINISHED_ANALYSIS)
-    passes = options.micro_batch_size(micro_batch)
-    from preflens.analysis.analyze import analyze as run
+    prepare_output(out, (*ANALYSIS_FILES, "report.html"), unfinished=UNFINISHED_ANALYSIS)
+    sample = DataOptions(max_length=max_length, limit=limit, seed=seed)
+    run = run_options(out, discard=discard, micro_batch=micro_batch, progress=progress)
+    step = step_options(parameters, adapter, learning_rate=learning_rate, update_batch_size=update_batch_size)
+    from preflens.analysis.analyze import analyze
     from preflens.cli.loading import load
-    from preflens.cli.terminal.console import silence_libraries
     from preflens.language_models.loading import check_model_folder
     from preflens.language_models.reading import read_pairs
     from preflens.objectives.parse import resolve_objectives
-    from preflens.report.render import render_report
 
     silence_libraries()
-    wanted = list(resolve_objectives(objective).values())
+    objectives = list(resolve_objectives(objective).values())
     check_model_folder(model)
     pairs = read_pairs(data, split=split, config=config, on_bad_row=on_bad_row.value)
     loaded = load(
         model, revision=revision, adapter=adapter, dtype=dtype, device=device, reference=reference,
         chat_template=chat_template,
     )  # fmt: skip
-    result = run(
-        loaded.model, loaded.tokenizer, pairs, objectives=wanted, reference=loaded.reference,
-        parameters=parameters or ("lora" if adapter else "all"), update_batch_size=update_batch_size,
-        micro_batch=passes, learning_rate=learning_rate, max_length=max_length, limit=limit, seed=seed, verify=verify,
-        out=out, discard=discard, progress=progress, name=model, command=options.command_line(),
-    )  # fmt: skip
+    with labeled_run(model_name=model, command=options.command_line()):
+        result = analyze(
+            loaded.model, loaded.tokenizer, pairs, objectives=objectives, reference=loaded.reference,
+            verify_batches=verify, data=sample, step=step, run=run,
+        )  # fmt: skip
+    _print_results(result, out)
+
+
+def _print_results(result: Analysis, out: Path) -> None:
+    from preflens.report.render import render_report
+
     print_verdicts(result)
     page = render_report(result, out / "report.html")
     OUTPUT.print(f"Report: {shown(page)}", soft_wrap=True, highlight=False)

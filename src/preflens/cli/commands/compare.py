@@ -1,101 +1,31 @@
-"""`preflens compare`: which objective suits these pairs."""
+"""`preflens compare`: compare objectives on the same pairs."""
 
 from pathlib import Path
-from typing import Annotated
 
-from typer import Option
-
-from preflens.cli import options
+from preflens.analysis.options import ComparisonOptions, DataOptions
+from preflens.analysis.run_label import labeled_run
+from preflens.cli import compare_options, options
+from preflens.cli.library_options import prepare_output, run_options, step_numbers, step_options
 from preflens.cli.terminal.comparison import print_comparison
-from preflens.cli.terminal.console import ERRORS, OUTPUT, shown
-from preflens.errors import InputError
+from preflens.cli.terminal.console import ERRORS, OUTPUT, shown, silence_libraries
 from preflens.records.comparison import COMPARISON_FILES, UNFINISHED_COMPARISON, Comparison
-from preflens.records.lock import refuse_if_at_work
-from preflens.records.storage import output_folder
-
-_WHAT = "What is compared"
-
-CompareObjectives = Annotated[
-    str,
-    Option(
-        help="`all`, or names with parameters: `dpo,simpo:beta=2,gamma=1,slic`. See `preflens objectives`.",
-        rich_help_panel=_WHAT,
-    ),
-]
-Grid = Annotated[
-    list[str],
-    Option(
-        help="Values of a parameter to compare too: `dpo.beta=0.01,0.1,1`. Repeat for more parameters; all "
-        "combinations of one objective's are taken.",
-        rich_help_panel=_WHAT,
-    ),
-]
-MitigationOption = Annotated[
-    list[str],
-    Option(
-        help="What if the steps went through this? `normalized`, `band:margin=0.2`, … For every objective that is "
-        "named, or for `dpo`. Repeat for more.",
-        rich_help_panel=_WHAT,
-    ),
-]
-PerPairOption = Annotated[
-    bool, Option("--per-pair", help="Also predict every single held-out pair.", rich_help_panel=_WHAT)
-]
-Probe = Annotated[
-    str | None,
-    Option(help="Held-out pairs, in any form that `--data` takes.", show_default=False, rich_help_panel=options.DATA),
-]
-ProbeFraction = Annotated[
-    float,
-    Option(help="Without `--probe`: share of the pairs to hold out, by whole prompts.", rich_help_panel=options.DATA),
-]
-ProbeSplit = Annotated[
-    str | None, Option(help="`--split` for `--probe`.", show_default=False, rich_help_panel=options.DATA)
-]
-Horizon = Annotated[str, Option(help="After how many steps to look at the rollout.", rich_help_panel=options.STEP)]
-MarginGain = Annotated[
-    float,
-    Option(
-        help="For the rescaled rollout: nats of margin (held-out chosen less rejected) gained by the last step, at the "
-        "pace of the first.",
-        rich_help_panel=options.STEP,
-    ),
-]
-RolloutPairsOption = Annotated[
-    int,
-    Option(
-        help="Training pairs to follow (whole update batches, one at least), and held-out pairs.",
-        rich_help_panel=options.STEP,
-    ),
-]
-CompareVerify = Annotated[
-    str,
-    Option(
-        help="Take the steps of these objectives for real, compare, and undo them: `dpo,slic`, or `all`.",
-        show_default=False,
-        rich_help_panel=options.STEP,
-    ),
-]
-SmallSteps = Annotated[
-    int, Option(help="With `--verify`: update batches that take one small step.", rich_help_panel=options.STEP)
-]
 
 
 def compare_command(
     model: options.Model,
     data: options.Data,
     out: options.Out,
-    objectives: CompareObjectives = "all",
-    grid: Grid = [],  # noqa: B006  # typer copies it
-    mitigation: MitigationOption = [],  # noqa: B006  # the same
-    probe: Probe = None,
-    probe_fraction: ProbeFraction = 0.2,
-    horizon: Horizon = "1,10,100",
-    margin_gain: MarginGain = 1.0,
-    rollout_pairs: RolloutPairsOption = 32,
-    per_pair: PerPairOption = False,
-    verify: CompareVerify = "",
-    small_steps: SmallSteps = 2,
+    objectives: compare_options.CompareObjectives = "all",
+    grid: compare_options.Grid = [],  # noqa: B006  # typer copies it
+    mitigation: compare_options.MitigationOption = [],  # noqa: B006  # the same
+    probe: compare_options.Probe = None,
+    probe_fraction: compare_options.ProbeFraction = 0.2,
+    horizon: compare_options.Horizon = "1,10,100",
+    margin_gain: compare_options.MarginGain = 1.0,
+    rollout_pairs: compare_options.RolloutPairsOption = 32,
+    per_pair: compare_options.PerPairOption = False,
+    verify: compare_options.CompareVerify = "",
+    small_steps: compare_options.SmallSteps = 2,
     update_batch_size: options.UpdateBatchSize = 16,
     learning_rate: options.LearningRate = 1e-6,
     reference: options.ReferenceOption = "",
@@ -105,7 +35,7 @@ def compare_command(
     dtype: options.Dtype = options.DtypeName.FLOAT32,
     device: options.Device = "auto",
     split: options.Split = None,
-    probe_split: ProbeSplit = None,
+    probe_split: compare_options.ProbeSplit = None,
     config: options.Config = None,
     chat_template: options.ChatTemplate = None,
     max_length: options.MaxLength = None,
@@ -116,40 +46,40 @@ def compare_command(
     discard: options.Discard = False,
     progress: options.Progress = True,
 ) -> None:
-    """Compare objectives on your pairs: which raise the chosen answers, also on held-out pairs, which sink them.
+    """Compare objectives on your pairs: which raise and which lower the chosen log-probs, also of held-out pairs.
 
     Example: preflens compare --model gpt2 --data pairs.jsonl --grid dpo.beta=0.01,0.1,1 --out results
     """
-    output_folder(out, (*COMPARISON_FILES, "compare.html"))
-    refuse_if_at_work(out / UNFINISHED_COMPARISON)
-    passes, steps = options.micro_batch_size(micro_batch), _numbers(horizon)
-    from preflens.analysis.compare import compare as run
+    prepare_output(out, (*COMPARISON_FILES, "compare.html"), unfinished=UNFINISHED_COMPARISON)
+    sample = DataOptions(max_length=max_length, limit=limit, seed=seed)
+    run = run_options(out, discard=discard, micro_batch=micro_batch, progress=progress)
+    step = step_options(parameters, adapter, learning_rate=learning_rate, update_batch_size=update_batch_size)
+    from preflens.analysis.compare import compare
     from preflens.cli.loading import load
     from preflens.language_models.reading import read_pairs
 
-    _check(model, objectives, grid, mitigation, reference)
+    comparison = ComparisonOptions(
+        held_out_fraction=probe_fraction, per_pair=per_pair, horizon=step_numbers(horizon), margin_gain=margin_gain,
+        rollout_pairs=rollout_pairs, verify_objectives=_names(verify) if verify else [], verify_batches=small_steps,
+    )  # fmt: skip
+    _check(model, objectives, grid, mitigation, reference=reference)
     pairs = read_pairs(data, split=split, config=config, on_bad_row=on_bad_row.value)
     held_out = None if probe is None else read_pairs(probe, split=probe_split, on_bad_row=on_bad_row.value)
     loaded = load(
         model, revision=revision, adapter=adapter, dtype=dtype, device=device, reference=reference,
         chat_template=chat_template,
     )  # fmt: skip
-    result = run(
-        loaded.model, loaded.tokenizer, pairs, objectives=_names(objectives), grid=grid, mitigations=mitigation,
-        probe=held_out, probe_fraction=probe_fraction, horizon=steps, margin_gain=margin_gain,
-        rollout_pairs=rollout_pairs, per_pair=per_pair, verify=_names(verify) if verify else [],
-        small_steps=small_steps, reference=loaded.reference, parameters=parameters or ("lora" if adapter else "all"),
-        update_batch_size=update_batch_size, micro_batch=passes, learning_rate=learning_rate, max_length=max_length,
-        limit=limit, seed=seed, out=out, discard=discard, progress=progress, name=model,
-        command=options.command_line(),
-    )  # fmt: skip
-    _show(result, out)
+    with labeled_run(model_name=model, command=options.command_line()):
+        result = compare(
+            loaded.model, loaded.tokenizer, pairs, objectives=_names(objectives), grid=grid, mitigations=mitigation,
+            held_out=held_out, reference=loaded.reference, data=sample, step=step, comparison=comparison, run=run,
+        )  # fmt: skip
+    _print_results(result, out)
 
 
-def _check(model: str, objectives: str, grid: list[str], mitigation: list[str], reference: str) -> None:
+def _check(model: str, objectives: str, grid: list[str], mitigation: list[str], *, reference: str) -> None:
     """Refuse what cannot be compared before anything is loaded."""
     from preflens.analysis.comparison.selection import choose_objectives
-    from preflens.cli.terminal.console import silence_libraries
     from preflens.language_models.loading import check_model_folder
 
     silence_libraries()
@@ -164,17 +94,10 @@ def _names(text: str) -> list[str]:
     return split_objectives(text)
 
 
-def _show(result: Comparison, out: Path) -> None:
+def _print_results(result: Comparison, out: Path) -> None:
     from preflens.report.render import render_report
 
     print_comparison(result)
     page = render_report(result, out / "compare.html")
     OUTPUT.print(f"Report: {shown(page)}", soft_wrap=True, highlight=False)
     ERRORS.print("Tables: compare.parquet, compare_pairs.parquet and compare.json beside it.", style="dim")
-
-
-def _numbers(text: str) -> list[int]:
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not parts or not all(part.isdecimal() for part in parts):
-        raise InputError(f"`--horizon` should hold numbers of steps, like 1,10,100. Found `{text}`.")
-    return [int(part) for part in parts]

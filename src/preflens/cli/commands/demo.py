@@ -1,4 +1,4 @@
-"""`preflens demo`: the whole story in miniature."""
+"""`preflens demo`: analyze and tune a tiny model."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,10 +13,10 @@ def demo_command(
     out: Annotated[Path, Option(help="Folder for the results.")] = Path("preflens-demo"),
     seeds: Annotated[int, Option(help="Runs of each form of the data.", min=1)] = 3,
 ) -> None:
-    """Tune a tiny model on generated preferences and watch: no network, a minute or two.
+    """Tune a tiny model on generated preferences: no network, a minute or two.
 
-    Reviews with a verdict, in three forms: the verdict alone, or followed by a short or long suffix that the chosen and
-    the rejected response share. A model is trained, tuned with DPO, and analysed before and after.
+    Responses are verdicts on reviews, in three forms: the verdict alone, or followed by a short or long suffix that the
+    chosen and the rejected response share. A model is trained, tuned with DPO, and analyzed before and after.
     """
     output_folder(out)
     from preflens.analysis.measurement.progress import progress_bar

@@ -1,4 +1,4 @@
-"""`preflens objectives`: the catalogue of objectives, and one of them in full."""
+"""`preflens objectives`: list the objectives, or describe one."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 _LEGEND = (
     "kind: margin = a function of one margin and the chosen log-prob; pairwise = any function of a pair's log-probs; "
-    "batch = all pairs of the update batch enter; token = tokens count differently. ? = reconstructed or not confirmed."
+    "batch = a function of all pairs of the update batch; token = tokens have different weights. ? = reconstructed "
+    "or not confirmed."
 )
 
 
@@ -22,7 +23,7 @@ def objectives_command(
     name: Annotated[
         str | None,
         Argument(
-            help="Show this one in full: `dpo`, `simpo:beta=2`, `dpo@wpo`, `dpo@ld:alpha=0.5`, `0.7*dpo+0.3*sft`."
+            help="Objective to describe: `dpo`, `simpo:beta=2`, `dpo@wpo`, `dpo@ld:alpha=0.5`, `0.7*dpo+0.3*sft`."
         ),
     ] = None,
 ) -> None:
@@ -80,7 +81,7 @@ def _print_one(objective: "Objective") -> None:
 
 
 def _about(objective: "Objective") -> list[tuple[str, str]]:
-    """What the docstrings of an objective say, or of each part of a sum or of a modified one."""
+    """Rows from the docstring of an objective, of each term of a sum, or of a modified objective and its modifier."""
     from preflens.objectives import OBJECTIVES, WeightedSum
     from preflens.objectives.describe import describe, describe_modifier
     from preflens.objectives.modifiers import ModifiedObjective

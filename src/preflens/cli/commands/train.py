@@ -1,4 +1,4 @@
-"""`preflens train`: preference training with TRL, watched."""
+"""`preflens train`: preference training with TRL and the probe."""
 
 import sys
 from pathlib import Path
@@ -14,15 +14,15 @@ from preflens.train_config.recipes import RECIPES, recipe_text
 def train_command(
     options: Annotated[list[str] | None, Argument(metavar="[OPTIONS OF TRL AND ACCELERATE]", hidden=True)] = None,
     config: Annotated[
-        Path | None, Option(help="YAML file with options, named as the flags are; a flag wins over it.")
+        Path | None, Option(help="YAML file with options, named like the flags. Flags override it.")
     ] = None,
     recipe: Annotated[
-        str | None, Option(help=f"Settings of the paper: {', '.join(RECIPES)}. `--config` and flags win over them.")
+        str | None, Option(help=f"Settings of the paper: {', '.join(RECIPES)}. `--config` and flags override them.")
     ] = None,
-    show: Annotated[bool, Option("--print", help="Print the recipe, with the source of each setting.")] = False,
+    show: Annotated[bool, Option("--print", help="Print the recipe with the source of each setting.")] = False,
     run: Annotated[bool, Option("--run", help="Train with the recipe.")] = False,
 ) -> None:
-    """Train on preference pairs with any objective, forecasting and checking what steps do to both log-probs.
+    """Train on preference pairs with any objective, with predicted and measured changes of both log-probs per step.
 
     Every option of `trl dpo` and of `accelerate launch` works too, in the file and as a flag: `--learning_rate 1e-6
     --use_peft --report_to tensorboard --output_dir out --num_processes 2` (all of them: `trl dpo --help`). Options can
@@ -43,7 +43,7 @@ def train_command(
 
 
 def _recipe(name: str | None, *, show: bool, run: bool) -> str:
-    """The recipe's text, or none; printing and running are for recipes, and one of them is asked for."""
+    """The text of the recipe, or an empty one. `--print` and `--run` need a recipe, and a recipe needs one of them."""
     if name is None and not (show or run):
         return ""
     if name is None:

@@ -1,4 +1,4 @@
-"""An analysis in a few lines of the terminal."""
+"""Print an analysis."""
 
 from rich import box
 from rich.panel import Panel
@@ -6,23 +6,23 @@ from rich.table import Table
 
 from preflens.cli.terminal.console import OUTPUT, shown
 from preflens.records.analysis import Analysis
-from preflens.records.analysis_metadata import ModelProvenance
 from preflens.records.analysis_wording import batches, reference_in_full, share, verdicts, with_interval
+from preflens.records.common import ModelProvenance
 from preflens.records.outcome import Outcome
 
 _COLOURS = {"rises": "green", "falls": "magenta", "unclear": "yellow"}
 
 
 def print_verdicts(analysis: Analysis) -> None:
-    """Print the answer, the outcome shares, and what was dropped.
+    """Print verdicts, shares of outcomes, dropped rows and verification.
 
     Args:
-        analysis: what was found.
+        analysis: the analysis.
     """
-    for found in verdicts(analysis.metadata):
-        text = f"[bold]{shown(found.headline)}[/]\n" + shown("\n".join(found.detail))
-        title = shown(" · ".join(found.labels))
-        OUTPUT.print(Panel(text, title=title, title_align="left", border_style=_COLOURS[found.direction]))
+    for verdict in verdicts(analysis.metadata):
+        text = f"[bold]{shown(verdict.headline)}[/]\n" + shown("\n".join(verdict.detail))
+        title = shown(" · ".join(verdict.labels))
+        OUTPUT.print(Panel(text, title=title, title_align="left", border_style=_COLOURS[verdict.direction]))
     OUTPUT.print(_outcomes(analysis))
     data, geometry = analysis.metadata.data, analysis.metadata.geometry
     split = batches(analysis.metadata.update_batches)
@@ -47,7 +47,7 @@ def print_reference(model: ModelProvenance) -> None:
     """Print where reference log-probs came from.
 
     Args:
-        model: as it stands in the record.
+        model: entry of the record.
     """
     OUTPUT.print(f"Reference: {shown(reference_in_full(model.reference))}.", highlight=False, soft_wrap=True)
 

@@ -1,4 +1,4 @@
-"""A comparison in a table and a few lines of the terminal."""
+"""Print a comparison."""
 
 from rich import box
 from rich.panel import Panel
@@ -8,22 +8,23 @@ from preflens.cli.terminal.analysis import print_reference
 from preflens.cli.terminal.console import OUTPUT, shown
 from preflens.records.analysis_wording import batches, signed
 from preflens.records.comparison import Comparison
+from preflens.records.comparison_groups import Group, groups, last_point, rescaled
 from preflens.records.comparison_metadata import ObjectiveComparison, Trajectory
-from preflens.records.comparison_wording import Group, comparison_verdict, groups, last_point, rescaled
+from preflens.records.comparison_wording import comparison_verdict
 
 _COLOURS = {"rises": "green", "falls": "magenta", "unclear": "yellow"}
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """Print the verdict, the table of objectives, and what was dropped.
+    """Print the verdict, the table of objectives and dropped rows.
 
     Args:
-        comparison: what was found.
+        comparison: the comparison.
     """
-    found = comparison_verdict(comparison.metadata)
-    lines = [f"[bold]{shown(found.headline)}[/]"]
-    lines += [f"[{_COLOURS[way]}]●[/] {shown(sentence)}" for way, sentence in found.parts]
-    OUTPUT.print(Panel("\n".join([*lines, *map(shown, found.detail)]), title="compare", title_align="left"))
+    verdict = comparison_verdict(comparison.metadata)
+    lines = [f"[bold]{shown(verdict.headline)}[/]"]
+    lines += [f"[{_COLOURS[way]}]●[/] {shown(sentence)}" for way, sentence in verdict.parts]
+    OUTPUT.print(Panel("\n".join([*lines, *map(shown, verdict.detail)]), title="compare", title_align="left"))
     OUTPUT.print(_table(groups(comparison.metadata)))
     data, probe = comparison.metadata.data, comparison.metadata.probe
     split = batches(comparison.metadata.update_batches)
@@ -39,22 +40,22 @@ def print_comparison(comparison: Comparison) -> None:
                 OUTPUT.print(text, style="yellow", highlight=False, soft_wrap=True)
 
 
-def _table(found: tuple[Group, ...]) -> Table:
-    title = "First step, nats per nat of margin (held out: chosen less rejected);\nrollout, nats to its end"
+def _table(all_groups: tuple[Group, ...]) -> Table:
+    title = "First step, nats per nat of margin (held out: chosen minus rejected);\nrollout, nats at its end"
     table = Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1))
     table.add_column("objective", min_width=14, overflow="fold")
-    columns = ("alone\nright", "training\nchosen", "held out\nchosen", "held out\nrejected", "rollout\nchosen",
-               "margin at\nthis rate")  # fmt: skip
+    columns = ("alone\nintended", "training\nchosen", "held out\nchosen", "held out\nrejected", "rollout\nchosen",
+               "margin\nat η")  # fmt: skip
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
-    for group in found:
+    for group in all_groups:
         for number, objective in enumerate(group.members):
             table.add_row(*_row(objective, group, first=number == 0))
     return table
 
 
 def _row(objective: ObjectiveComparison, group: Group, *, first: bool) -> list[str]:
-    """One objective; what its group shares is said once."""
+    """The row of an objective. Values of its group are shown in the first row only."""
     path, colour = rescaled(objective), _COLOURS[group.direction]
     training = signed(objective.per_margin(objective.train.chosen.value))
     chosen, rejected = signed(group.chosen.value), signed(group.rejected.value)
@@ -68,7 +69,7 @@ def _row(objective: ObjectiveComparison, group: Group, *, first: bool) -> list[s
 
 
 def _end(path: Trajectory | None) -> str:
-    """Where a rollout leads to, or the step after which it ends too early."""
+    """The last value of a rollout, or the step after which it ends early."""
     if path is not None and path.ended is not None:
         return f"ends {path.ended - 1}"
     end = last_point(path)

@@ -1,4 +1,4 @@
-"""Where the commands print."""
+"""Consoles of the commands, and messages of the package on standard error."""
 
 import logging
 
@@ -7,16 +7,16 @@ from rich.markup import escape
 
 from preflens.records.visible_characters import visible
 
-# Without emoji: a text of data may hold `:x:`.
+# Without emoji, because a text of data may contain `:x:`.
 OUTPUT = Console(emoji=False)
 ERRORS = Console(stderr=True, emoji=False)
 
 
 def shown(text: object) -> str:
-    """Prepare a text of data, of a model or of a path for printing.
+    """Escape a text of data, of a model or of a path for printing.
 
     Args:
-        text: anything; its text is taken.
+        text: any object, converted with `str`.
 
     Returns:
         Text without hidden characters, in which rich finds no markup.
@@ -24,29 +24,29 @@ def shown(text: object) -> str:
     return escape(visible(str(text)))
 
 
-class _Saying(logging.Handler):
-    """Says on standard error, a line each, what the package notes while it works."""
+class _StderrHandler(logging.Handler):
+    """Prints log messages of the package on standard error, one line each."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print it.
+        """Print a log message.
 
         Args:
-            record: what is noted.
+            record: the message.
         """
         colour = "yellow" if record.levelno >= logging.WARNING else "dim"
         ERRORS.print(shown(record.getMessage()), style=colour, soft_wrap=True, highlight=False)
 
 
-def print_notes() -> None:
-    """Let the commands say what the package notes; calling it twice changes nothing."""
+def print_log_messages() -> None:
+    """Print the package's log messages on standard error. A second call changes nothing."""
     logger = logging.getLogger("preflens")
     logger.setLevel(logging.INFO)
-    if not any(isinstance(handler, _Saying) for handler in logger.handlers):
-        logger.addHandler(_Saying())
+    if not any(isinstance(handler, _StderrHandler) for handler in logger.handlers):
+        logger.addHandler(_StderrHandler())
 
 
 def silence_libraries() -> None:
-    """Silence the progress bars and notices of transformers; errors still come through."""
+    """Silence progress bars and notices of transformers. Errors are still shown."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()

@@ -204,7 +204,7 @@ def _without(failure: UnreadableGradientError, owners: Owners) -> str:
     """How to choose parameters without those that failed."""
     names = {_pattern(owners.parameter_names[p]).rpartition("*.")[2] for p in _failing(failure, owners)}
     expression = "|".join(re.escape(name) for name in sorted(names))
-    return f"In the analyses, `parameters` (`--parameters`) chooses all others by '^(?!.*({expression})$)'."
+    return f"In the analyses, `trainable` (`--parameters`) chooses all others by '^(?!.*({expression})$)'."
 
 
 def _around(place: str) -> Iterator[str]:

@@ -37,8 +37,8 @@ def check_reached(
     raise UnsupportedModelError(
         f"No gradient reaches `{first}`{more}, although what they belong to was called and {known}: in between the "
         f"graph is cut (`detach`, `no_grad`, a layer packed for inference). {advice}, or choose parameters without "
-        "them (`requires_grad`; in the analyses `parameters`).",
-        arguments=["parameters"],
+        "them (`requires_grad`; in the analyses `trainable`).",
+        arguments=["trainable"],
     )
 
 

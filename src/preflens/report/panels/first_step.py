@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from preflens.records.analysis_metadata import Estimate
+from preflens.records.common import Estimate
 from preflens.records.comparison import Comparison
+from preflens.records.comparison_groups import Group, groups
 from preflens.records.comparison_metadata import ObjectiveComparison
-from preflens.records.comparison_wording import Group, groups
 from preflens.report.plots import hover_text, plot
 from preflens.report.section import Section
 

@@ -8,8 +8,8 @@ import plotly.graph_objects as go
 
 from preflens.records.analysis_wording import batches
 from preflens.records.comparison import Comparison
+from preflens.records.comparison_groups import rescaled
 from preflens.records.comparison_metadata import EQUAL_MARGIN, LEARNING_RATE, ObjectiveComparison, Trajectory
-from preflens.records.comparison_wording import rescaled
 from preflens.report.plots import hover_text, plot
 from preflens.report.section import Section
 

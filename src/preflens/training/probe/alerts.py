@@ -80,7 +80,7 @@ class Alerts:
 
     def _check_forecast(self, calibration: Calibration) -> Alert | None:
         agreement = calibration.of("optimizer")
-        if self.forecast_r2 is None or agreement is None:
+        if self.forecast_r2 is None or agreement is None or agreement.r2 is None:
             return None
         return self._once(
             agreement.r2 < self.forecast_r2,

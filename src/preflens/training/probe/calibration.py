@@ -1,26 +1,11 @@
 """Agreement of the forecasts of the last probed steps with the measured changes."""
 
 from collections import deque
-from dataclasses import dataclass
 from math import isfinite
 
 import numpy as np
 
-
-@dataclass(frozen=True)
-class Agreement:
-    """How well forecasts agree with measured changes.
-
-    Attributes:
-        slope: of measured on forecast, through the origin; 1 if sizes are right.
-        r2: 1 − Σ(measured − forecast)² / Σ(measured − mean of its side)²; nothing is fitted, so it is negative where
-            the mean of the measured changes would have been the better forecast.
-        signs: share of forecasts with the sign of the measured change.
-    """
-
-    slope: float
-    r2: float
-    signs: float
+from preflens.agreement import Agreement, agreement
 
 
 class Calibration:
@@ -67,26 +52,5 @@ class Calibration:
         if any((sides == side).sum() < self.MIN_STEPS for side in set(sides)) or not rows:
             return None
         forecast, measured = np.array([row[1:] for row in rows], dtype=float).T
-        return agreement(forecast, measured, sides)
-
-
-def agreement(forecast: np.ndarray, measured: np.ndarray, sides: np.ndarray | None = None) -> Agreement | None:
-    """Compare forecasts with measured changes.
-
-    Args:
-        forecast: one number per step, nats.
-        measured: likewise.
-        sides: the side of each number; differences between the sides are then not counted as variance to explain.
-
-    Returns:
-        The agreement, or None where all measured changes are equal or all forecasts are zero.
-    """
-    center = np.full_like(measured, measured.mean())
-    for side in set() if sides is None else set(sides):
-        center[sides == side] = measured[sides == side].mean()
-    spread, square = float(((measured - center) ** 2).sum()), float((forecast**2).sum())
-    if spread == 0 or square == 0:
-        return None
-    residual = float(((measured - forecast) ** 2).sum())
-    signs = float((np.sign(forecast) == np.sign(measured)).mean())
-    return Agreement(float((forecast * measured).sum()) / square, 1 - residual / spread, signs)
+        result = agreement(forecast, measured, groups=sides)
+        return None if result.slope is None or result.r2 is None else result

@@ -1,13 +1,12 @@
 """Metrics of a probed step, as floats, which every tracker accepts."""
 
 from collections.abc import Mapping
-from dataclasses import fields
 from math import isfinite
 
 import torch
 
 from preflens.records.outcome import Outcome
-from preflens.training.probe.calibration import Agreement, Calibration
+from preflens.training.probe.calibration import Calibration
 from preflens.training.probe.result import ProbeResult
 from preflens.types import SIDES, LogpChange, PairGram
 
@@ -74,10 +73,11 @@ def calibration_metrics(calibration: Calibration) -> dict[str, float]:
     """
     agreements = {name: calibration.of(name) for name in ("plain", "optimizer", "persistence")}
     return {
-        f"{name}_{field.name}": getattr(agreement, field.name)
+        f"{name}_{measure}": value
         for name, agreement in agreements.items()
         if agreement is not None
-        for field in fields(Agreement)
+        for measure, value in (("slope", agreement.slope), ("r2", agreement.r2), ("signs", agreement.signs))
+        if value is not None
     }
 
 

@@ -9,7 +9,8 @@ import torch
 
 import preflens.analysis.analyze as module
 from preflens import Analysis
-from preflens.analysis.measurement.checkpoint import Checkpoint, _sealed, digest
+from preflens.analysis.measurement.checkpoint import Checkpoint
+from preflens.analysis.measurement.sealed_arrays import digest, seal_arrays
 from preflens.records.json_codec import to_json
 from tests.cases.interrupted import assert_same, parts, run
 
@@ -19,7 +20,7 @@ def test_an_interrupted_run_goes_on_says_so_and_gives_the_same_bits(interrupted,
     caplog.set_level(logging.INFO, "preflens")
     resumed = run(out, name="tiny")
     assert counter.measured == 1
-    assert "Going on with the unfinished run begun 20" in caplog.text
+    assert "Continuing the unfinished run begun 20" in caplog.text
     assert "2 finished parts" in caplog.text
     assert_same(resumed, run(name="tiny"))
     assert_same(Analysis.load(out), resumed)
@@ -28,7 +29,7 @@ def test_an_interrupted_run_goes_on_says_so_and_gives_the_same_bits(interrupted,
 
 def test_other_objectives_rates_and_passes_use_what_is_there(interrupted):
     out, counter = interrupted
-    found = run(out, objectives=["simpo"], learning_rate=0.1, micro_batch=1, verify=1)
+    found = run(out, objectives=["simpo"], learning_rate=0.1, micro_batch=1, verify_batches=1)
     assert counter.measured == 1
     assert found.metadata.objectives[0].label == "simpo"
 
@@ -54,7 +55,7 @@ def test_a_damaged_batch_is_named_and_computed_again(interrupted, content, caplo
     damage(out, content)
     resumed = run(out)
     assert counter.measured == 2
-    assert "batch-000000.npz` is damaged (its content does not fit its seal) and is computed again." in caplog.text
+    assert "batch-000000.npz` is damaged (its content does not match its seal) and is computed again." in caplog.text
     assert_same(resumed, run())
 
 
@@ -114,7 +115,7 @@ def test_a_whole_batch_of_a_wrong_shape_is_named_and_computed_again(interrupted,
     with np.load(path) as arrays:
         changed = {entry: arrays[entry] for entry in arrays.files}
     changed[name] = change(changed[name])
-    path.write_bytes(_sealed(changed, path.stem, key_of(out)))
+    path.write_bytes(seal_arrays(changed, path.stem, key_of(out)))
     resumed = run(out)
     assert counter.measured == 2
     assert f"batch-000000.npz` is damaged ({words}" in caplog.text
@@ -132,7 +133,7 @@ def test_a_batch_without_an_array_is_computed_again(interrupted):
     path = out / ".unfinished" / "batch-000000.npz"
     with np.load(path) as arrays:
         rest = {entry: arrays[entry] for entry in arrays.files if entry != "ww"}
-    path.write_bytes(_sealed(rest, path.stem, key_of(out)))
+    path.write_bytes(seal_arrays(rest, path.stem, key_of(out)))
     assert_same(run(out), run())
 
 
@@ -188,7 +189,7 @@ def test_real_steps_that_were_taken_are_not_taken_again(tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "verify_objective", once)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, objectives=["dpo", "slic"], verify=2)
-    resumed = run(tmp_path, objectives=["dpo", "slic"], verify=2)
+        run(tmp_path, objectives=["dpo", "slic"], verify_batches=2)
+    resumed = run(tmp_path, objectives=["dpo", "slic"], verify_batches=2)
     assert taken == ["dpo", "slic", "slic"]
-    assert_same(resumed, run(objectives=["dpo", "slic"], verify=2))
+    assert_same(resumed, run(objectives=["dpo", "slic"], verify_batches=2))

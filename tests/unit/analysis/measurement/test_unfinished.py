@@ -27,7 +27,7 @@ def test_what_an_interruption_leaves_is_said(counter, tmp_path, caplog):
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path)
     assert "Stopped. 2 finished parts in" in caplog.text
-    assert "the same command goes on from there" in caplog.text
+    assert "the same command continues from there" in caplog.text
 
 
 def tokenizer_with_a_heading():
@@ -57,7 +57,7 @@ def seeded_lora(**changes):
         (lambda: {"model": tiny_model("llama")}, "model tiny, with other content then; parameters trainable, with"),
         (lambda: {"seed": 3}, r"update batches 3 of up to 2 pairs \(seed 3\), then 3 of up to 2 pairs \(seed 0\)."),
         (lambda: {"update_batch_size": 3}, r"update batches 2 of up to 3 pairs \(seed 0\), then 3 of up to 2 pairs"),
-        (lambda: {"parameters": "ln_f"}, "parameters ln_f, then trainable."),
+        (lambda: {"trainable": "ln_f"}, "parameters ln_f, then trainable."),
         (lambda: {"reference": tiny_model(seed=2)}, r"reference in memory \(\w+\), then self."),
         (lambda: {"max_length": 12}, r"pairs 5 of memory \(at most 12 tokens\), then 6 of memory \(at most 96 tokens"),
         (lambda: {"rows": TEXT_ROWS[1:]}, r"pairs 5 of memory \(at most 96 tokens\), then 6 of memory"),
@@ -72,8 +72,8 @@ def test_another_run_is_refused_with_the_difference_and_loses_nothing(interrupte
     )
     with pytest.raises(InputError, match=expected) as caught:
         run(out, **{"name": "tiny"} | change())
-    assert "choose another output folder, or throw it away with `discard=True` (`--discard`)." in str(caught.value)
-    assert "goes on from there" not in str(caught.value)
+    assert "choose another output folder, or delete it with `discard=True` (`--discard`)." in str(caught.value)
+    assert "continues from there" not in str(caught.value)
     assert "\n" not in str(caught.value)
     assert counter.measured == 0
     after = {path.name: path.read_bytes() for path in (out / ".unfinished").iterdir() if path.name != "lock"}
@@ -101,7 +101,7 @@ def test_another_run_is_refused_with_the_difference_and_loses_nothing(interrupte
         ),
         (
             lambda: {"model": tiny_model("llama")},
-            lambda: {"model": tiny_lora(), "parameters": "all"},
+            lambda: {"model": tiny_lora(), "trainable": "all"},
             "adapter default .LORA., then none; ",
         ),
     ],
@@ -125,7 +125,7 @@ def test_an_unfinished_run_is_thrown_away_only_when_asked_for(interrupted, caplo
     out, counter = interrupted
     caplog.set_level(logging.INFO, "preflens")
     found = run(out, seed=3, discard=True)
-    assert "Throwing away the unfinished run in" in caplog.text
+    assert "Deleting the unfinished run in" in caplog.text
     assert "2 finished parts" in caplog.text
     assert counter.measured == 3
     assert_same(found, run(seed=3))
@@ -212,7 +212,7 @@ def test_a_really_full_disk_is_one_line(tmp_path):
 @pytest.mark.parametrize("file", ["analysis.json", "pairs.parquet", "objectives.parquet"])
 def test_a_folder_in_the_way_of_a_result_is_named_before_anything_is_measured(counter, tmp_path, file):
     (tmp_path / file).mkdir()
-    with pytest.raises(InputError, match=rf"Cannot write `.*/{file}`: Is a directory. A folder stands in its place"):
+    with pytest.raises(InputError, match=rf"Cannot write `.*/{file}`: Is a directory. A folder has this name"):
         run(tmp_path)
     assert counter.measured == 0
     assert (tmp_path / file).is_dir()
@@ -260,7 +260,7 @@ def test_batches_of_which_nobody_knows_the_run_are_refused_and_stay(interrupted,
     about = out / ".unfinished" / "run.json"
     about.unlink() if content is None else about.write_bytes(content.encode(errors="surrogateescape"))
     with pytest.raises(
-        InputError, match=r"holds parts of a run, and run.json, which tells of which, is not there or can"
+        InputError, match=r"holds parts of a run, and run.json, which describes the run, is missing or can"
     ):
         run(out)
     assert len(parts(out)) == 2

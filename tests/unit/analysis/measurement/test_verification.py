@@ -4,7 +4,7 @@ import pytest
 
 from preflens.analysis.measurement.forward_passes import PassLimit, PolicyScorer, make_passes
 from preflens.analysis.measurement.geometry import BatchGeometry, batch_geometry
-from preflens.analysis.measurement.verification import verify
+from preflens.analysis.measurement.verification import verify_objective
 from preflens.language_models.parameters import observing
 from preflens.objectives import dpo
 from preflens.types import BatchGram
@@ -22,7 +22,7 @@ def test_the_slope_is_of_the_fact_on_the_forecast(factor):
         passes = make_passes(PolicyScorer.of(model, tiny_tokenizer(), pairs), pairs, PassLimit(pairs=6))
         true = batch_geometry(passes, "self")
         wrong = BatchGeometry(true.logps, BatchGram(factor * true.gram.matrix, true.gram.logps), true.by_layer)
-        found = verify("dpo", dpo(), [passes], [wrong])
+        found = verify_objective("dpo", dpo(), [passes], [wrong])
     assert found.slope == pytest.approx(1 / factor, rel=0.02)
     assert found.correlation > 0.999
     assert found.signs_right == 1.0

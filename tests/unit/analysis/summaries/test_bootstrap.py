@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from preflens.analysis.summaries.bootstrap import estimate, mean, ratio, ratios
-from preflens.records.analysis_metadata import Estimate
+from preflens.records.common import Estimate
 
 
 def test_interval_of_a_mean_is_near_that_of_theory():

@@ -12,10 +12,10 @@ def shown(record):
 
 
 def test_without_real_steps_the_page_names_the_option_of_the_command_or_of_python():
-    assert "Add verify=4 to take real steps" in shown(analysis(verification=()))
+    assert "Add verify_batches=4 to take real steps" in shown(analysis(verification=()))
     assert "Add --verify 4 to take real steps" in shown(analysis(verification=(), command="preflens analyze"))
     assert "Add --verify dpo to take real steps" in shown(comparison(real_steps=()))
-    assert 'Add verify=["dpo"] to take real steps' in shown(comparison(real_steps=(), command=None))
+    assert 'Add verify_objectives=["dpo"] to take real steps' in shown(comparison(real_steps=(), command=None))
 
 
 def test_with_real_steps_the_page_names_the_section_that_is_there():

@@ -1,4 +1,4 @@
-"""What an analysis was made of: versions, data, model."""
+"""Provenance of a run: package versions, data, model."""
 
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -8,41 +8,41 @@ from preflens.language_models.model import LanguageModel, Reference
 from preflens.language_models.reading import PairSource
 from preflens.language_models.references import is_policy
 from preflens.language_models.tokenizing import TokenizedPair, TokenizedPairs, count_notes
-from preflens.records.analysis_metadata import DataProvenance, ModelProvenance
 from preflens.records.analysis_wording import PARTIAL_COPY
+from preflens.records.common import DataProvenance, ModelProvenance
 from preflens.version import __version__
 
 _NOTED_PACKAGES = ("torch", "transformers", "datasets", "peft", "numpy", "scipy", "pyarrow", "plotly")
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of preflens and of what its numbers depend on.
+    """Return the versions of preflens and of the packages that its numbers depend on.
 
     Returns:
-        Version by package; packages that are not installed are left out.
+        Version by package. Packages that are not installed are left out.
     """
-    found = {"preflens": __version__}
+    installed = {"preflens": __version__}
     for package in _NOTED_PACKAGES:
         try:
-            found[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def data_provenance(
     source: PairSource, tokenized: TokenizedPairs, pairs: Sequence[TokenizedPair], *, max_length: int
 ) -> DataProvenance:
-    """Say which pairs are analysed and what became of the others.
+    """Describe the pairs of a run and the rows that were dropped.
 
     Args:
-        source: what was read.
-        tokenized: what tokenising said.
-        pairs: the analysed pairs in order.
+        source: the rows as read.
+        tokenized: the result of tokenizing.
+        pairs: the used pairs in order.
         max_length: tokens after which a sequence was cut.
 
     Returns:
-        The facts.
+        The provenance.
     """
     return DataProvenance(
         source=source.name,
@@ -57,16 +57,16 @@ def data_provenance(
 
 
 def model_provenance(model: LanguageModel, *, name: str | None, selection: str, reference: str) -> ModelProvenance:
-    """Describe the model, its trainable parameters being those with `requires_grad`.
+    """Describe the model. Its trainable parameters are those with `requires_grad`.
 
     Args:
         model: the policy.
-        name: what the caller calls it.
-        selection: how the parameters were chosen.
+        name: name for the record, or None for the name that the model carries.
+        selection: how the trainable parameters were chosen.
         reference: where reference log-probs come from.
 
     Returns:
-        The facts.
+        The provenance.
     """
     trainable = [p for p in model.parameters() if p.requires_grad]
     return ModelProvenance(
