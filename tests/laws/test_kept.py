@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from preflens import directional_derivatives, pair_gram
-from preflens.gram import inner_products_with_updates
 from preflens.gram.brute_force import brute_force_pair_gram
+from preflens.gram.products import along_updates
 from preflens.gram.readers.first_order_changes import changes_along_updates
 from preflens.gram.readers.stored_gradients import per_response_gradients
 from preflens.language_models.logps import response_logps
@@ -34,7 +34,7 @@ def drawn_updates(model, count, seed=3):
 
 @pytest.fixture(params=[1 << 18, 50], ids=["whole", "in parts"], autouse=True)
 def parts(request, monkeypatch):
-    monkeypatch.setattr(inner_products_with_updates, "_PART", request.param)
+    monkeypatch.setattr(along_updates, "_PART", request.param)
 
 
 @pytest.mark.parametrize("kind", MENAGERIE)

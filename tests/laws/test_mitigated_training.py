@@ -8,8 +8,8 @@ from transformers import TrainerCallback
 
 from preflens import directional_derivatives
 from preflens.errors import AuditError, InputError, UnsupportedModelError
-from preflens.gram import closing
 from preflens.gram.brute_force import brute_force_batch_gram
+from preflens.gram.training_step import weighting
 from preflens.language_models.batch import PairBatch, collate
 from preflens.language_models.logps import response_logps
 from preflens.mitigations import LearnedMasks, MovingAverages
@@ -154,8 +154,8 @@ def test_a_second_pass_has_the_same_gradient(tmp_path, monkeypatch, caplog):
 
 @pytest.mark.parametrize("text", ["normalized", "cone"])
 def test_a_gradient_that_is_put_together_wrongly_is_noticed(text, tmp_path, monkeypatch):
-    right = closing.weighted_sum
-    monkeypatch.setattr(closing, "weighted_sum", lambda *given: [1.1 * g for g in right(*given)])
+    right = weighting.weighted_sum
+    monkeypatch.setattr(weighting, "weighted_sum", lambda *given: [1.1 * g for g in right(*given)])
     with pytest.raises(AuditError, match="squared norm"):
         run(tmp_path, steps=12, mitigation=text)  # within pairs one parameter a step is looked at
 
@@ -165,7 +165,7 @@ def test_the_norm_of_a_large_gradient_keeps_its_digits():
     table = torch.randn(50257, 256, generator=torch.Generator().manual_seed(0)) * 1e-4
     scalar, vector = torch.tensor(0.5), torch.ones(3)
     expected = float(table.double().square().sum()) + 0.25 + 3
-    assert closing.squared_norm([table, scalar, vector]) == pytest.approx(expected, rel=1e-7)
+    assert weighting.squared_norm([table, scalar, vector]) == pytest.approx(expected, rel=1e-7)
 
 
 @pytest.mark.parametrize("kind", ["exact", "learned", "contrast", "lambda"])

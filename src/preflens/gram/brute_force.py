@@ -16,7 +16,7 @@ from preflens.gram.capture.forward import Forward, count_responses
 from preflens.gram.capture.plain_forward import running_modules
 from preflens.gram.capture.restoring import same_random_state
 from preflens.gram.factors.scored_rows import head_logps
-from preflens.gram.readers.unreached import check_reached
+from preflens.gram.capture.unreached import check_reached
 from preflens.types import BatchGram, HeadInput, PairGram
 
 # Gradients are widened to float64 in pieces of this many numbers: float32 sums over whole gradients are off by

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from preflens.gram.capture.plain_forward import running_modules
-from preflens.gram.readers.unreached import check_reached
+from preflens.gram.capture.unreached import check_reached
 from preflens.language_models.batch import PairBatch
 
 

@@ -20,7 +20,7 @@ from preflens.gram.capture.forward import Forward, check_finite, count_responses
 from preflens.gram.capture.restoring import frozen, same_random_state
 from preflens.gram.capture.taps import ModuleCall, TapState, taps
 from preflens.gram.readers.owners import Owners
-from preflens.gram.readers.unreached import check_reached
+from preflens.gram.capture.unreached import check_reached
 from preflens.gram.rules import LayerGradients, RuleContext
 from preflens.types import HeadInput
 
