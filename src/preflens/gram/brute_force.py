@@ -15,8 +15,8 @@ from preflens.gram.capture.autograd import differentiate, is_reentrant, leaves_o
 from preflens.gram.capture.forward import Forward, count_responses
 from preflens.gram.capture.plain_forward import running_modules
 from preflens.gram.capture.restoring import same_random_state
-from preflens.gram.factors.scored_rows import head_logps
 from preflens.gram.capture.unreached import check_reached
+from preflens.gram.factors.scored_rows import head_logps
 from preflens.types import BatchGram, HeadInput, PairGram
 
 # Gradients are widened to float64 in pieces of this many numbers: float32 sums over whole gradients are off by
@@ -69,8 +69,8 @@ def brute_force_batch_gram(
 ) -> BatchGram:
     """Compute the Gram matrix of all responses of a batch, from full gradients.
 
-    G_ij = ⟨∇a_i, ∇a_j⟩ for every two responses, the diagonal blocks being `brute_force_pair_gram`. All gradients are held at
-    once: memory is responses × trainable parameters.
+    G_ij = ⟨∇a_i, ∇a_j⟩ for every two responses, the diagonal blocks being `brute_force_pair_gram`. All gradients are
+    held at once: memory is responses × trainable parameters.
 
     Args:
         module: whose parameters with `requires_grad` are differentiated; `param.grad` is not touched.

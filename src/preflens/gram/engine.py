@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
-from preflens.gram.blocks import Breakdown, block_names, parameter_blocks
+from preflens.gram.blocks import Breakdown
 from preflens.gram.capture.forward import Forward
 from preflens.gram.products.modes import BatchMode, Mode, PairMode
 from preflens.gram.readers.multi_pass import over_passes
@@ -20,8 +19,8 @@ def pair_gram(
 ) -> PairGram:
     """Compute the 2×2 gradient Gram of each pair, exactly, for less than a training step.
 
-    The same numbers as `brute_force_pair_gram`, without per-response gradients: the backward pass stops at activations, and
-    ‖∇a_w‖², ‖∇a_l‖² and ⟨∇a_w, ∇a_l⟩ are read off layer inputs and output gradients.
+    The same numbers as `brute_force_pair_gram`, without per-response gradients: the backward pass stops at activations,
+    and ‖∇a_w‖², ‖∇a_l‖² and ⟨∇a_w, ∇a_l⟩ are read off layer inputs and output gradients.
 
     Args:
         module: whose parameters with `requires_grad` are differentiated; left as it was found.
@@ -39,7 +38,7 @@ def pair_gram(
         responses (or flattened rows in that order). What breaks this is refused by name, or fails the audit.
     """
     found = _streamed(module, forward, PairMode, dropout=dropout, check=check)
-    products, names = by_block(found.products, found.owners, module, by, shape=(3, len(found.logps) // 2))
+    products, names = found.owners.grouped(found.products, by, shape=(3, len(found.logps) // 2))
     ww, ll, wl = products.unbind(-2)
     return PairGram(ww, ll, wl, names)
 
@@ -55,8 +54,8 @@ def batch_gram(
 ) -> BatchGram:
     """Compute the Gram matrix of all responses of a batch, exactly.
 
-    The same numbers as `brute_force_batch_gram`. A batch in one pass is reduced module by module; over several passes the
-    factors of the gradients are kept, or the gradients themselves where they are smaller.
+    The same numbers as `brute_force_batch_gram`. A batch in one pass is reduced module by module; over several passes
+    the factors of the gradients are kept, or the gradients themselves where they are smaller.
 
     Args:
         module: whose parameters with `requires_grad` are differentiated; left as it was found.
@@ -80,7 +79,7 @@ def batch_gram(
             return owners, over_passes(owners, forwards, equal_inputs=not dropout, memory=memory)
 
         owners, (table, logps) = with_settled_owners(module, forwards, run, dropout=dropout, check=check)
-    whole, names = by_block(table, owners, module, by, shape=(len(logps), len(logps)))
+    whole, names = owners.grouped(table, by, shape=(len(logps), len(logps)))
     return BatchGram(whole, logps.cpu(), names)
 
 
@@ -89,34 +88,3 @@ def _streamed(module: nn.Module, forward: Forward, mode: type[Mode], *, dropout:
         return GramAccumulator(owners, mode, equal_inputs=not dropout)
 
     return settled_pass(module, forward, make, lambda found: found, dropout=dropout, check=check)
-
-
-def by_block(
-    products: Sequence[Tensor | None],
-    owners: Owners,
-    module: nn.Module,
-    by: Breakdown | None,
-    *,
-    shape: tuple[int, ...],
-) -> tuple[Tensor, tuple[str, ...] | None]:
-    """Add the finest blocks' products up to those that were asked for; unused parameters have zeros.
-
-    Args:
-        products: one tensor a block of the owners, None for nothing.
-        owners: of the parameters.
-        module: the model.
-        by: what was asked for.
-        shape: of one block's products.
-
-    Returns:
-        The products, with a leading block axis if `by` says so, and the blocks' names.
-    """
-    there = [(block, found.cpu()) for block, found in zip(owners.blocks, products, strict=True) if found is not None]
-    if by is None:
-        return sum((found for _, found in there), torch.zeros(shape, dtype=torch.float64)), None
-    blocks = parameter_blocks(module, by)
-    place = {p: number for number, block in enumerate(blocks) for p in block.parameters}
-    total = torch.zeros(len(blocks), *shape, dtype=torch.float64)
-    for block, found in there:
-        total[place[block.parameters[0]]] += found
-    return total, block_names(blocks, by)

@@ -78,7 +78,7 @@ class TapState:
         recorded: how often each module was called with a tap since the count was last reset.
         skipped: how often while gradients were disabled.
         empty: how often with nothing in it, as an expert that no token was sent to.
-        closed: let further forward passes go by; only what the backward pass recomputes is tapped.
+        forward_done: let further forward passes go by; only what the backward pass recomputes is tapped.
         anchor: part of every tapped graph, so that a backward pass towards it meets every tap; or None.
         rows: how many rows the batch has; tables of positions that are looked up once for all rows are then repeated
             for each, so that their gradients can be told apart. None to leave them as they are.
@@ -89,27 +89,27 @@ class TapState:
         self.recorded: Counter[nn.Module] = Counter()
         self.skipped: Counter[nn.Module] = Counter()
         self.empty: Counter[nn.Module] = Counter()
-        self.closed = False
+        self.forward_done = False
         self.rows: int | None = None
-        self._idle = False
+        self._disabled = False
 
     @property
-    def idle(self) -> bool:
+    def inactive(self) -> bool:
         """Whether taps let everything pass."""
-        return self._idle or (self.closed and not _in_backward())
+        return self._disabled or (self.forward_done and not _in_backward())
 
-    def retire(self) -> None:
-        """Let everything pass from now on."""
-        self._idle = True
+    def disable(self) -> None:
+        """Disable all taps for good."""
+        self._disabled = True
 
     @contextmanager
     def switched_off(self) -> Iterator[None]:
         """Let modules be called without taps."""
-        before, self._idle = self._idle, True
+        before, self._disabled = self._disabled, True
         try:
             yield
         finally:
-            self._idle = before
+            self._disabled = before
 
 
 @contextmanager
@@ -144,7 +144,7 @@ def taps(
         mishap(error)
 
     def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object) -> object:
-        if state.idle or module in untapped:
+        if state.inactive or module in untapped:
             return None
         if isinstance(output, Tensor) and output.numel() == 0:
             state.empty[module] += 1

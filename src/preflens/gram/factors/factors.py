@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
+
+from preflens.gram.factors.scored_rows import SoftmaxRows
 
 
 @dataclass(frozen=True)
@@ -106,17 +108,7 @@ class OnDemand:
 
 Factor = OuterProductSum | EmbeddingRows | Materialized | OnDemand
 
-
-def widen(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Bring tensors to one type that sums can be formed in.
-
-    Args:
-        *tensors: floating point.
-
-    Returns:
-        The same values in float32, or float64 where one of them is.
-    """
-    common = torch.float32
-    for tensor in tensors:
-        common = torch.promote_types(common, tensor.dtype)
-    return tuple(t.to(common) for t in tensors)
+# Anything that a parameter's per-response gradient may be a sum of.
+GradientTerm = Factor | SoftmaxRows
+# Parameters whose gradients are kept together: one, or the weight and the bias of one module.
+ParameterGroup = tuple[nn.Parameter, ...]

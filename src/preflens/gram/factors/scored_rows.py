@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
-from preflens.gram.factors.factors import widen
+from preflens.gram.factors.precision import widen
 from preflens.types import HeadInput
 
 # Scores held at a time: 256 MB of float32.

@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from preflens.gram.factors.factors import EmbeddingRows, Factor, Materialized, OnDemand, OuterProductSum
+from preflens.gram.factors.factors import EmbeddingRows, Factor, GradientTerm, Materialized, OnDemand, OuterProductSum
 from preflens.gram.factors.layout import Layout
 from preflens.gram.factors.scored_rows import SoftmaxRows
-from preflens.gram.products.modes import Use
 
 
 def compact(factor: Factor, layout: Layout) -> Factor:
@@ -34,7 +33,7 @@ def compact(factor: Factor, layout: Layout) -> Factor:
     return factor
 
 
-def tensors_of(use: Use) -> list[Tensor]:
+def tensors_of(use: GradientTerm) -> list[Tensor]:
     """Return what a part of a gradient is kept as.
 
     Args:
@@ -48,7 +47,7 @@ def tensors_of(use: Use) -> list[Tensor]:
     return [v for v in vars(use).values() if isinstance(v, Tensor)]
 
 
-def bytes_of(use: Use) -> int:
+def bytes_of(use: GradientTerm) -> int:
     """Return the memory that a part of a gradient takes.
 
     Args:
@@ -60,7 +59,9 @@ def bytes_of(use: Use) -> int:
     return sum(t.numel() * t.element_size() for t in tensors_of(use))
 
 
-def join_responses(passes: Sequence[Sequence[Use]], responses: Sequence[int], *, numel: int) -> list[Use]:
+def join_responses(
+    passes: Sequence[Sequence[GradientTerm]], responses: Sequence[int], *, numel: int
+) -> list[GradientTerm]:
     """Join the parts of a parameter's gradient over passes.
 
     Args:
@@ -79,17 +80,17 @@ def join_responses(passes: Sequence[Sequence[Use]], responses: Sequence[int], *,
     return [Materialized(torch.cat(whole))]
 
 
-def _kind(use: Use) -> object:
+def _kind(use: GradientTerm) -> object:
     return (OuterProductSum, use.input_first, use.with_bias) if isinstance(use, OuterProductSum) else type(use)
 
 
-def _dense(uses: Sequence[Use], responses: int, numel: int, *, like: Use) -> Tensor:
+def _dense(uses: Sequence[GradientTerm], responses: int, numel: int, *, like: GradientTerm) -> Tensor:
     if uses:
         return torch.stack([use.dense() for use in uses]).sum(0)
     return like.dense().new_zeros(responses, numel)
 
 
-def _join(uses: Sequence[Use], responses: Sequence[int]) -> Use:
+def _join(uses: Sequence[GradientTerm], responses: Sequence[int]) -> GradientTerm:
     first = uses[0]
     if isinstance(first, OuterProductSum):
         inputs, grads = (_padded([getattr(u, name) for u in uses]) for name in ("inputs", "grads"))

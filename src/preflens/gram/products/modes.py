@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from preflens.gram.factors.factors import EmbeddingRows, Factor, Materialized, OuterProductSum
+from preflens.gram.factors.factors import EmbeddingRows, Factor, GradientTerm, Materialized, OuterProductSum
 from preflens.gram.factors.layout import Layout
 from preflens.gram.factors.scored_rows import SoftmaxRows
 from preflens.gram.products.all_pairs import flat_table, lookup_table, outer_table
@@ -81,10 +81,9 @@ class BatchMode:
 
 
 Mode = PairMode | BatchMode
-Use = Factor | SoftmaxRows
 
 
-def products_of(uses: Sequence[Use], mode: Mode) -> Tensor:
+def products_of(uses: Sequence[GradientTerm], mode: Mode) -> Tensor:
     """Multiply the gradient of a parameter that is used several times, or in several modules, with itself.
 
     Its parts add up: parts of one kind are joined, and a look-up meets a linear map in cross terms. What a head's part
@@ -113,7 +112,7 @@ def products_of(uses: Sequence[Use], mode: Mode) -> Tensor:
     return total - sum(mode.own(Materialized(d)) for d in dense[: len(heads)])
 
 
-def _own(part: Factor, uses: Sequence[Use], mode: Mode) -> Tensor:
+def _own(part: Factor, uses: Sequence[GradientTerm], mode: Mode) -> Tensor:
     """The products of a part with itself; the rows of a joined part are no positions that could be cut."""
     joined = not any(part is use for use in uses)
     return (type(mode)(Layout(mode.layout.responses)) if joined else mode).own(part)

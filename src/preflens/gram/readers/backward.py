@@ -19,8 +19,8 @@ from preflens.gram.capture.autograd import is_reentrant
 from preflens.gram.capture.forward import Forward, check_finite, count_responses
 from preflens.gram.capture.restoring import frozen, same_random_state
 from preflens.gram.capture.taps import ModuleCall, TapState, taps
-from preflens.gram.readers.owners import Owners
 from preflens.gram.capture.unreached import check_reached
+from preflens.gram.readers.owners import Owners
 from preflens.gram.rules import LayerGradients, RuleContext
 from preflens.types import HeadInput
 
@@ -65,7 +65,7 @@ class Collector:
     def begin(self, responses: int) -> None:
         """Note how many calls each module had; recomputation in the backward pass does not count."""
         assert self.state is not None
-        self._responses, self._expected, self.state.closed = responses, Counter(self.state.recorded), True
+        self._responses, self._expected, self.state.forward_done = responses, Counter(self.state.recorded), True
 
     def receive(self, call: ModuleCall) -> None:
         """Apply the rule of a module to one of its calls."""

@@ -6,9 +6,8 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor, nn
 
-from preflens.gram.factors.factors import OnDemand
+from preflens.gram.factors.factors import OnDemand, ParameterGroup
 from preflens.gram.products.along_updates import RowSlice, inner_products_with_updates, partial_inner_products, parts_of
-from preflens.gram.readers.single_pass import Key
 from preflens.gram.readers.stored_gradients import PerResponseGradients
 
 # What is to be multiplied with: for some rows of one parameter, one tensor a direction.
@@ -56,7 +55,7 @@ class _Sum:
         pairs = len(kept.logps) // 2
         self._products = {key: self._below.new_zeros(3, pairs) for key in kept.open}
 
-    def add_whole(self, key: Key, made: Sequence[Sequence[Tensor]]) -> None:
+    def add_whole(self, key: ParameterGroup, made: Sequence[Sequence[Tensor]]) -> None:
         """Add whole parameters, where a gradient is computed only as a whole."""
         self._products.pop(key, None)
         for factor in self._kept.factors.get(key, []):
@@ -66,7 +65,7 @@ class _Sum:
                 self._add_head(parameter, rows, [u[rows] for u in updates])
 
     def add_part(
-        self, key: Key, parameter: nn.Parameter, rows: RowSlice, updates: Sequence[Tensor], *, offset: int
+        self, key: ParameterGroup, parameter: nn.Parameter, rows: RowSlice, updates: Sequence[Tensor], *, offset: int
     ) -> None:
         """Add some rows of a parameter."""
         for factor in self._kept.factors.get(key, []):
@@ -86,7 +85,7 @@ class _Sum:
         return self._kept.unscaled(self._below) + self._head
 
 
-def _keys(kept: Sequence[PerResponseGradients]) -> list[Key]:
+def _keys(kept: Sequence[PerResponseGradients]) -> list[ParameterGroup]:
     """Every parameter once: those that are treated together, and heads that nothing else uses."""
     keys = dict.fromkeys(key for k in kept for key in k.factors)
     covered = {p for key in keys for p in key}

@@ -7,18 +7,17 @@ from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from preflens.gram.capture.forward import Forward
-from preflens.gram.factors.factors import Materialized
+from preflens.gram.factors.factors import GradientTerm, Materialized, ParameterGroup
 from preflens.gram.factors.layout import Layout, layout_of
 from preflens.gram.factors.scored_rows import SoftmaxRows
 from preflens.gram.factors.storage import bytes_of, compact, join_responses, tensors_of
-from preflens.gram.products.modes import BatchMode, Use, products_of
+from preflens.gram.products.modes import BatchMode, products_of
 from preflens.gram.products.output_head import BatchHead, HeadBias, head_pass
 from preflens.gram.readers.backward import run_pass
 from preflens.gram.readers.owners import Owners
 from preflens.gram.rules import LayerGradients
 from preflens.types import HeadInput
 
-Key = tuple[nn.Parameter, ...]
 Slices = Iterator[tuple[slice, Tensor]]
 
 
@@ -38,7 +37,7 @@ class MultiPassGram:
     def __init__(self, owners: Owners, blocks: frozenset[int], *, equal_inputs: bool) -> None:
         self._owners, self._blocks, self._equal_inputs = owners, blocks, equal_inputs
         self._layouts: list[Layout] = []
-        self._uses: dict[Key, list[list[Use]]] = {}
+        self._uses: dict[ParameterGroup, list[list[GradientTerm]]] = {}
         self.logps: list[Float64[Tensor, " response"]] = []
         self.bytes = dict.fromkeys(blocks, 0)
 
@@ -85,7 +84,7 @@ class MultiPassGram:
             found[block] = table if before is None else before + table
         return found
 
-    def _keep(self, key: Key, use: Use) -> None:
+    def _keep(self, key: ParameterGroup, use: GradientTerm) -> None:
         block = self._owners.block_of[key[0]]
         if block not in self._blocks:
             return
@@ -147,7 +146,7 @@ def _chosen_first(
 
 
 def table_of(
-    uses: list[Use], responses: int, slices_of: Callable[[SoftmaxRows], Slices] = SoftmaxRows.gradients
+    uses: list[GradientTerm], responses: int, slices_of: Callable[[SoftmaxRows], Slices] = SoftmaxRows.gradients
 ) -> Float64[Tensor, "response response"]:
     """Multiply one parameter's gradients with each other, the head's own part among them.
 
@@ -169,5 +168,5 @@ def table_of(
     return total + products_of(uses, BatchMode(Layout(responses))) if len(heads) < len(uses) else total
 
 
-def _device(uses: list[Use]) -> torch.device:
+def _device(uses: list[GradientTerm]) -> torch.device:
     return next((t.device for use in uses for t in tensors_of(use)), torch.device("cpu"))

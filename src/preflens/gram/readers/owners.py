@@ -1,13 +1,14 @@
 """Which module the gradient of each trainable parameter is read off: its owner, or one around it that uses it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
+import torch
 from torch import Tensor, nn
 
 from preflens.errors import InputError, UnsupportedModelError
-from preflens.gram.blocks import Block, parameter_blocks
+from preflens.gram.blocks import Block, Breakdown, block_names, parameter_blocks
 from preflens.gram.capture.taps import Recognize
 from preflens.gram.rules import recognize, recognize_whole
 
@@ -23,6 +24,7 @@ class Owners:
     """The modules whose calls tell the gradients of trainable parameters.
 
     Attributes:
+        module: the whole model.
         parameters: of each such module: parameter by its name there; a dotted name is that of a module inside it.
         names: of each such module, its first path in the model.
         blocks: the finest partition: parameters of one module together, those with several owners in a block of the
@@ -33,6 +35,7 @@ class Owners:
         idle: those that are known not to matter although their modules run; of the model, for all passes.
     """
 
+    module: nn.Module
     parameters: Mapping[nn.Module, Mapping[str, nn.Parameter]]
     names: Mapping[nn.Module, str]
     blocks: tuple[Block, ...]
@@ -56,6 +59,29 @@ class Owners:
             module: recognize_whole if any("." in name for name in own) else recognize
             for module, own in self.parameters.items()
         }
+
+    def grouped(
+        self, products: Sequence[Tensor | None], by: Breakdown | None, *, shape: tuple[int, ...]
+    ) -> tuple[Tensor, tuple[str, ...] | None]:
+        """Add the products of the finest blocks up to those of coarser ones; unused parameters have zeros.
+
+        Args:
+            products: one tensor per block of `blocks`, None for no contribution.
+            by: the coarser partition; None for one sum over everything.
+            shape: of one block's products.
+
+        Returns:
+            The products, with a leading block axis unless `by` is None, and the names of the blocks.
+        """
+        present = [(block, p.cpu()) for block, p in zip(self.blocks, products, strict=True) if p is not None]
+        if by is None:
+            return sum((p for _, p in present), torch.zeros(shape, dtype=torch.float64)), None
+        blocks = parameter_blocks(self.module, by)
+        number_of = {p: number for number, block in enumerate(blocks) for p in block.parameters}
+        total = torch.zeros(len(blocks), *shape, dtype=torch.float64)
+        for block, contribution in present:
+            total[number_of[block.parameters[0]]] += contribution
+        return total, block_names(blocks, by)
 
     def groups(self, module: nn.Module) -> tuple[tuple[str, ...], ...]:
         """Return the names of a module's parameters, those together that belong to one block and to it alone."""
@@ -111,7 +137,7 @@ def find_owners(module: nn.Module, *, dropout: bool) -> Owners:
     block_of = {p: number for number, block in enumerate(blocks) for p in block.parameters}
     single = frozenset(p for p, count in counts.items() if count == 1)
     parameter_names = {p: path for path, p in reversed(named)}
-    return Owners(owned, names, blocks, block_of, single, parameter_names, _IDLE.setdefault(module, set()))
+    return Owners(module, owned, names, blocks, block_of, single, parameter_names, _IDLE.setdefault(module, set()))
 
 
 def owner_path(path: str) -> str:

@@ -4,16 +4,14 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
-from preflens.gram.factors.factors import Materialized
+from preflens.gram.factors.factors import GradientTerm, Materialized, ParameterGroup
 from preflens.gram.factors.layout import Layout, layout_of
 from preflens.gram.factors.scored_rows import SoftmaxRows
-from preflens.gram.products.modes import Mode, PairMode, Use, products_of
+from preflens.gram.products.modes import Mode, PairMode, products_of
 from preflens.gram.products.output_head import HeadBias, Scored, Visit, head_pass
 from preflens.gram.readers.owners import Owners
 from preflens.gram.rules import LayerGradients
 from preflens.types import HeadInput
-
-Key = tuple[nn.Parameter, ...]
 
 
 class GramAccumulator:
@@ -36,7 +34,7 @@ class GramAccumulator:
     def __init__(self, owners: Owners, mode: type[Mode], *, equal_inputs: bool) -> None:
         self.owners, self._equal_inputs = owners, equal_inputs
         self._mode: Mode = mode(Layout(0))
-        self._shared: dict[Key, list[Use]] = {}
+        self._shared: dict[ParameterGroup, list[GradientTerm]] = {}
         self.products: list[Tensor | None] = [None] * len(owners.blocks)
         self.logps: Float64[Tensor, " response"] = torch.zeros(0, dtype=torch.float64)
         self.claimed: set[nn.Parameter] = set()
@@ -88,7 +86,7 @@ class GramAccumulator:
     def take(self, module: nn.Module, claims: list[LayerGradients]) -> None:
         """Reduce what belongs to this module alone; keep what others own too."""
         own = self.owners.parameters[module]
-        by_key: dict[Key, list[Use]] = {}
+        by_key: dict[ParameterGroup, list[GradientTerm]] = {}
         for claim in claims:
             by_key.setdefault(tuple(own[name] for name in claim.parameters), []).append(claim.factor)
         for key, uses in by_key.items():
@@ -97,7 +95,7 @@ class GramAccumulator:
                 continue
             self.add(key, products_of(uses, self._mode))
 
-    def add(self, key: Key, products: Tensor) -> None:
+    def add(self, key: ParameterGroup, products: Tensor) -> None:
         """Add products of gradients as they came by."""
         by = self.coefficients
         self._add(key, products if by is None else self._mode.unscaled(products, by))
@@ -119,13 +117,13 @@ class GramAccumulator:
         rows = torch.tensor([0, len(products) // 2], device=products.device)
         return products[rows][:, rows]
 
-    def _as_gradients(self, use: Use) -> Use:
+    def _as_gradients(self, use: GradientTerm) -> GradientTerm:
         """The same without the numbers that it came multiplied by."""
         if self.coefficients is None or isinstance(use, SoftmaxRows):
             return use
         return use.scaled(self.coefficients.reciprocal())
 
-    def _add(self, key: Key, products: Tensor) -> None:
+    def _add(self, key: ParameterGroup, products: Tensor) -> None:
         self.claimed.update(key)
         block = self.owners.block_of[key[0]]
         before = self.products[block]

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from preflens.gram.blocks import Breakdown
 from preflens.gram.capture.forward import Forward
-from preflens.gram.engine import by_block
-from preflens.gram.factors.factors import Factor, Materialized, OnDemand, OuterProductSum
+from preflens.gram.factors.factors import Factor, Materialized, OnDemand, OuterProductSum, ParameterGroup
 from preflens.gram.factors.layout import Layout, layout_of
 from preflens.gram.factors.scored_rows import SCORES, pinned, score_once
 from preflens.gram.factors.storage import bytes_of, compact
@@ -21,7 +20,7 @@ from preflens.gram.products.along_updates import RowSlice, formed_sliced_inner_p
 from preflens.gram.products.modes import PairMode
 from preflens.gram.readers.owners import Owners
 from preflens.gram.readers.placement import settled_pass
-from preflens.gram.readers.single_pass import GramAccumulator, Key
+from preflens.gram.readers.single_pass import GramAccumulator
 from preflens.gram.rules import LayerGradients
 from preflens.types import HeadInput, PairGram
 
@@ -43,7 +42,7 @@ def per_response_gradients(
     """
 
     def make(owners: Owners) -> PerResponseGradients:
-        return PerResponseGradients(module, owners, equal_inputs=not dropout, pin=pin)
+        return PerResponseGradients(owners, equal_inputs=not dropout, pin=pin)
 
     return settled_pass(module, forward, make, lambda kept: kept.streamed, dropout=dropout, check=check)
 
@@ -52,8 +51,7 @@ class PerResponseGradients:
     """The gradients of the responses of one pass. A reader of that pass first.
 
     Args:
-        module: the model.
-        owners: of its parameters.
+        owners: of the model's parameters.
         equal_inputs: whether equal tokens give equal activations: not under dropout.
         pin: whether the gradients are to outlast a change of the parameters.
         later: leave products of large gradients open: they come cheaper when these meet an update.
@@ -67,18 +65,16 @@ class PerResponseGradients:
         taken: bytes of the factors, as they come.
     """
 
-    def __init__(
-        self, module: nn.Module, owners: Owners, *, equal_inputs: bool, pin: bool, later: bool = False
-    ) -> None:
+    def __init__(self, owners: Owners, *, equal_inputs: bool, pin: bool, later: bool = False) -> None:
         self._later = later
-        self.open: dict[Key, OuterProductSum] = {}
-        self._module, self.owners, self._equal_inputs, self._pin = module, owners, equal_inputs, pin
+        self.open: dict[ParameterGroup, OuterProductSum] = {}
+        self.owners, self._equal_inputs, self._pin = owners, equal_inputs, pin
         self._layout = Layout(0)
         # Not the head itself: its hidden states hold the graph, which holds the taps, which hold this object.
         self.head_parameters: tuple[nn.Parameter | None, nn.Parameter | None] = (None, None)
         self._scores: Float[Tensor, "scored_token vocab"] | None = None
         self.streamed = GramAccumulator(owners, PairMode, equal_inputs=equal_inputs)
-        self.factors: dict[Key, list[Factor]] = {}
+        self.factors: dict[ParameterGroup, list[Factor]] = {}
         self.taken = 0.0
 
     @property
@@ -135,7 +131,7 @@ class PerResponseGradients:
                 now.append(claim)
         self.streamed.take(module, now)
 
-    def settle(self, key: Key, products: Float64[Tensor, "three pair"]) -> None:
+    def settle(self, key: ParameterGroup, products: Float64[Tensor, "three pair"]) -> None:
         """Take products within pairs that were open, of the gradients as they came by."""
         del self.open[key]
         self.streamed.add(key, products)
@@ -156,7 +152,7 @@ class PerResponseGradients:
         for key, factor in list(self.open.items()):
             self.settle(key, PairMode(Layout(factor.grads.shape[0])).own(factor))
         shape = (3, len(self.logps) // 2)
-        found, names = by_block(self.streamed.products, self.owners, self._module, by, shape=shape)
+        found, names = self.owners.grouped(self.streamed.products, by, shape=shape)
         ww, ll, wl = found.unbind(-2)
         return PairGram(ww, ll, wl, names)
 

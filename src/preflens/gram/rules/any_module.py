@@ -14,7 +14,8 @@ from torch.utils import _pytree as pytree
 
 from preflens.errors import UnreadableGradientError
 from preflens.gram.capture.taps import ModuleCall
-from preflens.gram.factors.factors import OnDemand, widen
+from preflens.gram.factors.factors import OnDemand
+from preflens.gram.factors.precision import widen
 from preflens.gram.rules.base import LayerGradients, RuleContext
 
 # How much the output of a repeated call may differ, as a share of the largest: another batch size, other kernels.

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from preflens.errors import UnreadableGradientError
 from preflens.gram.capture.taps import ModuleCall
-from preflens.gram.factors.factors import Factor, Materialized, OuterProductSum, widen
+from preflens.gram.factors.factors import Factor, Materialized, OuterProductSum
+from preflens.gram.factors.precision import widen
 
 
 @dataclass(frozen=True)

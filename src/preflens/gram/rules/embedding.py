@@ -5,7 +5,8 @@ from torch import Tensor, nn
 
 from preflens.errors import UnsupportedModelError
 from preflens.gram.capture.taps import ModuleCall
-from preflens.gram.factors.factors import EmbeddingRows, widen
+from preflens.gram.factors.factors import EmbeddingRows
+from preflens.gram.factors.precision import widen
 from preflens.gram.rules.base import LayerGradients, RuleContext, check_row_counts, rows_in_words
 
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from preflens.gram.capture.taps import ModuleCall
-from preflens.gram.factors.factors import Materialized, widen
+from preflens.gram.factors.factors import Materialized
+from preflens.gram.factors.precision import widen
 from preflens.gram.rules.base import LayerGradients, RuleContext, check_row_counts
 
 # A feature whose gain is smaller than this share of the largest is not divided by it.

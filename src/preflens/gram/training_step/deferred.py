@@ -15,16 +15,15 @@ from torch import Tensor, nn
 from preflens.gram.capture.forward import ForwardOutput, count_responses
 from preflens.gram.capture.restoring import frozen
 from preflens.gram.capture.taps import TapState, taps
-from preflens.gram.engine import by_block
-from preflens.gram.factors.factors import Materialized
+from preflens.gram.factors.factors import GradientTerm, Materialized, ParameterGroup
 from preflens.gram.factors.layout import Layout, layout_of
 from preflens.gram.factors.scored_rows import SoftmaxRows, softmax_rows
 from preflens.gram.factors.storage import compact
-from preflens.gram.products.modes import PairMode, Use
+from preflens.gram.products.modes import PairMode
 from preflens.gram.products.output_head import HeadBias, HeadPass, Scored, head_pass
 from preflens.gram.readers.backward import Collector
 from preflens.gram.readers.owners import Owners, drops, find_owners
-from preflens.gram.readers.single_pass import GramAccumulator, Key
+from preflens.gram.readers.single_pass import GramAccumulator
 from preflens.gram.rules import LayerGradients
 from preflens.types import HeadInput, PairGram
 
@@ -45,7 +44,7 @@ def defer_weighting(module: nn.Module, *, pairs: bool) -> "Iterator[DeferredGrad
     owners = find_owners(module, dropout=True)
     equal_inputs = not any(map(drops, module.modules()))
     with ExitStack() as stack:
-        books = DeferredGradients(module, owners, equal_inputs=equal_inputs, pairs=pairs)
+        books = DeferredGradients(owners, equal_inputs=equal_inputs, pairs=pairs)
         collector = Collector(owners, books)
         stack.enter_context(frozen(owners.block_of))
         books.start(collector, stack.enter_context(taps(owners.recognizers(), collector.receive, force=True)))
@@ -57,8 +56,7 @@ class DeferredGradients:
     """What a backward pass brought. A reader of that pass.
 
     Args:
-        module: the model.
-        owners: of its parameters.
+        owners: of the model's parameters.
         equal_inputs: whether equal tokens give equal activations: not under dropout.
         pairs: whether products within pairs are wanted.
 
@@ -69,13 +67,13 @@ class DeferredGradients:
         scores: u of a head's rows for the whole vocabulary, where they are few enough to be kept.
     """
 
-    def __init__(self, module: nn.Module, owners: Owners, *, equal_inputs: bool, pairs: bool) -> None:
-        self._module, self._owners, self._equal_inputs = module, owners, equal_inputs
+    def __init__(self, owners: Owners, *, equal_inputs: bool, pairs: bool) -> None:
+        self._owners, self._equal_inputs = owners, equal_inputs
         self._collector: Collector | None = None
         self._layout = Layout(0)
         self._products = GramAccumulator(owners, PairMode, equal_inputs=equal_inputs) if pairs else None
         self.coefficients: Float64[Tensor, " response"] | None = None
-        self.uses: dict[Key, list[Use]] = {}
+        self.uses: dict[ParameterGroup, list[GradientTerm]] = {}
         self.scores: Float[Tensor, "scored_token vocab"] | None = None
 
     def start(self, collector: Collector, state: TapState) -> None:
@@ -168,6 +166,6 @@ class DeferredGradients:
         assert self._products is not None
         assert self.coefficients is not None
         shape = (3, len(self.coefficients) // 2)
-        found, _ = by_block(self._products.products, self._owners, self._module, None, shape=shape)
+        found, _ = self._owners.grouped(self._products.products, None, shape=shape)
         ww, ll, wl = found.unbind(-2)
         return PairGram(ww, ll, wl)

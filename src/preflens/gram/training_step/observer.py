@@ -18,7 +18,7 @@ from preflens.gram.blocks import Breakdown
 from preflens.gram.capture.autograd import grad_version
 from preflens.gram.capture.forward import Forward, ForwardOutput, count_responses
 from preflens.gram.capture.taps import TapState, taps
-from preflens.gram.engine import batch_gram, by_block, pair_gram
+from preflens.gram.engine import batch_gram, pair_gram
 from preflens.gram.factors.scored_rows import SoftmaxRows, softmax_rows
 from preflens.gram.products.modes import BatchMode, Mode, PairMode
 from preflens.gram.products.output_head import Scored
@@ -177,7 +177,7 @@ class BackwardObserver:
             return pair_gram(self._module, fallback, by=by, dropout=True, check=False)
         self._check_all_accounted_for()
         pairs = len(self.coefficients) // 2
-        found, names = by_block(self._reader.products, self._reader.owners, self._module, by, shape=(3, pairs))
+        found, names = self._reader.owners.grouped(self._reader.products, by, shape=(3, pairs))
         ww, ll, wl = found.unbind(-2)
         return PairGram(ww, ll, wl, names)
 
@@ -195,7 +195,7 @@ class BackwardObserver:
             return batch_gram(self._module, fallback, by=by, dropout=True, check=False)
         self._check_all_accounted_for()
         size = len(self.coefficients)
-        found, names = by_block(self._reader.products, self._reader.owners, self._module, by, shape=(size, size))
+        found, names = self._reader.owners.grouped(self._reader.products, by, shape=(size, size))
         return BatchGram(found, self._reader.logps.cpu(), names)
 
     def _check_all_accounted_for(self) -> None:

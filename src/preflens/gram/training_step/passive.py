@@ -37,7 +37,7 @@ def observe_passively(module: nn.Module, *, memory: float = math.inf) -> "Iterat
         The bystander. Tell it of the rows, of what the head got, and of what the loss sends back.
     """
     owners = find_owners(module, dropout=True)  # whoever calls has seen to it that nothing drops
-    kept = PerResponseGradients(module, owners, equal_inputs=True, pin=False, later=True)
+    kept = PerResponseGradients(owners, equal_inputs=True, pin=False, later=True)
     collector = Collector(owners, kept)
     bystander = PassiveObserver(kept, collector, memory=memory)
     with taps(owners.recognizers(), bystander.receive, force=False, mishap=bystander.give_up) as state:
@@ -116,7 +116,7 @@ class PassiveObserver:
 
     def _over(self) -> None:
         assert self.state is not None
-        self.state.retire()
+        self.state.disable()
 
     def close(self) -> None:
         """Compute the head's part, and add up what waits for calls that the backward pass did not reach.

@@ -8,12 +8,11 @@ from jaxtyping import Float64
 from torch import Tensor, nn
 
 from preflens.errors import AuditError
+from preflens.gram.factors.factors import GradientTerm, ParameterGroup
 from preflens.gram.factors.scored_rows import SoftmaxRows
 from preflens.gram.factors.storage import join_responses
-from preflens.gram.products.modes import Use
 from preflens.gram.products.weighted_sums import weighted_head, weighted_sum
 from preflens.gram.readers.multi_pass import table_of
-from preflens.gram.readers.single_pass import Key
 from preflens.gram.training_step.deferred import DeferredGradients
 from preflens.types import BatchGram
 
@@ -25,7 +24,7 @@ _SAME = {torch.float64: 1e-9, torch.float32: 1e-4}
 _SAME_HALF = 2e-2
 
 
-def keys_of(books: Sequence[DeferredGradients]) -> list[Key]:
+def keys_of(books: Sequence[DeferredGradients]) -> list[ParameterGroup]:
     """Return the parameters that any of the passes brought gradients of.
 
     Args:
@@ -66,7 +65,7 @@ def chosen_first(books: Sequence[DeferredGradients]) -> Tensor:
     return torch.cat([part.chunk(2)[side] for side in (0, 1) for part in numbers])
 
 
-def parameter_gram(books: Sequence[DeferredGradients], key: Key) -> Float64[Tensor, "response response"]:
+def parameter_gram(books: Sequence[DeferredGradients], key: ParameterGroup) -> Float64[Tensor, "response response"]:
     """Multiply the gradients of one parameter (or of weight and bias together).
 
     Args:
@@ -82,7 +81,7 @@ def parameter_gram(books: Sequence[DeferredGradients], key: Key) -> Float64[Tens
     return table_of(uses, sum(counts), partial(_slices, books))
 
 
-def gradients(books: Sequence[DeferredGradients], weights: Weights) -> Iterator[tuple[Key, list[Tensor]]]:
+def gradients(books: Sequence[DeferredGradients], weights: Weights) -> Iterator[tuple[ParameterGroup, list[Tensor]]]:
     """Form the gradient of Σ_i w_i a_i, a parameter at a time.
 
     Args:
@@ -103,7 +102,7 @@ def gradients(books: Sequence[DeferredGradients], weights: Weights) -> Iterator[
         yield key, total
 
 
-def add_to(parameters: Key, found: Sequence[Tensor]) -> None:
+def add_to(parameters: ParameterGroup, found: Sequence[Tensor]) -> None:
     """Add gradients to `param.grad`.
 
     Args:
@@ -155,7 +154,9 @@ def check_norm(
         )
 
 
-def _weighted(books: DeferredGradients, use: Use, weights: Weights, key: tuple[nn.Parameter, ...]) -> list[Tensor]:
+def _weighted(
+    books: DeferredGradients, use: GradientTerm, weights: Weights, key: tuple[nn.Parameter, ...]
+) -> list[Tensor]:
     if isinstance(use, SoftmaxRows):
         return [weighted_head(use, books.slices(use), weights)]
     return weighted_sum(use, weights, key)

@@ -39,7 +39,7 @@ def can_be_tapped(model: nn.Module, autocast: Callable[[], AbstractContextManage
             state.rows = 2
             with torch.enable_grad(), autocast():
                 total = _two_rows(model)
-            state.closed = True
+            state.forward_done = True
             torch.autograd.backward(total)
     except Exception as error:  # of the model's own code, whichever it may be
         LOGGER.info("The probe makes passes of its own, because this model's steps cannot be tapped: %s", error)
