@@ -23,6 +23,7 @@ Log-probabilities are sums over the tokens of a response, in nats. Nothing here 
 unless its name says ``_per_token``.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +36,26 @@ from preflens.pair_logps import TokenCoefficients
 # How far the square of an inner product may exceed the product of squared norms, as a share of it. For two identical
 # responses they are equal, and products of float32 gradients are off by up to a millionth of the product of norms.
 _CAUCHY_SCHWARZ_SLACK = 2e-6
+_PAIR_ENTRIES = ("chosen_sq_norm", "rejected_sq_norm", "inner_product")
+
+
+def chosen_first(counts: Sequence[int]) -> Int[Tensor, " response"]:
+    """Return the permutation that puts the chosen responses of several passes before all rejected ones.
+
+    Args:
+        counts: number of responses of each pass, whose first half is chosen.
+
+    Returns:
+        Indices into the responses of all passes, one pass after the other.
+
+    Example:
+        Two passes, of one pair and of two pairs:
+
+        >>> chosen_first([2, 4]).tolist()
+        [0, 2, 3, 1, 4, 5]
+    """
+    indices = torch.arange(sum(counts)).split(list(counts))
+    return torch.cat([part.chunk(2)[side] for side in (0, 1) for part in indices])
 
 
 @dataclass(frozen=True)
@@ -172,7 +193,7 @@ class PairGram:
     blocks: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("chosen_sq_norm", "rejected_sq_norm", "inner_product"):
+        for name in _PAIR_ENTRIES:
             _check_finite(name, getattr(self, name))
         product = self.chosen_sq_norm * self.rejected_sq_norm
         negative = (self.chosen_sq_norm < 0) | (self.rejected_sq_norm < 0)
@@ -180,6 +201,21 @@ class PairGram:
         if bool((negative | beyond).any()):
             row = int((negative | beyond).reshape(-1, product.shape[-1]).any(0).nonzero()[0])
             raise NumericalError(f"The gradient Gram of pair {row} (from 0) is not positive semi-definite.")
+
+    @classmethod
+    def from_products(
+        cls, products: Float64[Tensor, "*block three pair"], blocks: tuple[str, ...] | None = None
+    ) -> "PairGram":
+        """Return the Gram whose entries are stacked: ‖g_w‖², ‖g_l‖² and ⟨g_w, g_l⟩ on the last axis but one."""
+        chosen, rejected, inner = products.unbind(-2)
+        return cls(chosen, rejected, inner, blocks)
+
+    @classmethod
+    def concatenate(cls, grams: Sequence["PairGram"]) -> "PairGram":
+        """Return the Gram of the pairs of several Grams of the same blocks, one after the other."""
+        entries = (torch.cat([getattr(gram, name) for gram in grams], dim=-1) for name in _PAIR_ENTRIES)
+        chosen, rejected, inner = entries
+        return cls(chosen, rejected, inner, grams[0].blocks)
 
     @property
     def cosine(self) -> Float64[Tensor, "*block pair"]:

@@ -17,7 +17,7 @@ from preflens.gram.capture.plain_forward import running_modules
 from preflens.gram.capture.restoring import same_random_state
 from preflens.gram.capture.unreached import check_reached
 from preflens.gram.factors.scored_rows import head_logps
-from preflens.types import BatchGram, HeadInput, PairGram
+from preflens.types import BatchGram, HeadInput, PairGram, chosen_first
 
 # Gradients are widened to float64 in pieces of this many numbers: float32 sums over whole gradients are off by
 # percents on CPU (2.7 % of a squared norm at 124 million parameters), and widening everything at once doubles memory.
@@ -60,8 +60,8 @@ def brute_force_pair_gram(module: nn.Module, forward: Forward, *, by: Breakdown 
     entries = torch.stack(columns, dim=-1)  # [block, 2, 2, pair]
     if by is None:
         entries = entries[0]
-    ww, ll, wl = entries[..., 0, 0, :], entries[..., 1, 1, :], entries[..., 0, 1, :]
-    return PairGram(ww, ll, wl, blocks=block_names(blocks, by))
+    three = torch.stack([entries[..., 0, 0, :], entries[..., 1, 1, :], entries[..., 0, 1, :]], dim=-2)
+    return PairGram.from_products(three, block_names(blocks, by))
 
 
 def brute_force_batch_gram(
@@ -85,18 +85,16 @@ def brute_force_batch_gram(
         InputError: nothing is trainable, or a `forward` does not return chosen and rejected rows.
     """
     blocks = parameter_blocks(module, by)
-    chosen, rejected, logps = [], [], []
+    gradients: list[list[list[Tensor]]] = []
+    logps: list[Tensor] = []
     for run in [forward] if callable(forward) else forward:
         with _watched(module, run) as reached:
             values = values_of(run)
-            gradients = [gradient(value, blocks, reached) for value in values]
-        chosen += gradients[: len(values) // 2]
-        rejected += gradients[len(values) // 2 :]
-        logps.append(values.detach().double().cpu().reshape(2, -1))
-    matrix = products(chosen + rejected)
-    return BatchGram(
-        matrix if by is not None else matrix[0], torch.cat(logps, dim=1).flatten(), blocks=block_names(blocks, by)
-    )
+            gradients += [gradient(value, blocks, reached) for value in values]
+        logps.append(values.detach().double().cpu())
+    order = chosen_first([len(values) for values in logps])
+    matrix = products([gradients[i] for i in order.tolist()])
+    return BatchGram(matrix if by is not None else matrix[0], torch.cat(logps)[order], block_names(blocks, by))
 
 
 @contextmanager

@@ -39,8 +39,7 @@ def pair_gram(
     """
     found = _streamed(module, forward, PairMode, dropout=dropout, check=check)
     products, names = found.owners.grouped(found.products, by, shape=(3, len(found.logps) // 2))
-    ww, ll, wl = products.unbind(-2)
-    return PairGram(ww, ll, wl, names)
+    return PairGram.from_products(products, names)
 
 
 def batch_gram(

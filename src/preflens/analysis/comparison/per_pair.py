@@ -15,7 +15,7 @@ from preflens.analysis.comparison.held_out import products_along
 from preflens.analysis.measurement.forward_passes import MicroBatches
 from preflens.analysis.measurement.real_steps import PlainUpdate
 from preflens.gram.factors.scored_rows import head_logps
-from preflens.types import HeadInput
+from preflens.types import HeadInput, chosen_first
 
 PerPairChange = Float64[Tensor, "objective two held_out"]
 
@@ -93,8 +93,8 @@ def cross_gram(
     for block in _blocks(_gradients(held_out), fit):
         cross = torch.cat([products_along(passes, block) for passes in training], dim=2)  # [held out, two, pair]
         parts.append(torch.einsum("ksp,jsp->kj", signed, cross) / signed.shape[2])
-    flat, places = torch.cat(parts, dim=1), _response_order(held_out)
-    return flat[:, places].reshape(len(signed), 2, -1)
+    order = chosen_first([2 * len(part) for part in held_out.pairs])
+    return torch.cat(parts, dim=1)[:, order].reshape(len(signed), 2, -1)
 
 
 def _directions(training: Sequence[MicroBatches], signed: Float64[Tensor, "objective two pair"]) -> list[PlainUpdate]:
@@ -138,9 +138,3 @@ def _blocks(updates: Iterator[PlainUpdate], size: int) -> Iterator[list[PlainUpd
             block = []
     if block:
         yield block
-
-
-def _response_order(passes: MicroBatches) -> Tensor:
-    """Where the chosen responses of all passes stand when passes follow each other, then the rejected ones."""
-    numbers = torch.arange(2 * sum(map(len, passes.pairs))).split([2 * len(part) for part in passes.pairs])
-    return torch.cat([part.chunk(2)[side] for side in (0, 1) for part in numbers])

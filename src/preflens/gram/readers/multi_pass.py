@@ -16,7 +16,7 @@ from preflens.gram.products.output_head import BatchHead, HeadBias, head_pass
 from preflens.gram.readers.backward import run_pass
 from preflens.gram.readers.owners import Owners
 from preflens.gram.rules import LayerGradients
-from preflens.types import HeadInput
+from preflens.types import HeadInput, chosen_first
 
 Slices = Iterator[tuple[slice, Tensor]]
 
@@ -140,8 +140,7 @@ def _chosen_first(
     tables: Sequence[Tensor | None], logps: Sequence[Tensor]
 ) -> tuple[list[Tensor | None], Float64[Tensor, " response"]]:
     """Put the chosen responses of all passes before the rejected ones."""
-    numbers = torch.arange(sum(map(len, logps))).split([len(part) for part in logps])
-    order = torch.cat([part.chunk(2)[side] for side in (0, 1) for part in numbers]).to(logps[0].device)
+    order = chosen_first([len(part) for part in logps]).to(logps[0].device)
     return [None if t is None else t[order][:, order] for t in tables], torch.cat(list(logps))[order]
 
 

@@ -153,8 +153,7 @@ class PerResponseGradients:
             self.settle(key, PairMode(Layout(factor.grads.shape[0])).own(factor))
         shape = (3, len(self.logps) // 2)
         found, names = self.owners.grouped(self.streamed.products, by, shape=shape)
-        ww, ll, wl = found.unbind(-2)
-        return PairGram(ww, ll, wl, names)
+        return PairGram.from_products(found, names)
 
     def along_head(
         self, parameter: nn.Parameter, here: RowSlice, updates: Sequence[Tensor]

@@ -157,6 +157,12 @@ class DeferredGradients:
         if self._products is not None:
             self._products.finish()
 
+    @property
+    def responses(self) -> int:
+        """Number of responses of the pass; the loss has to have sent its coefficients."""
+        assert self.coefficients is not None
+        return len(self.coefficients)
+
     def slices(self, rows: SoftmaxRows) -> Iterator[tuple[slice, Tensor]]:
         """Yield u of a head's rows; computed again where it is not kept."""
         return rows.gradients() if self.scores is None else iter([(slice(0, len(rows.head.weight)), self.scores)])
@@ -167,5 +173,4 @@ class DeferredGradients:
         assert self.coefficients is not None
         shape = (3, len(self.coefficients) // 2)
         found, _ = self._owners.grouped(self._products.products, None, shape=shape)
-        ww, ll, wl = found.unbind(-2)
-        return PairGram(ww, ll, wl)
+        return PairGram.from_products(found)

@@ -178,8 +178,7 @@ class BackwardObserver:
         self._check_all_accounted_for()
         pairs = len(self.coefficients) // 2
         found, names = self._reader.owners.grouped(self._reader.products, by, shape=(3, pairs))
-        ww, ll, wl = found.unbind(-2)
-        return PairGram(ww, ll, wl, names)
+        return PairGram.from_products(found, names)
 
     def batch_gram(self, *, by: Breakdown | None = None, fallback: Forward | None = None) -> BatchGram:
         """Return the Gram of all responses; the ride must have been started with `products="batch"`.

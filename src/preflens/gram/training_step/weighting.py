@@ -14,7 +14,7 @@ from preflens.gram.factors.storage import join_responses
 from preflens.gram.products.weighted_sums import weighted_head, weighted_sum
 from preflens.gram.readers.multi_pass import table_of
 from preflens.gram.training_step.deferred import DeferredGradients
-from preflens.types import BatchGram
+from preflens.types import BatchGram, chosen_first
 
 Weights = Float64[Tensor, " response"]
 
@@ -47,22 +47,8 @@ def accumulated_gram(books: Sequence[DeferredGradients]) -> BatchGram:
     """
     total = sum(parameter_gram(books, key) for key in keys_of(books))
     assert isinstance(total, Tensor)
-    order = chosen_first(books).to(total.device)
+    order = chosen_first([each.responses for each in books]).to(total.device)
     return BatchGram(total[order][:, order].cpu(), torch.zeros(len(order), dtype=torch.float64))
-
-
-def chosen_first(books: Sequence[DeferredGradients]) -> Tensor:
-    """Return the places, pass by pass, of the responses in an order with all chosen ones first.
-
-    Args:
-        books: of the passes.
-
-    Returns:
-        A permutation.
-    """
-    counts = [len(_sent(each)) for each in books]
-    numbers = torch.arange(sum(counts)).split(counts)
-    return torch.cat([part.chunk(2)[side] for side in (0, 1) for part in numbers])
 
 
 def parameter_gram(books: Sequence[DeferredGradients], key: ParameterGroup) -> Float64[Tensor, "response response"]:
@@ -75,7 +61,7 @@ def parameter_gram(books: Sequence[DeferredGradients], key: ParameterGroup) -> F
     Returns:
         The Gram of all responses, pass by pass.
     """
-    counts = [len(_sent(each)) for each in books]
+    counts = [each.responses for each in books]
     passes = [each.uses.get(key, []) for each in books]
     uses = passes[0] if len(books) == 1 else join_responses(passes, counts, numel=sum(p.numel() for p in key))
     return table_of(uses, sum(counts), partial(_slices, books))
@@ -91,7 +77,7 @@ def gradients(books: Sequence[DeferredGradients], weights: Weights) -> Iterator[
     Yields:
         Parameters that belong together, and the gradient of each.
     """
-    parts = weights.split([len(_sent(each)) for each in books])
+    parts = weights.split([each.responses for each in books])
     for key in keys_of(books):
         found = [_weighted(each, use, part, key) for each, part in zip(books, parts, strict=True)
                  for use in each.uses.get(key, [])]  # fmt: skip
@@ -167,8 +153,3 @@ def _slices(books: Sequence[DeferredGradients], rows: SoftmaxRows) -> Iterator[t
     if len(kept) < len(books):
         return rows.gradients()
     return iter([(slice(0, len(rows.head.weight)), kept[0] if len(kept) == 1 else torch.cat(kept))])
-
-
-def _sent(books: DeferredGradients) -> Weights:
-    assert books.coefficients is not None
-    return books.coefficients

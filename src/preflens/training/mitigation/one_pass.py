@@ -17,7 +17,6 @@ from preflens.gram.training_step.weighting import (
     accumulated_gram,
     add_to,
     check_norm,
-    chosen_first,
     gradients,
     keys_of,
     parameter_gram,
@@ -25,7 +24,7 @@ from preflens.gram.training_step.weighting import (
 )
 from preflens.mitigations import CoefficientMap, Mitigated, MovingAverages
 from preflens.training.mitigation.held_out_constraints import ConstraintPairs
-from preflens.types import BatchGram, PairCoefficients, PairGram
+from preflens.types import BatchGram, PairCoefficients, PairGram, chosen_first
 
 
 class OnePassReweighting:
@@ -94,7 +93,7 @@ class OnePassReweighting:
         own = self._mitigation.scope == "pair"
         gram: PairGram | BatchGram = books[0].pair_gram() if own else accumulated_gram(books)
         sent = torch.cat([each.coefficients for each in books if each.coefficients is not None])
-        order = chosen_first(books).to(sent.device)
+        order = chosen_first([each.responses for each in books]).to(sent.device)
         chosen, rejected = (side[:pairs] for side in (-share * sent[order]).cpu().chunk(2))  # no guarded ones
         before = PairCoefficients(chosen, -rejected)
         found = self._mitigation.apply(before, gram, self.state)

@@ -80,7 +80,7 @@ class PairEvaluator:
         chosen, rejected = logps.chunk(2)
         pairs_looked_at = tuple(pair for pairs, _ in given for pair in pairs)
         result = ProbeResult(
-            pairs_looked_at, chosen, rejected, _joined_grams([f.gram for f in found]), coefficients=None,
+            pairs_looked_at, chosen, rejected, PairGram.concatenate([f.gram for f in found]), coefficients=None,
             plain=change_of(changes[0]), optimizer=change_of(changes[1]) if step.foretold else None,
         )  # fmt: skip
         return result, [] if step.foretold else waiting
@@ -146,7 +146,7 @@ class PairEvaluator:
         some = pairs[:_COMPARED]
         with self._looking():
             forwards = self._passes(some).forwards_to_head()
-            own = _joined_grams([pair_gram(self.scorer.model, forward) for forward in forwards])
+            own = PairGram.concatenate([pair_gram(self.scorer.model, forward) for forward in forwards])
             half = torch.is_autocast_enabled(self.scorer.model.device.type) or self.scorer.model.dtype != torch.float32
         found, allowed = kept.pair_gram().inner_product[: len(some)], (_SAME_HALF if half else _SAME)
         scale = (own.chosen_sq_norm * own.rejected_sq_norm).sqrt()
@@ -230,14 +230,6 @@ class _Forecast:
     logps: Float64[Tensor, " response"]
     gram: PairGram
     changes: Float64[Tensor, "direction response"]
-
-
-def _joined_grams(grams: Sequence[PairGram]) -> PairGram:
-    return PairGram(
-        torch.cat([g.chosen_sq_norm for g in grams]),
-        torch.cat([g.rejected_sq_norm for g in grams]),
-        torch.cat([g.inner_product for g in grams]),
-    )
 
 
 def _forecasts(kept: Sequence[PerResponseGradients], step: OptimizerPreview) -> list[_Forecast]:

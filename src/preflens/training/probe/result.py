@@ -12,7 +12,7 @@ from torch import Tensor
 from preflens.dynamics import cancellation_tolerance, classify, predict_change
 from preflens.language_models.tokenizing import TokenizedPair
 from preflens.records.outcome import Outcome
-from preflens.types import LogpChange, PairCoefficients, PairGram
+from preflens.types import LogpChange, PairCoefficients, PairGram, chosen_first
 
 Side = Literal["chosen", "rejected"]
 SIDES: tuple[Side, Side] = ("chosen", "rejected")
@@ -153,8 +153,7 @@ def joined(parts: list[Float64[Tensor, "*direction _"]]) -> Float64[Tensor, "*di
     Returns:
         The whole, on the CPU.
     """
-    halves = [part.cpu().chunk(2, dim=-1) for part in parts]
-    return torch.cat([half[side] for side in (0, 1) for half in halves], dim=-1)
+    return torch.cat([part.cpu() for part in parts], dim=-1)[..., chosen_first([part.shape[-1] for part in parts])]
 
 
 def _part(value: Any, here: slice) -> Any:  # noqa: ANN401  # a field of a look
