@@ -20,7 +20,7 @@ from preflens.gram.factors.scored_rows import SCORES, SoftmaxRows, detached, sco
 from preflens.gram.training_step.deferred import DeferredGradients
 from preflens.gram.training_step.observer import BackwardObserver
 from preflens.language_models.batch import PairBatch
-from preflens.language_models.output_head import token_rows
+from preflens.language_models.output_head import head_input_from_rows
 from preflens.training.response_coefficients import response_coefficients
 from preflens.types import HeadInput
 
@@ -85,10 +85,7 @@ class _StandIn:
                 "learning. Pass `replace_head=False`."
             )
         rows = hidden if compact else hidden[places]
-        head = HeadInput(
-            rows, weight, targets if compact else targets[places], predicts.nonzero()[:, 0], len(predicts),
-            bias=bias, scale=scale, soft_cap=soft_cap, rows=token_rows(self.batch),
-        )  # fmt: skip
+        head = head_input_from_rows(rows, weight, self.batch, bias=bias, scale=scale, soft_cap=soft_cap)
         ride = self.ride if torch.is_grad_enabled() else None
         if ride is not None:
             ride.begin(head)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from preflens.errors import UnsupportedModelError
 from preflens.gram.training_step.passive import PassiveObserver, observe_passively
 from preflens.language_models.batch import PairBatch
-from preflens.language_models.output_head import PlainHead, token_rows
+from preflens.language_models.output_head import PlainHead, head_input_from_hidden
 from preflens.training.probe.failsafe import ProbeFailure
 from preflens.training.probe.micro_batch import MicroBatch
 from preflens.types import HeadInput
@@ -160,13 +160,8 @@ class BatchCapture:
 
     def _head_input(self, seen: MicroBatch, hidden: Tensor) -> HeadInput:
         assert self._head is not None
-        predicts = seen.completion_mask[:, 1:]
         batch = PairBatch(seen.input_ids, seen.attention_mask, seen.completion_mask)
-        return HeadInput(
-            hidden[:, :-1][predicts], self._head.linear.weight, seen.input_ids[:, 1:][predicts],
-            predicts.nonzero()[:, 0], len(predicts), bias=self._head.linear.bias, scale=self._head.scale,
-            soft_cap=self._head.soft_cap, rows=token_rows(batch),
-        )  # fmt: skip
+        return head_input_from_hidden(self._head, hidden, batch)
 
 
 def _trains(kwargs: dict[str, Any]) -> bool:
