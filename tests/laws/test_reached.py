@@ -106,7 +106,7 @@ def ride(module, forward):
 def keep_books(module, forward):
     with defer_weighting(module, pairs=True) as books:
         outcome = forward()
-        books.begin(outcome)
+        books.on_forward(outcome)
         books.coefficients = torch.ones(len(outcome), dtype=torch.float64)
         outcome.sum().backward()
 

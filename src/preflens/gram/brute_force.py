@@ -12,12 +12,11 @@ from torch import Tensor, nn
 
 from preflens.gram.blocks import Block, Breakdown, block_names, parameter_blocks
 from preflens.gram.capture.autograd import differentiate, is_reentrant, leaves_of
-from preflens.gram.capture.forward import Forward, count_responses
+from preflens.gram.capture.forward import Forward, ForwardOutput
 from preflens.gram.capture.plain_forward import running_modules
 from preflens.gram.capture.restoring import same_random_state
 from preflens.gram.capture.unreached import check_reached
-from preflens.gram.factors.scored_rows import head_logps
-from preflens.types import BatchGram, HeadInput, PairGram, chosen_first
+from preflens.types import BatchGram, PairGram, chosen_first
 
 # Gradients are widened to float64 in pieces of this many numbers: float32 sums over whole gradients are off by
 # percents on CPU (2.7 % of a squared norm at 124 million parameters), and widening everything at once doubles memory.
@@ -122,9 +121,7 @@ def values_of(forward: Forward) -> Float[Tensor, " response"]:
         The log-probs.
     """
     with torch.enable_grad():
-        outcome = forward()
-        count_responses(outcome)
-        return head_logps(outcome) if isinstance(outcome, HeadInput) else outcome
+        return ForwardOutput(forward()).logps()
 
 
 def leaves_of_pass(forward: Forward) -> set[Tensor] | None:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from preflens.gram.blocks import Breakdown
 from preflens.gram.capture.forward import Forward
 from preflens.gram.products.modes import BatchMode, Mode, PairMode
-from preflens.gram.readers.multi_pass import over_passes
+from preflens.gram.readers.multi_pass import gram_over_passes
 from preflens.gram.readers.owners import Owners
 from preflens.gram.readers.placement import settled_pass, with_settled_owners
 from preflens.gram.readers.single_pass import GramAccumulator
@@ -75,7 +75,7 @@ def batch_gram(
     else:
 
         def run(owners: Owners) -> tuple[Owners, tuple[list[Tensor | None], Tensor]]:
-            return owners, over_passes(owners, forwards, equal_inputs=not dropout, memory=memory)
+            return owners, gram_over_passes(owners, forwards, equal_inputs=not dropout, memory=memory)
 
         owners, (table, logps) = with_settled_owners(module, forwards, run, dropout=dropout, check=check)
     whole, names = owners.grouped(table, by, shape=(len(logps), len(logps)))

@@ -88,7 +88,7 @@ class _StandIn:
         head = head_input_from_rows(rows, weight, self.batch, bias=bias, scale=scale, soft_cap=soft_cap)
         ride = self.ride if torch.is_grad_enabled() else None
         if ride is not None:
-            ride.begin(head)
+            ride.on_forward(head)
         found: tuple[Tensor, ...] = _Rows.apply(rows, weight, bias, head, ride)  # type: ignore[no-untyped-call]  # torch's
         full = found if compact else tuple(v.new_zeros(len(hidden)).index_copy(0, places, v) for v in found)
         logps, entropy, mean, top = full

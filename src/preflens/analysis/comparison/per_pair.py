@@ -14,8 +14,8 @@ from torch import Tensor
 from preflens.analysis.comparison.held_out import products_along
 from preflens.analysis.measurement.forward_passes import MicroBatches
 from preflens.analysis.measurement.real_steps import PlainUpdate
-from preflens.gram.factors.scored_rows import head_logps
-from preflens.types import HeadInput, chosen_first
+from preflens.gram.capture.forward import ForwardOutput
+from preflens.types import chosen_first
 
 PerPairChange = Float64[Tensor, "objective two held_out"]
 
@@ -107,8 +107,7 @@ def _directions(training: Sequence[MicroBatches], signed: Float64[Tensor, "objec
     lengths = [len(part) for passes in training for part in passes.pairs]
     for forward, coefficients in zip(forwards, signed.split(lengths, dim=2), strict=True):
         with torch.enable_grad():
-            outcome = forward()
-            values = head_logps(outcome) if isinstance(outcome, HeadInput) else outcome
+            values = ForwardOutput(forward()).logps()
         for number, (total, c) in enumerate(zip(sums, coefficients, strict=True)):
             weights = (c.flatten() / signed.shape[2]).to(values)
             found = torch.autograd.grad(values, parameters, weights, retain_graph=number + 1 < len(sums),
@@ -122,8 +121,7 @@ def _gradients(passes: MicroBatches) -> Iterator[PlainUpdate]:
     parameters = [p for p in passes.model.parameters() if p.requires_grad]
     for forward in passes.forwards_to_head():
         with torch.enable_grad():
-            outcome = forward()
-            values = head_logps(outcome) if isinstance(outcome, HeadInput) else outcome
+            values = ForwardOutput(forward()).logps()
         for response in range(len(values)):
             more = response + 1 < len(values)
             yield list(torch.autograd.grad(values[response], parameters, retain_graph=more, materialize_grads=True))

@@ -9,10 +9,8 @@ from jaxtyping import Float64
 from torch import Tensor, nn
 
 from preflens.errors import AuditError
-from preflens.gram.capture.forward import Forward
+from preflens.gram.capture.forward import Forward, ForwardOutput
 from preflens.gram.capture.restoring import same_random_state
-from preflens.gram.factors.scored_rows import softmax_rows
-from preflens.types import HeadInput
 
 
 def check_plain(logps: Float64[Tensor, " response"], forward: Forward, *, tolerance: float) -> None:
@@ -51,11 +49,7 @@ def plain_logps(forward: Forward) -> Float64[Tensor, " response"]:
         Log-probs, nats.
     """
     with _without_gradients():
-        outcome = forward()
-        if not isinstance(outcome, HeadInput):
-            return outcome.double()
-        with torch.autocast(outcome.hidden.device.type, enabled=False):
-            return softmax_rows(outcome).logps()
+        return ForwardOutput(forward()).detached_logps()
 
 
 def called_modules(module: nn.Module, forward: Forward) -> set[nn.Module]:

@@ -43,9 +43,9 @@ class HeadPass:
 
 def head_pass(
     head: HeadInput,
-    parts: Sequence[ScoredRowNumbers],
     visit: Visit,
     *,
+    parts: Sequence[ScoredRowNumbers] | None = None,
     weights: Float[Tensor, " response"] | None = None,
     scored: Scored | None = None,
     send_back: bool = True,
@@ -54,8 +54,8 @@ def head_pass(
 
     Args:
         head: what the head got.
-        parts: numbers of the rows that are worked on together; every row is in one.
-        visit: looks at the score gradients while they are there.
+        visit: receives the score gradients of each part.
+        parts: numbers of the rows that are scored together, every row in one part; None for a single part.
         weights: of the log-probs in the sum that is differentiated; 1 where there are none. The visitor sees the score
             gradients without them.
         scored: the rows and u for the whole vocabulary, where somebody has them already.
@@ -67,7 +67,8 @@ def head_pass(
     cut = detached(head)
     hidden_gradient = torch.zeros_like(cut.hidden)
     normalizer, target_score = torch.empty(2, len(cut.hidden), dtype=torch.float64, device=cut.hidden.device)
-    for number, part in enumerate(parts):
+    everything = torch.arange(len(cut.hidden), device=cut.hidden.device)
+    for number, part in enumerate([everything] if parts is None else parts):
         rows, slices = _score(cut, part, scored)
         back = torch.zeros_like(rows.inputs)
         for columns, gradient in slices:

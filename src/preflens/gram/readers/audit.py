@@ -22,7 +22,7 @@ from preflens.gram.capture.autograd import differentiate
 from preflens.gram.capture.forward import Forward
 from preflens.gram.capture.plain_forward import check_plain
 from preflens.gram.capture.restoring import frozen, same_random_state
-from preflens.gram.readers.backward import PassReport
+from preflens.gram.readers.collector import PassReport
 from preflens.gram.readers.owners import Owners
 from preflens.gram.readers.single_pass import GramAccumulator
 
@@ -70,7 +70,7 @@ def audit(module: nn.Module, owners: Owners, forward: Forward, found: GramAccumu
     """
     checked = _one_block_a_class(owners, found)
     blocks = [owners.blocks[number] for number in checked]
-    unclaimed = [p for p in owners.block_of if p not in found.claimed]
+    unclaimed = [p for p in owners.block_of if p not in found.covered]
     wanted = {p for block in blocks for p in block.parameters} | set(unclaimed)
     with frozen(p for p in owners.block_of if p not in wanted), same_random_state():
         values = values_of(forward)
@@ -98,8 +98,8 @@ def _check_reached(owners: Owners, forward: Forward, found: GramAccumulator, see
     A tap sits behind a module's output. What the module itself cuts off is only seen in the graph.
     """
     leaves = leaves_of_pass(forward)
-    cut_off = set() if leaves is None else found.claimed - leaves
-    replace(seen, unreached=seen.unreached | cut_off).check(found.claimed - cut_off, owners, forward)
+    cut_off = set() if leaves is None else found.covered - leaves
+    replace(seen, unreached=seen.unreached | cut_off).check(found.covered - cut_off, owners, forward)
 
 
 def _key(owners: Owners, forward: Forward) -> object:

@@ -18,7 +18,8 @@ from preflens.gram.capture.forward import Forward
 from preflens.gram.capture.plain_forward import called_modules
 from preflens.gram.products.modes import PairMode
 from preflens.gram.readers.audit import audit, audited
-from preflens.gram.readers.backward import GradientConsumer, run_pass
+from preflens.gram.readers.backward import run_pass
+from preflens.gram.readers.base import GradientConsumer
 from preflens.gram.readers.owners import PLACES, Owners, find_owners, is_inside, owner_path
 from preflens.gram.readers.single_pass import GramAccumulator
 

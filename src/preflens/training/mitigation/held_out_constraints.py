@@ -51,11 +51,11 @@ class ConstraintPairs:
                 outcome = self._forward(self._batch)
             if not isinstance(outcome, HeadInput):
                 raise UnsupportedModelError("`mitigation_probe` needs a model with a plain output head.")
-            books.begin(outcome)
+            books.on_forward(outcome)
             with torch.no_grad(), torch.autocast(outcome.hidden.device.type, enabled=False):
-                logps, gradient = books.head(outcome)
-            torch.autograd.backward(outcome.hidden, gradient)
-            books.coefficients = torch.zeros_like(logps)
+                scored = books.score_head(outcome)
+            torch.autograd.backward(outcome.hidden, scored.hidden_gradient)
+            books.coefficients = torch.zeros_like(scored.rows.logps())
         return books
 
 

@@ -15,12 +15,12 @@ from preflens.errors import UnsupportedObjectiveError
 from preflens.gram.training_step.deferred import DeferredGradients, defer_weighting
 from preflens.gram.training_step.weighting import (
     accumulated_gram,
-    add_to,
+    add_to_grad,
     check_norm,
-    gradients,
-    keys_of,
     parameter_gram,
+    parameter_groups,
     squared_norm,
+    weighted_gradients,
 )
 from preflens.mitigations import CoefficientMap, Mitigated, MovingAverages
 from preflens.training.mitigation.held_out_constraints import ConstraintPairs
@@ -109,12 +109,12 @@ class OnePassReweighting:
         self, books: list[DeferredGradients], weights: Float64[Tensor, " response"], dtype: torch.dtype
     ) -> None:
         """Within pairs the Gram does not say the norm: one parameter a step, in turn, is multiplied out."""
-        checked = self._checked % len(keys_of(books))
+        checked = self._checked % len(parameter_groups(books))
         self._checked += 1
-        for number, (key, found) in enumerate(gradients(books, weights)):
+        for number, (key, found) in enumerate(weighted_gradients(books, weights)):
             if number == checked:
                 check_norm(squared_norm(found), parameter_gram(books, key), weights, dtype)
-            add_to(key, found)
+            add_to_grad(key, found)
 
     def _write_checking_all(
         self,
@@ -126,9 +126,9 @@ class OnePassReweighting:
     ) -> None:
         assert isinstance(gram, BatchGram)
         squared = 0.0
-        for key, found in gradients(books, weights):
+        for key, found in weighted_gradients(books, weights):
             squared += squared_norm(found)
-            add_to(key, found)
+            add_to_grad(key, found)
         check_norm(squared, gram.matrix, weights[order].cpu(), dtype)
 
 

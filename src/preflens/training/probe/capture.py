@@ -124,7 +124,7 @@ class BatchCapture:
         found, self._bystander, self._hidden = self._bystander, None, None
         self._pass.close()
         if found is not None and found.usable and self.micro_batches:
-            self.micro_batches[-1].kept = found.kept
+            self.micro_batches[-1].kept = found.gradients
 
     @_unnoticed
     def _before_forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:  # noqa: ARG002  # a hook
@@ -145,7 +145,7 @@ class BatchCapture:
         self.micro_batches.append(seen)
         bystander = self._bystander
         if bystander is not None and self._hidden is not None and not kwargs.get("output_router_logits"):
-            bystander.begin(self._head_input(seen, self._hidden))
+            bystander.on_forward(self._head_input(seen, self._hidden))
         else:
             bystander = None
 
@@ -156,7 +156,7 @@ class BatchCapture:
     def _arrive(self, seen: MicroBatch, bystander: PassiveObserver | None, sent: Tensor) -> None:
         seen.token_coefficients = sent.detach().clone()
         if bystander is not None:
-            bystander.arrive(seen.response_coefficients())
+            bystander.on_coefficients(seen.response_coefficients())
 
     def _head_input(self, seen: MicroBatch, hidden: Tensor) -> HeadInput:
         assert self._head is not None

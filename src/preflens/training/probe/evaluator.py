@@ -12,7 +12,6 @@ from preflens.analysis.measurement.forward_passes import MicroBatches, PassLimit
 from preflens.analysis.measurement.memory_budget import limit_for, memory_budget
 from preflens.gram import pair_gram
 from preflens.gram.capture.forward import ForwardOutput
-from preflens.gram.factors.scored_rows import softmax_rows
 from preflens.gram.products.along_updates import RowSlice
 from preflens.gram.readers.first_order_changes import changes_along_updates
 from preflens.gram.readers.stored_gradients import PerResponseGradients, per_response_gradients
@@ -27,7 +26,7 @@ from preflens.training.probe.precision import (
     shaken,
 )
 from preflens.training.probe.result import ProbeResult, change_of, joined
-from preflens.types import HeadInput, LogpChange, PairGram
+from preflens.types import LogpChange, PairGram
 
 KeptPairs = tuple[Sequence[TokenizedPair], PerResponseGradients | None]
 # How much inner products of two passes over the same pairs may differ, as a share of the product of norms.
@@ -162,7 +161,9 @@ class PairEvaluator:
             Log-probs, nats; all chosen responses first.
         """
         with self._looking(), torch.no_grad():
-            return joined([_logps(forward()) for forward in self._passes(pairs).forwards_to_head()])
+            return joined([
+                ForwardOutput(forward()).detached_logps() for forward in self._passes(pairs).forwards_to_head()
+            ])
 
     def measured(self, pairs: Sequence[TokenizedPair]) -> Float64[Tensor, " response"]:
         """Score pairs as finely as the weights allow.
@@ -174,7 +175,9 @@ class PairEvaluator:
             Log-probs, nats; all chosen responses first.
         """
         with self._looking(finely=self._finer()), torch.no_grad():
-            return joined([_logps(forward()) for forward in self._passes(pairs).forwards_to_head()])
+            return joined([
+                ForwardOutput(forward()).detached_logps() for forward in self._passes(pairs).forwards_to_head()
+            ])
 
     def _finer(self) -> bool:
         if self._can_be_finer is None:
@@ -244,11 +247,3 @@ def _forecasts(kept: Sequence[PerResponseGradients], step: OptimizerPreview) -> 
 def _full_precision(kept: Sequence[PerResponseGradients]) -> AbstractContextManager[object]:
     """Autocast is for the model, not for what is computed from its gradients."""
     return torch.autocast(kept[0].logps.device.type, enabled=False) if kept else nullcontext()
-
-
-def _logps(outcome: ForwardOutput) -> Float64[Tensor, " response"]:
-    """Scored like the log-probs before the step: without autocast, whatever the model computes in."""
-    if not isinstance(outcome, HeadInput):
-        return outcome.detach().double()
-    with torch.autocast(outcome.hidden.device.type, enabled=False):
-        return softmax_rows(outcome).logps()
