@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-import preflens.gram.readers.placement as settling
 from preflens import (
     batch_gram,
     brute_force_batch_gram,
@@ -14,7 +13,7 @@ from preflens import (
     pair_gram,
 )
 from preflens.gram.readers.first_order_changes import changes_along_updates
-from preflens.gram.readers.owners import PLACES
+from preflens.gram.readers.owner_search import PLACES
 from preflens.gram.readers.stored_gradients import per_response_gradients
 from preflens.language_models.batch import collate
 from preflens.language_models.logps import response_logps
@@ -124,7 +123,7 @@ def test_only_what_has_to_be_is_read_off_another_module():
 def test_where_gradients_are_read_off_is_found_out_once(monkeypatch):
     model, batch = tiny_family("jetmoe"), batch_of(tokenized(ROWS))
     pair_gram(model, lambda: response_logps(model, batch))
-    monkeypatch.setattr(settling, "_moved_out", None)
+    monkeypatch.setattr("preflens.gram.readers.placement.relocate", None)
     assert_close(batch_gram(model, lambda: response_logps(model, batch)), reference(model, batch), FLOAT32_ISLANDS)
 
 

@@ -66,7 +66,7 @@ def test_a_ride_is_consistent_under_dropout():
 def test_positions_without_a_row_for_each_response_are_refused_by_name():
     model, batch = tiny_model(), batch_of(tokenized())
     with pytest.raises(
-        TypeError, match="`Embedding` saw 1 row.* for 12 responses.*position ids with one row a response"
+        TypeError, match="`Embedding` saw 1 row.* for 12 responses.*position ids with one row per response"
     ):
         pair_gram(model, lambda: model(input_ids=batch.input_ids).logits[:, -1].logsumexp(-1))
 

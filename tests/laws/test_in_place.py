@@ -6,8 +6,8 @@ from torch import nn
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from preflens import batch_gram, brute_force_batch_gram, observe_backward, pair_gram
-from preflens.gram.capture.taps import CHANGED
-from preflens.gram.readers.owners import PLACES
+from preflens.gram.capture.calls import CHANGED
+from preflens.gram.readers.owner_search import PLACES
 from tests.cases.layers import LinearByAnotherName, Quadratic
 from tests.laws.test_engine import assert_close, assert_pairs_close
 

@@ -1,4 +1,4 @@
-"""A plain forward pass without gradients: the log-probs of the model as it is, and which of its modules are called."""
+"""Plain forward passes without gradients: the log-probs of the unchanged model, and the modules that it calls."""
 
 import warnings
 from collections.abc import Iterator
@@ -16,15 +16,15 @@ from preflens.gram.capture.restoring import same_random_state
 def check_plain(logps: Float64[Tensor, " response"], forward: Forward, *, tolerance: float) -> None:
     """Compare log-probs that were differentiated with those of a pass without gradients.
 
-    Layers may take another way when no gradient is wanted: kernels for inference, weights packed for them.
+    Layers may compute differently when no gradient is needed: kernels for inference, weights packed for them.
 
     Args:
-        logps: that were differentiated, nats.
+        logps: log-probs that were differentiated, nats.
         forward: the pass.
-        tolerance: how far they may be apart, for each nat of 1 + |a|.
+        tolerance: largest difference, per nat of 1 + |a|.
 
     Raises:
-        AuditError: they are further apart.
+        AuditError: they differ by more.
     """
     plain = plain_logps(forward).to(logps.device)
     off = (plain - logps).abs() / (1 + plain.abs())
@@ -40,7 +40,7 @@ def check_plain(logps: Float64[Tensor, " response"], forward: Forward, *, tolera
 
 
 def plain_logps(forward: Forward) -> Float64[Tensor, " response"]:
-    """Compute log-probs without gradients; the random state stays as it was.
+    """Compute log-probs without gradients; the random state is unchanged afterwards.
 
     Args:
         forward: runs the model.
@@ -53,7 +53,7 @@ def plain_logps(forward: Forward) -> Float64[Tensor, " response"]:
 
 
 def called_modules(module: nn.Module, forward: Forward) -> set[nn.Module]:
-    """Find out which modules a forward pass calls.
+    """Find the modules that a forward pass calls.
 
     Args:
         module: the model.
@@ -69,13 +69,13 @@ def called_modules(module: nn.Module, forward: Forward) -> set[nn.Module]:
 
 @contextmanager
 def running_modules(module: nn.Module) -> Iterator[set[nn.Module]]:
-    """Note which modules are called.
+    """Record which modules are called.
 
     Args:
         module: the model.
 
     Yields:
-        Takes them.
+        A set, to which every module that is called is added.
     """
     ran: set[nn.Module] = set()
     with ExitStack() as stack:

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from preflens.errors import UnsupportedModelError
+from preflens.gram.capture.calls import ModuleCall
 from preflens.gram.capture.forward import Forward
-from preflens.gram.capture.taps import ModuleCall, TapState
+from preflens.gram.capture.taps import TapState
 from preflens.gram.capture.unreached import check_reached
 from preflens.gram.readers.base import GradientConsumer
 from preflens.gram.readers.owners import Owners

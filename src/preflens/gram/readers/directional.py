@@ -22,7 +22,7 @@ from preflens.gram.readers.backward import run_pass
 from preflens.gram.readers.base import HeadParameters
 from preflens.gram.readers.owners import Owners
 from preflens.gram.readers.placement import with_settled_owners
-from preflens.gram.rules import LayerGradients
+from preflens.gram.rules import LayerGradients, LayerRules
 from preflens.types import HeadInput
 
 
@@ -33,6 +33,7 @@ def directional_derivatives(
     *,
     dropout: bool = False,
     check: bool = True,
+    rules: LayerRules | None = None,
 ) -> Float64[Tensor, "update response"]:
     """Compute ⟨∇a_i, update⟩ for every response and every update.
 
@@ -42,6 +43,7 @@ def directional_derivatives(
         updates: one or more. Each holds one tensor per trainable parameter, in the order of `module.parameters()`.
         dropout: allow active dropout; the result is then that of one draw.
         check: audit the first result for this module and these parameters against autograd.
+        rules: layer rules of your own, as for `pair_gram`.
 
     Returns:
         First-order change of each log-prob, in nats per unit of the updates.
@@ -67,7 +69,7 @@ def directional_derivatives(
         run_pass(owners, forward, consumer)
         return consumer.changes
 
-    return with_settled_owners(module, [forward], run, dropout=dropout, check=check)
+    return with_settled_owners(module, [forward], run, dropout=dropout, check=check, rules=rules)
 
 
 class DirectionalDerivatives:

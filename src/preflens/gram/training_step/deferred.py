@@ -23,7 +23,8 @@ from preflens.gram.products.modes import PairMode
 from preflens.gram.products.output_head import HeadPass, Scored, head_pass
 from preflens.gram.readers.base import HeadParameters
 from preflens.gram.readers.collector import Collector
-from preflens.gram.readers.owners import Owners, drops, find_owners
+from preflens.gram.readers.owner_search import find_owners, is_active_dropout
+from preflens.gram.readers.owners import Owners
 from preflens.gram.readers.single_pass import GramAccumulator
 from preflens.gram.rules import LayerGradients
 from preflens.types import HeadInput, PairGram
@@ -43,7 +44,7 @@ def defer_weighting(module: nn.Module, *, pairs: bool) -> "Iterator[DeferredGrad
         The gradients. The code that scores the head calls `on_forward` and `through_head`.
     """
     owners = find_owners(module, dropout=True)
-    equal_inputs = not any(map(drops, module.modules()))
+    equal_inputs = not any(map(is_active_dropout, module.modules()))
     with ExitStack() as stack:
         gradients = DeferredGradients(owners, equal_inputs=equal_inputs, pairs=pairs)
         collector = Collector(owners, gradients)

@@ -23,8 +23,9 @@ from preflens.gram.factors.scored_rows import SoftmaxRows, softmax_rows
 from preflens.gram.products.modes import BatchMode, Mode, PairMode
 from preflens.gram.products.output_head import Scored
 from preflens.gram.readers.collector import Collector
-from preflens.gram.readers.owners import drops, find_owners
+from preflens.gram.readers.owner_search import find_owners, is_active_dropout
 from preflens.gram.readers.single_pass import GramAccumulator
+from preflens.gram.rules import LayerRules
 from preflens.types import BatchGram, HeadInput, PairGram
 
 _MODES: dict[str, type[Mode]] = {"pairs": PairMode, "batch": BatchMode}
@@ -32,13 +33,14 @@ _MODES: dict[str, type[Mode]] = {"pairs": PairMode, "batch": BatchMode}
 
 @contextmanager
 def observe_backward(
-    module: nn.Module, *, products: Literal["pairs", "batch"] = "pairs"
+    module: nn.Module, *, products: Literal["pairs", "batch"] = "pairs", rules: LayerRules | None = None
 ) -> "Iterator[BackwardObserver]":
     """Observe one forward and one backward pass of a training step.
 
     Args:
         module: the model; its parameters with `requires_grad` are those of the Gram.
         products: `pairs` for products within pairs, `batch` for products between all responses.
+        rules: layer rules of your own, as for `pair_gram`.
 
     Yields:
         The observer. Pass the output of the forward pass through its `logps`, build the loss on the result, and call
@@ -56,8 +58,10 @@ def observe_backward(
         >>> observer.pair_gram().rejected_sq_norm.item(), observer.coefficients.tolist()
         (25.0, [-0.5, 0.25])
     """
-    owners = find_owners(module, dropout=True)
-    accumulator = GramAccumulator(owners, _MODES[products], equal_inputs=not any(map(drops, module.modules())))
+    owners = find_owners(module, dropout=True, rules=rules)
+    accumulator = GramAccumulator(
+        owners, _MODES[products], equal_inputs=not any(map(is_active_dropout, module.modules()))
+    )
     collector = Collector(owners, accumulator)
     with taps(owners.recognizers(), collector.receive, force=False) as state:
         collector.state = state
@@ -67,13 +71,22 @@ def observe_backward(
 
 
 class BackwardObserver:
-    """Observes one forward and one backward pass of a training step.
+    """Observes one forward and one backward pass of a training step (see `observe_backward`).
 
     Args:
         module: the model.
         accumulator: accumulates the products.
         collector: turns tapped calls into gradients.
         state: of the taps.
+
+    Example:
+        >>> import torch
+        >>> from preflens.gram import observe_backward
+        >>> linear, x = torch.nn.Linear(2, 1, bias=False), torch.tensor([[1.0, 0.0], [3.0, 4.0]])
+        >>> with observe_backward(linear, products="batch") as observer:
+        ...     observer.logps(linear(x).squeeze(1)).sum().backward()
+        >>> observer.observed, observer.batch_gram().matrix.tolist()
+        (True, [[1.0, 3.0], [3.0, 25.0]])
     """
 
     def __init__(self, module: nn.Module, accumulator: GramAccumulator, collector: Collector, state: TapState) -> None:
@@ -178,7 +191,8 @@ class BackwardObserver:
             The Gram of each pair.
         """
         if self._needs_fallback(fallback) and fallback is not None:
-            return pair_gram(self._module, fallback, by=by, dropout=True, check=False)
+            rules = self._accumulator.owners.rules
+            return pair_gram(self._module, fallback, by=by, dropout=True, check=False, rules=rules)
         self._check_all_covered()
         pairs = len(self.coefficients) // 2
         products, names = self._accumulator.owners.grouped(self._accumulator.products, by, shape=(3, pairs))
@@ -195,7 +209,8 @@ class BackwardObserver:
             The Gram.
         """
         if self._needs_fallback(fallback) and fallback is not None:
-            return batch_gram(self._module, fallback, by=by, dropout=True, check=False)
+            rules = self._accumulator.owners.rules
+            return batch_gram(self._module, fallback, by=by, dropout=True, check=False, rules=rules)
         self._check_all_covered()
         size = len(self.coefficients)
         matrix, names = self._accumulator.owners.grouped(self._accumulator.products, by, shape=(size, size))

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from preflens.errors import UnsupportedModelError
 from preflens.gram.capture.autograd import grad_version
+from preflens.gram.capture.calls import ModuleCall
 from preflens.gram.capture.forward import ForwardOutput
-from preflens.gram.capture.taps import ModuleCall, TapState, taps
+from preflens.gram.capture.taps import TapState, taps
 from preflens.gram.readers.collector import Collector
-from preflens.gram.readers.owners import find_owners
+from preflens.gram.readers.owner_search import find_owners
 from preflens.gram.readers.stored_gradients import PerResponseGradients
 from preflens.types import HeadInput
 
@@ -40,7 +41,7 @@ def observe_passively(module: nn.Module, *, memory: float = math.inf) -> "Iterat
     gradients = PerResponseGradients(owners, equal_inputs=True, pin=False, later=True)
     collector = Collector(owners, gradients)
     observer = PassiveObserver(gradients, collector, memory=memory)
-    with taps(owners.recognizers(), observer.receive, force=False, mishap=observer.give_up) as state:
+    with taps(owners.recognizers(), observer.receive, force=False, on_error=observer.give_up) as state:
         collector.state = observer.state = state
         yield observer
         observer.close()

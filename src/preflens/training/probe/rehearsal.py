@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from preflens.gram.capture.restoring import frozen, same_random_state
 from preflens.gram.capture.taps import taps
-from preflens.gram.readers.owners import find_owners
+from preflens.gram.readers.owner_search import find_owners
 
 LOGGER = logging.getLogger("preflens")
 
