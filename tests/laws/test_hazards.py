@@ -125,11 +125,12 @@ def test_a_head_with_a_bias(tied):
 
 def test_a_vocabulary_larger_than_what_is_held_is_worked_through_in_slices(monkeypatch):
     import preflens.gram.factors.scored_rows
-    import preflens.gram.products.output_head
+    import preflens.gram.products.head_collectors
 
     model, batch = tiny_model(), batch_of(tokenized())
     expected = reference(model, batch)
-    for module in (preflens.gram.products.output_head, preflens.gram.factors.scored_rows):
+    products = preflens.gram.products
+    for module in (products.output_head, products.head_collectors, preflens.gram.factors.scored_rows):
         monkeypatch.setattr(module, "SCORES", 1000)  # of 320 entries and some 60 rows
     head = plain_head(model)
     assert_close(batch_gram(model, lambda: head_input(head, batch)), expected, 1e-10)

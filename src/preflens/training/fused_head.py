@@ -16,7 +16,8 @@ from torch import Tensor
 from trl.trainer import utils as trl_utils
 
 from preflens.errors import UnsupportedModelError
-from preflens.gram.factors.scored_rows import SCORES, SoftmaxRows, detached, scores_of, taken
+from preflens.gram.factors.head_scores import detached, scores_of, taken
+from preflens.gram.factors.scored_rows import SCORES, SoftmaxRows
 from preflens.gram.training_step.deferred import DeferredGradients
 from preflens.gram.training_step.observer import BackwardObserver
 from preflens.language_models.batch import PairBatch

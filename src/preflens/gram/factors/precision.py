@@ -1,17 +1,17 @@
-"""The floating-point type that sums of products are formed in."""
+"""The floating-point type in which sums of products are formed."""
 
 import torch
 from torch import Tensor
 
 
 def widen(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Bring tensors to one type that sums can be formed in.
+    """Convert tensors to one type that sums can be formed in.
 
     Args:
         *tensors: floating point.
 
     Returns:
-        The same values in float32, or float64 where one of them is.
+        The same values in float32, or in float64 where one of them is float64.
     """
     common = torch.float32
     for tensor in tensors:

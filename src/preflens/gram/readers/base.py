@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from preflens.gram.capture.forward import ForwardOutput
 from preflens.gram.factors.factors import GradientTerm, Materialized, ParameterGroup
 from preflens.gram.factors.scored_rows import SoftmaxRows
-from preflens.gram.products.output_head import HeadBias, HeadPass
+from preflens.gram.products.head_collectors import HeadBias
+from preflens.gram.products.output_head import HeadPass
 from preflens.gram.readers.owners import Owners
 from preflens.gram.rules import LayerGradients
 from preflens.types import HeadInput

@@ -11,8 +11,9 @@ from preflens.gram.factors.factors import GradientTerm, ParameterGroup
 from preflens.gram.factors.layout import Layout
 from preflens.gram.factors.scored_rows import SoftmaxRows
 from preflens.gram.factors.storage import bytes_of, compact, join_responses, tensors_of
+from preflens.gram.products.head_collectors import BatchHead
 from preflens.gram.products.modes import BatchMode, products_of
-from preflens.gram.products.output_head import BatchHead, HeadPass, head_pass
+from preflens.gram.products.output_head import HeadPass, head_pass
 from preflens.gram.readers.backward import run_pass
 from preflens.gram.readers.base import HeadParameters
 from preflens.gram.readers.owners import Owners
