@@ -16,7 +16,8 @@ from preflens.gram.capture.forward import Forward, ForwardOutput
 from preflens.gram.capture.plain_forward import running_modules
 from preflens.gram.capture.restoring import same_random_state
 from preflens.gram.capture.unreached import check_reached
-from preflens.types import BatchGram, PairGram, chosen_first
+from preflens.response_order import chosen_first
+from preflens.types import BatchGram, PairGram
 
 # Gradients are widened to float64 in pieces of this many numbers: float32 sums over whole gradients are off by
 # percents on CPU (2.7 % of a squared norm at 124 million parameters), and widening everything at once doubles memory.

@@ -15,7 +15,7 @@ from preflens.analysis.comparison.held_out import products_along
 from preflens.analysis.measurement.forward_passes import MicroBatches
 from preflens.analysis.measurement.real_steps import PlainUpdate
 from preflens.gram.capture.forward import ForwardOutput
-from preflens.types import chosen_first
+from preflens.response_order import chosen_first
 
 PerPairChange = Float64[Tensor, "objective two held_out"]
 

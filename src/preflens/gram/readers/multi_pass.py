@@ -18,7 +18,8 @@ from preflens.gram.readers.backward import run_pass
 from preflens.gram.readers.base import HeadParameters
 from preflens.gram.readers.owners import Owners
 from preflens.gram.rules import LayerGradients
-from preflens.types import HeadInput, chosen_first
+from preflens.response_order import chosen_first
+from preflens.types import HeadInput
 
 ScoreGradientSlices = Iterator[tuple[slice, Tensor]]
 

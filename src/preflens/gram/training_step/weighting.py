@@ -14,7 +14,8 @@ from preflens.gram.factors.storage import join_responses
 from preflens.gram.products.weighted_sums import weighted_head, weighted_sum
 from preflens.gram.readers.multi_pass import gram_of_terms
 from preflens.gram.training_step.deferred import DeferredGradients
-from preflens.types import BatchGram, chosen_first
+from preflens.response_order import chosen_first
+from preflens.types import BatchGram
 
 ResponseWeights = Float64[Tensor, " response"]
 

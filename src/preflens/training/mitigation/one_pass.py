@@ -23,8 +23,9 @@ from preflens.gram.training_step.weighting import (
     weighted_gradients,
 )
 from preflens.mitigations import CoefficientMap, Mitigated, MovingAverages
+from preflens.response_order import chosen_first
 from preflens.training.mitigation.held_out_constraints import ConstraintPairs
-from preflens.types import BatchGram, PairCoefficients, PairGram, chosen_first
+from preflens.types import BatchGram, PairCoefficients, PairGram
 
 
 class OnePassReweighting:

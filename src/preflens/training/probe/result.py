@@ -12,7 +12,8 @@ from torch import Tensor
 from preflens.dynamics import cancellation_tolerance, classify, predict_change
 from preflens.language_models.tokenizing import TokenizedPair
 from preflens.records.outcome import Outcome
-from preflens.types import LogpChange, PairCoefficients, PairGram, chosen_first
+from preflens.response_order import chosen_first
+from preflens.types import LogpChange, PairCoefficients, PairGram
 
 Side = Literal["chosen", "rejected"]
 SIDES: tuple[Side, Side] = ("chosen", "rejected")
