@@ -29,7 +29,7 @@ from preflens.language_models.batch import collate
 from preflens.language_models.logps import response_logps
 from tests.cases.language_models import tiny_lora, tiny_model
 from tests.cases.logps import drawn_logps, far_logps
-from tests.laws.test_gram import tokenized
+from tests.support.rows import tokenized
 
 numbers = st.floats(-3, 3, width=32).filter(lambda x: abs(x) > 1e-3 or x == 0)
 gradients = hnp.arrays(float, (2, 4), elements=numbers)

@@ -18,7 +18,7 @@ from preflens.gram.readers.stored_gradients import per_response_gradients
 from preflens.language_models.batch import collate
 from preflens.language_models.logps import response_logps
 from tests.cases.families import FAMILIES, tiny_family
-from tests.laws.test_engine import (
+from tests.support.grams import (
     FLOAT32_ISLANDS,
     assert_close,
     assert_pairs_close,
@@ -27,7 +27,7 @@ from tests.laws.test_engine import (
     reference,
     ways,
 )  # fmt: skip
-from tests.laws.test_gram import tokenized
+from tests.support.rows import tokenized
 
 ROWS = [
     {"prompt": "the sky is", "chosen": " blue", "rejected": " green and the sea"},
@@ -88,13 +88,13 @@ def test_products_with_updates_equal_those_of_every_gradient(name):
 
 
 @some_families
-def test_a_ride_equals_brute_force_once_it_is_known_where_gradients_are_read_off(name):
+def test_an_observer_equals_brute_force_once_it_is_known_where_gradients_are_read_off(name):
     model, batch = FAMILIES[name](), batch_of(tokenized(ROWS))
     expected = reference(model, batch)
     pair_gram(model, lambda: response_logps(model, batch))
-    with observe_backward(model, products="batch") as ride:
-        dpo_loss(ride.logps(response_logps(model, batch))).backward()
-    assert_close(ride.batch_gram(), expected, FLOAT32_ISLANDS)
+    with observe_backward(model, products="batch") as observer:
+        dpo_loss(observer.logps(response_logps(model, batch))).backward()
+    assert_close(observer.batch_gram(), expected, FLOAT32_ISLANDS)
     parameters = [p for p in model.parameters() if p.requires_grad]
     plain = torch.autograd.grad(dpo_loss(response_logps(model, batch)), parameters, allow_unused=True)
     for p, gradient in zip(parameters, plain, strict=True):
@@ -102,12 +102,12 @@ def test_a_ride_equals_brute_force_once_it_is_known_where_gradients_are_read_off
         assert gradient is None or torch.equal(p.grad, gradient)
 
 
-def test_a_ride_that_misses_a_gradient_says_so():
+def test_an_observer_that_misses_a_gradient_says_so():
     model, batch = tiny_family("mamba2"), batch_of(tokenized(ROWS))
-    with observe_backward(model) as ride:
-        dpo_loss(ride.logps(response_logps(model, batch))).backward()
+    with observe_backward(model) as observer:
+        dpo_loss(observer.logps(response_logps(model, batch))).backward()
     with pytest.raises(TypeError, match="mixer.conv1d.weight` gets a gradient in this step, but not through a call"):
-        ride.pair_gram()
+        observer.pair_gram()
 
 
 def test_only_what_has_to_be_is_read_off_another_module():

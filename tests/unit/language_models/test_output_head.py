@@ -14,7 +14,7 @@ from preflens.language_models.output_head import _understood as understood
 from preflens.language_models.output_head import head_input, plain_head, token_rows
 from tests.cases.families import tiny_family
 from tests.cases.language_models import tiny_lora, tiny_model, tiny_tokenizer
-from tests.laws.test_gram import tokenized
+from tests.support.rows import tokenized
 
 
 def test_rows_end_where_the_last_scored_token_is_predicted_and_share_what_is_equal():

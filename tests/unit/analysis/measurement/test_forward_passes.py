@@ -9,7 +9,7 @@ from preflens.analysis.measurement.forward_passes import PassLimit, PolicyScorer
 from preflens.analysis.measurement.memory_budget import limit_for, memory_budget
 from preflens.language_models.output_head import plain_head
 from tests.cases.language_models import tiny_model
-from tests.laws.test_gram import tokenized
+from tests.support.rows import tokenized
 
 PAIRS = sorted(tokenized(), key=lambda p: -p.longest)
 

@@ -14,8 +14,8 @@ from preflens.gram.readers.stored_gradients import per_response_gradients
 from preflens.language_models.logps import response_logps
 from preflens.language_models.output_head import head_input, plain_head
 from tests.cases.language_models import MENAGERIE, tiny_model
-from tests.laws.test_engine import batch_of
-from tests.laws.test_gram import tokenized
+from tests.support.grams import batch_of
+from tests.support.rows import tokenized
 
 
 def forward_of(model, batch):
@@ -38,7 +38,7 @@ def parts(request, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", MENAGERIE)
-def test_kept_gradients_times_updates_are_the_directional_changes(kind):
+def test_stored_gradients_times_updates_are_the_directional_changes(kind):
     model = MENAGERIE[kind]()
     forward, updates = forward_of(model, batch_of(tokenized()[:2])), drawn_updates(model, 2)
     kept = per_response_gradients(model, forward)
