@@ -23,8 +23,8 @@ class InputGrams:
     """
 
     chosen: Float[Tensor, "pair chosen_row chosen_row"]
-    cross: Float[Tensor, "pair chosen_row own_row"]
-    rejected: Float[Tensor, "pair own_row own_row"]
+    cross: Float[Tensor, "pair chosen_row unshared_row"]
+    rejected: Float[Tensor, "pair unshared_row unshared_row"]
     shared: int
 
 
@@ -69,8 +69,8 @@ def input_grams(inputs: Float[Tensor, "response row in"], layout: Layout) -> Inp
     """
     chosen, rejected = layout.sides(inputs)
     shared = layout.shared if layout.applies(inputs) else 0
-    own = rejected[:, shared:]
-    return InputGrams(row_gram(chosen, chosen), row_gram(chosen, own), row_gram(own, own), shared)
+    unshared = rejected[:, shared:]
+    return InputGrams(row_gram(chosen, chosen), row_gram(chosen, unshared), row_gram(unshared, unshared), shared)
 
 
 def row_gram(a: Tensor, b: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from preflens.gram.factors.scored_rows import SoftmaxRows
 from preflens.gram.products.all_pairs import ResponseGram, flat_gram, lookup_gram, outer_gram
 from preflens.gram.products.head_collectors import BatchHead, PairHead
 from preflens.gram.products.input_grams import InputGramCache
-from preflens.gram.products.tied_weights import LinearTerm, cross_gram, cross_pairs
+from preflens.gram.products.tied_weights import LinearTerm, tied_cross_gram, tied_cross_pairs
 from preflens.gram.products.within_pairs import PairProducts, flat_pairs, lookup_pairs, outer_pairs
 from preflens.types import HeadInput
 
@@ -38,7 +38,7 @@ class PairMode:
 
     def cross(self, lookup: EmbeddingRows, linear: LinearTerm) -> PairProducts:
         """Return the products of an embedding with a linear map that shares its weight, in both orders."""
-        return cross_pairs(lookup, linear, self.layout)
+        return tied_cross_pairs(lookup, linear, self.layout)
 
     def head(self, head: HeadInput, *, bias: bool) -> PairHead:
         """Return a collector for a head."""
@@ -68,7 +68,7 @@ class BatchMode:
 
     def cross(self, lookup: EmbeddingRows, linear: LinearTerm) -> ResponseGram:
         """Return the products of an embedding with a linear map that shares its weight, in both orders."""
-        return cross_gram(lookup, linear)
+        return tied_cross_gram(lookup, linear)
 
     def head(self, head: HeadInput, *, bias: bool) -> BatchHead:
         """Return a collector for a head."""

@@ -15,7 +15,7 @@ from preflens.gram.factors.scored_rows import SoftmaxRows
 LinearTerm = OuterProductSum | SoftmaxRows
 
 
-def cross_pairs(lookup: EmbeddingRows, linear: LinearTerm, layout: Layout) -> Float64[Tensor, "three pair"]:
+def tied_cross_pairs(lookup: EmbeddingRows, linear: LinearTerm, layout: Layout) -> Float64[Tensor, "three pair"]:
     """Compute the contribution of the cross terms to the products within pairs.
 
     Args:
@@ -31,12 +31,12 @@ def cross_pairs(lookup: EmbeddingRows, linear: LinearTerm, layout: Layout) -> Fl
     for k in range(n):
         rows = ((index == k) | (index == n + k)).nonzero()[:, 0]
         side = (index[rows] == n + k).long()
-        chosen, rejected = (_sums(lookup, i, linear, rows, side, count=2) for i in (k, n + k))
+        chosen, rejected = (_sums(lookup, i, linear, rows, group=side, count=2) for i in (k, n + k))
         columns.append(torch.stack([2 * chosen[0], 2 * rejected[1], chosen[1] + rejected[0]]))
     return torch.stack(columns, 1)
 
 
-def cross_gram(lookup: EmbeddingRows, linear: LinearTerm) -> Float64[Tensor, "response response"]:
+def tied_cross_gram(lookup: EmbeddingRows, linear: LinearTerm) -> Float64[Tensor, "response response"]:
     """Compute the contribution of the cross terms to the Gram.
 
     Args:
@@ -48,7 +48,7 @@ def cross_gram(lookup: EmbeddingRows, linear: LinearTerm) -> Float64[Tensor, "re
     """
     index, count = _response_of(linear), len(lookup.ids)
     rows = torch.arange(len(index), device=index.device)
-    cross = torch.stack([_sums(lookup, i, linear, rows, index, count=count) for i in range(count)])
+    cross = torch.stack([_sums(lookup, i, linear, rows, group=index, count=count) for i in range(count)])
     return cross + cross.T
 
 
@@ -57,8 +57,8 @@ def _sums(
     response: int,
     linear: LinearTerm,
     rows: Int[Tensor, " selected"],
-    group: Int[Tensor, " selected"],
     *,
+    group: Int[Tensor, " selected"],
     count: int,
 ) -> Float64[Tensor, " group"]:
     """Inner products of one response's embedding term with the linear terms of groups of rows."""

@@ -94,8 +94,8 @@ def ghost_is_cheaper(inputs: PairRows, grads: PairRows, *, shared: int, cached: 
         Whether ghost products cost less.
     """
     t_w, t_l = (side.shape[1] for side in inputs)
-    own, d_in, d_out = t_l - shared, inputs[0].shape[2], grads[0].shape[2]
-    input_gram = 0 if cached else (t_w * (t_w + own) + own * own) * d_in
+    unshared, d_in, d_out = t_l - shared, inputs[0].shape[2], grads[0].shape[2]
+    input_gram = 0 if cached else (t_w * (t_w + unshared) + unshared * unshared) * d_in
     ghost = input_gram + (t_w * t_w + t_l * t_l + t_w * t_l) * d_out
     return ghost < 1.1 * (t_w + t_l + _TOUCH) * d_in * d_out
 

@@ -59,7 +59,7 @@ def audited(module: nn.Module, owners: Owners, forward: Forward) -> bool:
 
 
 def audit(
-    module: nn.Module, owners: Owners, forward: Forward, accumulator: GramAccumulator, report: PassReport
+    module: nn.Module, owners: Owners, forward: Forward, *, accumulator: GramAccumulator, report: PassReport
 ) -> None:
     """Compare the result of a pass with autograd, on its first pair, and its log-probs with those of a plain pass.
 
@@ -84,10 +84,10 @@ def audit(
     _check_reached(owners, forward, accumulator, report)
     expected = products(rows) if blocks else torch.zeros(0, 2, 2)
     present = [number for number, p in enumerate(accumulator.products) if p is not None]
-    whole = sum((accumulator.first_pair(number).cpu() for number in present), torch.zeros(2, 2))
+    total = sum((accumulator.first_pair(number).cpu() for number in present), torch.zeros(2, 2))
     # Under autocast log-probs are float32, and the activations that lead to them are not.
     dtype = torch.bfloat16 if torch.is_autocast_enabled(values.device.type) else values.dtype
-    rounding = _norms(whole) * _ROUNDING.get(dtype, _ROUNDING_HALF)
+    rounding = _norms(total) * _ROUNDING.get(dtype, _ROUNDING_HALF)
     for number, block, reference in zip(checked, blocks, expected, strict=True):
         allowed = _norms(reference) * _TOLERANCE.get(dtype, _TOLERANCE_HALF) + rounding
         _compare(block, accumulator.first_pair(number).cpu(), reference, allowed)
@@ -102,8 +102,8 @@ def _check_reached(owners: Owners, forward: Forward, accumulator: GramAccumulato
     """
     leaves = leaves_of_pass(forward)
     cut_off = set() if leaves is None else accumulator.covered - leaves
-    whole = replace(report, unreached=report.unreached | cut_off)
-    whole.check(accumulator.covered - cut_off, owners, forward)
+    extended = replace(report, unreached=report.unreached | cut_off)
+    extended.check(accumulator.covered - cut_off, owners, forward)
 
 
 def _key(owners: Owners, forward: Forward) -> object:

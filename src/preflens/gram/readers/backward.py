@@ -53,7 +53,7 @@ def run_pass(owners: Owners, forward: Forward, consumer: GradientConsumer, *, st
     if strict:
         head: set[nn.Parameter | None] = set()
         if output.head is not None:
-            head = {owners.own(output.head.weight), owners.own(output.head.bias)}
+            head = {owners.trainable(output.head.weight), owners.trainable(output.head.bias)}
         report.check(head, owners, forward)
     return report
 

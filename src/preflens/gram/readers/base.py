@@ -47,7 +47,7 @@ class HeadParameters:
     """
 
     def __init__(self, owners: Owners, head: HeadInput) -> None:
-        self.weight, self.bias = owners.own(head.weight), owners.own(head.bias)
+        self.weight, self.bias = owners.trainable(head.weight), owners.trainable(head.bias)
         self._head = head
         self._bias_gradients: HeadBias | None = None
 

@@ -43,7 +43,7 @@ class Owners:
         kept = {m: ps for m, ps in self.parameters.items() if any(self.block_of[p] in blocks for p in ps.values())}
         return replace(self, parameters=kept)
 
-    def own(self, tensor: Tensor | None) -> nn.Parameter | None:
+    def trainable(self, tensor: Tensor | None) -> nn.Parameter | None:
         """Return the tensor if it is a trainable parameter, else None."""
         return tensor if isinstance(tensor, nn.Parameter) and tensor in self.block_of else None
 

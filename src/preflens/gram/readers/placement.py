@@ -71,7 +71,7 @@ def settled_pass(
     with _places_restored_on_failure(module):
         first: UnsupportedModelError | None = None
         while True:
-            result = _attempt(module, forward, make(owners), accumulator_of, owners)
+            result = _attempt(module, forward, owners, make(owners), accumulator_of=accumulator_of)
             if not isinstance(result, UnreadableGradientError):
                 if called is not None:
                     _warn_of_slow_modules(module, owners)
@@ -128,11 +128,11 @@ def with_settled_owners(
 
 
 def _attempt(
-    module: nn.Module, forward: Forward, consumer: R, accumulator_of: Callable[[R], GramAccumulator], owners: Owners
+    module: nn.Module, forward: Forward, owners: Owners, consumer: R, *, accumulator_of: Callable[[R], GramAccumulator]
 ) -> R | UnreadableGradientError:
     try:
         report = run_pass(owners, forward, consumer, strict=False)
-        audit(module, owners, forward, accumulator_of(consumer), report)
+        audit(module, owners, forward, accumulator=accumulator_of(consumer), report=report)
     except UnreadableGradientError as error:
         return error.with_traceback(None)  # its frames hold the pass
     return consumer

@@ -100,7 +100,7 @@ class PerResponseGradients:
 
     def score_head_with(self, head: HeadInput, *, send_back: bool) -> HeadPass:
         """Score the head; compute the gradient of the hidden rows only if it is sent back."""
-        self.head_parameters = (self.owners.own(head.weight), self.owners.own(head.bias))
+        self.head_parameters = (self.owners.trainable(head.weight), self.owners.trainable(head.bias))
         scored = score_once(head) if len(head.hidden) * len(head.weight) <= SCORES else None
         accumulator = self.accumulator
         result = accumulator.score_head_with(head, lambda *_: None, weights=None, scored=scored, send_back=send_back)

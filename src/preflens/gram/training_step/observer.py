@@ -7,7 +7,7 @@ numbers to `param.grad` as without an observer.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Float64
@@ -19,13 +19,13 @@ from preflens.gram.capture.autograd import grad_version
 from preflens.gram.capture.forward import Forward, ForwardOutput, ForwardResult
 from preflens.gram.capture.taps import TapState, taps
 from preflens.gram.engine import batch_gram, pair_gram
-from preflens.gram.factors.scored_rows import SoftmaxRows, softmax_rows
 from preflens.gram.products.modes import BatchMode, Mode, PairMode
 from preflens.gram.products.output_head import Scored
 from preflens.gram.readers.collector import Collector
 from preflens.gram.readers.owner_search import find_owners, is_active_dropout
 from preflens.gram.readers.single_pass import GramAccumulator
 from preflens.gram.rules import LayerRules
+from preflens.gram.training_step.observed_logps import HeadGradients, ObservedHeadLogps, ObservedLogps, head_backward
 from preflens.types import BatchGram, HeadInput, PairGram
 
 _MODES: dict[str, type[Mode]] = {"pairs": PairMode, "batch": BatchMode}
@@ -124,9 +124,9 @@ class BackwardObserver:
         self.on_forward(result)
         if isinstance(result, HeadInput):
             tensors = result.hidden, result.weight, result.bias
-            values: Tensor = _HeadLogps.apply(self, result, *tensors)  # type: ignore[no-untyped-call]  # of torch's
+            values: Tensor = ObservedHeadLogps.apply(self, result, *tensors)  # type: ignore[no-untyped-call]  # of torch's
         else:
-            values = _ObservedLogps.apply(self, result)  # type: ignore[no-untyped-call]  # of torch's
+            values = ObservedLogps.apply(self, result)  # type: ignore[no-untyped-call]  # of torch's
         return values
 
     def on_forward(self, result: ForwardResult) -> None:
@@ -145,7 +145,7 @@ class BackwardObserver:
 
     def through_head(
         self, head: HeadInput, coefficients: Float[Tensor, " response"], scored: Scored | None = None
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    ) -> HeadGradients:
         """Run the backward pass of a head.
 
         Args:
@@ -157,21 +157,7 @@ class BackwardObserver:
             Gradients of hidden rows, weight and bias; None for those that need none.
         """
         self.on_coefficients(coefficients)
-        wide = torch.promote_types(head.hidden.dtype, torch.float32)
-        weights = coefficients.to(wide)
-        weight = torch.zeros_like(head.weight, dtype=wide) if head.weight.requires_grad else None
-        bias = torch.zeros_like(head.bias, dtype=wide) if head.bias is not None and head.bias.requires_grad else None
-
-        def add(number: int, rows: SoftmaxRows, columns: slice, gradient: Tensor) -> None:  # noqa: ARG001  # any part
-            weighted = gradient * weights[rows.head.response_index, None]
-            if weight is not None:
-                weight[columns] += weighted.T @ rows.inputs
-            if bias is not None:
-                bias[columns] += weighted.sum(0)
-
-        result = self._accumulator.score_head_with(head, add, weights=weights, scored=scored)
-        narrow = [None if g is None else g.to(head.weight.dtype) for g in (weight, bias)]
-        return result.hidden_gradient, narrow[0], narrow[1]
+        return head_backward(self._accumulator, head, coefficients, scored)
 
     def close(self) -> None:
         """Add what waits for calls that the backward pass did not reach."""
@@ -249,33 +235,3 @@ class BackwardObserver:
                 "so its gradient was not captured. Pass `fallback=forward` for a separate pass."
             )
         return lost
-
-
-class _ObservedLogps(torch.autograd.Function):
-    """Identity on log-probs that records the coefficients of the loss."""
-
-    @staticmethod
-    def forward(ctx: Any, observer: BackwardObserver, values: Tensor) -> Tensor:  # noqa: ANN401  # torch's
-        ctx.observer = observer
-        return values.detach()
-
-    @staticmethod
-    def backward(ctx: Any, coefficients: Tensor) -> tuple[None, Tensor]:  # noqa: ANN401
-        ctx.observer.on_coefficients(coefficients)
-        return None, coefficients
-
-
-class _HeadLogps(torch.autograd.Function):
-    """Log-probs of a head; the backward pass scores its rows again, and accumulates the products of its gradients."""
-
-    @staticmethod
-    def forward(ctx: Any, observer: BackwardObserver, head: HeadInput, *_: Tensor | None) -> Tensor:  # noqa: ANN401
-        ctx.observer, ctx.head = observer, head
-        return softmax_rows(head).logps().to(torch.promote_types(head.hidden.dtype, torch.float32))
-
-    @staticmethod
-    def backward(
-        ctx: Any,  # noqa: ANN401  # torch gives it no public type
-        coefficients: Tensor,
-    ) -> tuple[None, None, Tensor, Tensor | None, Tensor | None]:
-        return None, None, *ctx.observer.through_head(ctx.head, coefficients)

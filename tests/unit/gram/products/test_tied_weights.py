@@ -6,7 +6,7 @@ import torch
 from preflens.gram.factors.factors import EmbeddingRows, OuterProductSum
 from preflens.gram.factors.layout import Layout
 from preflens.gram.factors.scored_rows import softmax_rows
-from preflens.gram.products.tied_weights import cross_gram, cross_pairs
+from preflens.gram.products.tied_weights import tied_cross_gram, tied_cross_pairs
 from preflens.types import HeadInput
 
 R, V, W = 6, 5, 3
@@ -28,7 +28,7 @@ def test_cross_terms_are_the_products_of_both_gradients_in_both_orders(kind):
     linear, lookup = linears()[kind], EmbeddingRows(torch.randint(V, (R, 2)), drawn(R, 2, W), V)
     one, other = lookup.dense(), linear.dense()
     expected = one @ other.T + other @ one.T
-    torch.testing.assert_close(cross_gram(lookup, linear), expected)
+    torch.testing.assert_close(tied_cross_gram(lookup, linear), expected)
     n = R // 2
     within = torch.stack([expected.diagonal()[:n], expected.diagonal()[n:], expected[:n, n:].diagonal()])
-    torch.testing.assert_close(cross_pairs(lookup, linear, Layout(R)), within)
+    torch.testing.assert_close(tied_cross_pairs(lookup, linear, Layout(R)), within)

@@ -33,7 +33,7 @@ def test_correct_products_pass_and_are_remembered_for_these_parameters_and_this_
     module = model()
     owners, forward, accumulator, report = case(module)
     assert not audited(module, owners, forward)
-    audit(module, owners, forward, accumulator, report)
+    audit(module, owners, forward, accumulator=accumulator, report=report)
     assert audited(module, owners, forward)
     assert not audited(module, owners, lambda: module(X).squeeze(1))  # other code
     module[0].requires_grad_(False)
@@ -49,7 +49,7 @@ def test_any_product_that_is_off_by_a_permille_fails(entry):
     module = model()
     owners, forward, accumulator, report = case(module, change)
     with pytest.raises(AuditError, match="gradient products of `0` differ from autograd's"):
-        audit(module, owners, forward, accumulator, report)
+        audit(module, owners, forward, accumulator=accumulator, report=report)
     assert not audited(module, owners, forward)
 
 
@@ -65,5 +65,5 @@ def test_a_parameter_that_is_used_and_not_covered_is_named():
     module = Bypassed()
     owners, forward, accumulator, report = case(module)
     with pytest.raises(UnreadableGradientError, match="Parameter `layer.weight` influences the log-probs") as error:
-        audit(module, owners, forward, accumulator, report)
+        audit(module, owners, forward, accumulator=accumulator, report=report)
     assert list(error.value.parameters) == [module.layer.weight]

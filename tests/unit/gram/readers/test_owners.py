@@ -44,10 +44,10 @@ def test_only_owners_of_some_blocks_are_kept_and_only_trainable_tensors_are_own(
     owners = find_owners(module, dropout=False)
     number = [block.name for block in owners.blocks].index("out")
     assert set(owners.only([number]).parameters) == {module.out}
-    assert owners.own(module.out.bias) is module.out.bias
-    assert owners.own(None) is None
-    assert owners.own(torch.zeros(1)) is None
-    assert owners.own(nn.Parameter(torch.zeros(1))) is None
+    assert owners.trainable(module.out.bias) is module.out.bias
+    assert owners.trainable(None) is None
+    assert owners.trainable(torch.zeros(1)) is None
+    assert owners.trainable(nn.Parameter(torch.zeros(1))) is None
 
 
 def test_modules_with_parameters_of_inner_modules_are_read_as_a_whole():
