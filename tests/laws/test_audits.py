@@ -18,7 +18,7 @@ from preflens.errors import AuditError
 from preflens.language_models.model import check_rows_are_independent
 from preflens.language_models.parameters import select_parameters
 from tests.cases.language_models import tiny_model
-from tests.laws.test_engine import assert_close, assert_pairs_close
+from tests.support.grams import assert_close, assert_pairs_close
 
 X = torch.randn(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
@@ -115,9 +115,9 @@ def test_a_parameter_used_without_its_module_is_read_off_the_module_around_it():
     found = batch_gram(module, lambda: module(X), by="module")
     assert found.blocks == expected.blocks == ("layer", "out")
     torch.testing.assert_close(found.matrix, expected.matrix, rtol=1e-12, atol=1e-12)
-    with observe_backward(module, products="batch") as ride:
-        (ride.logps(module(X)) * torch.arange(1, 7)).sum().backward()
-    assert_close(ride.batch_gram(), expected.total(), 1e-12)
+    with observe_backward(module, products="batch") as observer:
+        (observer.logps(module(X)) * torch.arange(1, 7)).sum().backward()
+    assert_close(observer.batch_gram(), expected.total(), 1e-12)
 
 
 def test_a_parameter_used_outside_of_all_modules_is_refused_by_name_with_the_choice_of_all_others():

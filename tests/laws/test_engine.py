@@ -3,68 +3,23 @@
 import pytest
 import torch
 
-from preflens import batch_gram, brute_force_batch_gram, directional_derivatives, observe_backward, pair_gram
-from preflens.language_models.batch import PairBatch, collate
+from preflens import batch_gram, directional_derivatives, observe_backward, pair_gram
+from preflens.language_models.batch import collate
 from preflens.language_models.logps import response_logps
-from preflens.language_models.output_head import head_input, plain_head
-from preflens.objectives import dpo
-from preflens.pair_logps import PairLogps
 from tests.cases.language_models import MENAGERIE, tiny_lora, tiny_model
-from tests.laws.test_gram import tokenized
-
-# Relative to the product of norms. In float64 a few hundred additions in another order.
-EXACT = 1e-10
-# Hugging Face's RMS norms, and softmaxes in eager attention, compute in float32 even in a float64 model, and what they
-# round depends on the scale of the gradient that arrives.
-FLOAT32_ISLANDS = 1e-6
-WITHOUT_ISLANDS = {"gpt2", "opt", "gpt_neox"}
+from tests.support.grams import (
+    EXACT,
+    assert_close,
+    assert_pairs_close,
+    batch_of,
+    dpo_loss,
+    reference,
+    tolerance,
+    ways,
+)  # fmt: skip
+from tests.support.rows import tokenized
 
 every_model = pytest.mark.parametrize("name", MENAGERIE)
-
-
-def tolerance(model):
-    return EXACT if model.config.model_type in WITHOUT_ISLANDS else FLOAT32_ISLANDS
-
-
-def batch_of(pairs, *, left=False):
-    batch = collate(pairs, pad_token_id=0)
-    if not left:
-        return batch
-    shift = [int(n) for n in (~batch.attention_mask).sum(1)]
-
-    def moved(rows):
-        return torch.stack([row.roll(by) for row, by in zip(rows, shift, strict=True)])
-
-    return PairBatch(*(moved(rows) for rows in vars(batch).values()))
-
-
-def ways(model, batch):
-    """All ways of telling the engine what to differentiate."""
-    head = plain_head(model)
-    found = {"log-probs": lambda: response_logps(model, batch)}
-    return found if head is None else found | {"head": lambda: head_input(head, batch)}
-
-
-def assert_close(found, expected, tolerance):
-    """Matrices or products within pairs agree relative to the product of norms."""
-    norms = expected.matrix.diagonal().sqrt()
-    assert norms.min() > 0
-    worst = ((found.matrix - expected.matrix).abs() / torch.outer(norms, norms)).max().item()
-    assert worst <= tolerance
-
-
-def assert_pairs_close(found, expected, tolerance):
-    scale = (expected.chosen_sq_norm * expected.rejected_sq_norm).sqrt()
-    for entry, by in (
-        ("chosen_sq_norm", expected.chosen_sq_norm),
-        ("rejected_sq_norm", expected.rejected_sq_norm),
-        ("inner_product", scale),
-    ):
-        assert ((getattr(found, entry) - getattr(expected, entry)).abs() <= tolerance * by).all(), entry
-
-
-def reference(model, batch, **arguments):
-    return brute_force_batch_gram(model, lambda: response_logps(model, batch), **arguments)
 
 
 @every_model
@@ -124,13 +79,8 @@ def test_directional_equals_the_inner_product_with_every_gradient(name):
             assert (found - expected[: len(some)]).abs().max() <= tolerance(model) * expected.abs().max()
 
 
-def dpo_loss(logps):
-    reference = (logps.detach() + torch.linspace(-2, 2, len(logps))).chunk(2)
-    return dpo().loss(PairLogps(*logps.chunk(2), *reference)).mean()
-
-
 @every_model
-def test_a_ride_reads_the_gram_off_a_training_step_and_leaves_its_gradients(name):
+def test_an_observer_reads_the_gram_off_a_training_step_and_leaves_its_gradients(name):
     model = MENAGERIE[name]()
     batch = batch_of(tokenized())
     expected = reference(model, batch)
@@ -138,12 +88,12 @@ def test_a_ride_reads_the_gram_off_a_training_step_and_leaves_its_gradients(name
     plain = torch.autograd.grad(dpo_loss(response_logps(model, batch)), parameters, materialize_grads=True)
     for way, forward in ways(model, batch).items():
         model.zero_grad()
-        with observe_backward(model, products="batch") as ride:
-            dpo_loss(ride.logps(forward())).backward()
-        assert_close(ride.batch_gram(), expected, tolerance(model))
-        with observe_backward(model) as ride:
-            dpo_loss(ride.logps(forward())).backward()
-        assert_pairs_close(ride.pair_gram(), expected.pair_gram(), tolerance(model))
+        with observe_backward(model, products="batch") as observer:
+            dpo_loss(observer.logps(forward())).backward()
+        assert_close(observer.batch_gram(), expected, tolerance(model))
+        with observe_backward(model) as observer:
+            dpo_loss(observer.logps(forward())).backward()
+        assert_pairs_close(observer.pair_gram(), expected.pair_gram(), tolerance(model))
         for p, gradient in zip(parameters, plain, strict=True):
             written = torch.zeros_like(p) if p.grad is None else p.grad / 2  # two backward passes
             if way == "log-probs":
@@ -180,9 +130,9 @@ def test_without_float32_islands_every_model_is_exact(name, left, no_float32_isl
     for forward in ways(model, batch).values():
         assert_close(batch_gram(model, forward), expected, EXACT)
         assert_pairs_close(pair_gram(model, forward), expected.pair_gram(), EXACT)
-        with observe_backward(model, products="batch") as ride:
-            dpo_loss(ride.logps(forward())).backward()
-        assert_close(ride.batch_gram(), expected, EXACT)
+        with observe_backward(model, products="batch") as observer:
+            dpo_loss(observer.logps(forward())).backward()
+        assert_close(observer.batch_gram(), expected, EXACT)
 
 
 @pytest.mark.parametrize("kernel", ["eager", "sdpa"])

@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-import preflens.gram.readers.placement as settling
 from preflens import (
     batch_gram,
     brute_force_batch_gram,
@@ -14,12 +13,12 @@ from preflens import (
     pair_gram,
 )
 from preflens.gram.readers.first_order_changes import changes_along_updates
-from preflens.gram.readers.owners import PLACES
+from preflens.gram.readers.owner_search import PLACES
 from preflens.gram.readers.stored_gradients import per_response_gradients
 from preflens.language_models.batch import collate
 from preflens.language_models.logps import response_logps
 from tests.cases.families import FAMILIES, tiny_family
-from tests.laws.test_engine import (
+from tests.support.grams import (
     FLOAT32_ISLANDS,
     assert_close,
     assert_pairs_close,
@@ -28,7 +27,7 @@ from tests.laws.test_engine import (
     reference,
     ways,
 )  # fmt: skip
-from tests.laws.test_gram import tokenized
+from tests.support.rows import tokenized
 
 ROWS = [
     {"prompt": "the sky is", "chosen": " blue", "rejected": " green and the sea"},
@@ -89,13 +88,13 @@ def test_products_with_updates_equal_those_of_every_gradient(name):
 
 
 @some_families
-def test_a_ride_equals_brute_force_once_it_is_known_where_gradients_are_read_off(name):
+def test_an_observer_equals_brute_force_once_it_is_known_where_gradients_are_read_off(name):
     model, batch = FAMILIES[name](), batch_of(tokenized(ROWS))
     expected = reference(model, batch)
     pair_gram(model, lambda: response_logps(model, batch))
-    with observe_backward(model, products="batch") as ride:
-        dpo_loss(ride.logps(response_logps(model, batch))).backward()
-    assert_close(ride.batch_gram(), expected, FLOAT32_ISLANDS)
+    with observe_backward(model, products="batch") as observer:
+        dpo_loss(observer.logps(response_logps(model, batch))).backward()
+    assert_close(observer.batch_gram(), expected, FLOAT32_ISLANDS)
     parameters = [p for p in model.parameters() if p.requires_grad]
     plain = torch.autograd.grad(dpo_loss(response_logps(model, batch)), parameters, allow_unused=True)
     for p, gradient in zip(parameters, plain, strict=True):
@@ -103,12 +102,12 @@ def test_a_ride_equals_brute_force_once_it_is_known_where_gradients_are_read_off
         assert gradient is None or torch.equal(p.grad, gradient)
 
 
-def test_a_ride_that_misses_a_gradient_says_so():
+def test_an_observer_that_misses_a_gradient_says_so():
     model, batch = tiny_family("mamba2"), batch_of(tokenized(ROWS))
-    with observe_backward(model) as ride:
-        dpo_loss(ride.logps(response_logps(model, batch))).backward()
+    with observe_backward(model) as observer:
+        dpo_loss(observer.logps(response_logps(model, batch))).backward()
     with pytest.raises(TypeError, match="mixer.conv1d.weight` gets a gradient in this step, but not through a call"):
-        ride.pair_gram()
+        observer.pair_gram()
 
 
 def test_only_what_has_to_be_is_read_off_another_module():
@@ -124,7 +123,7 @@ def test_only_what_has_to_be_is_read_off_another_module():
 def test_where_gradients_are_read_off_is_found_out_once(monkeypatch):
     model, batch = tiny_family("jetmoe"), batch_of(tokenized(ROWS))
     pair_gram(model, lambda: response_logps(model, batch))
-    monkeypatch.setattr(settling, "_moved_out", None)
+    monkeypatch.setattr("preflens.gram.readers.placement.relocate", None)
     assert_close(batch_gram(model, lambda: response_logps(model, batch)), reference(model, batch), FLOAT32_ISLANDS)
 
 

@@ -8,11 +8,9 @@ import torch
 from preflens import PairGram, batch_gram, pair_gram
 from preflens.language_models.batch import PairBatch, collate
 from preflens.language_models.logps import response_logps
-from preflens.language_models.reading import pairs_in_memory
-from preflens.language_models.tokenizing import tokenize_pairs
-from tests.cases.language_models import tiny_lora, tiny_model, tiny_tokenizer
+from tests.cases.language_models import tiny_lora, tiny_model
 from tests.cases.modules import module_cases
-from tests.cases.pairs import TEXT_ROWS
+from tests.support.rows import tokenized
 
 MODULES = ["reused", "tied", "branches"]
 MODELS = {"gpt2": tiny_model, "llama": lambda: tiny_model("llama"), "lora": tiny_lora}
@@ -28,10 +26,6 @@ def assert_same_gram(found, expected, tolerance=SAME):
     norms = expected.matrix.diagonal(dim1=-2, dim2=-1).sqrt()
     scale = norms.unsqueeze(-1) * norms.unsqueeze(-2)
     assert ((found.matrix - expected.matrix).abs() <= tolerance * scale + 1e-300).all()
-
-
-def tokenized(rows=TEXT_ROWS):
-    return list(tokenize_pairs(pairs_in_memory(rows).pairs, tiny_tokenizer(), max_length=48).pairs)
 
 
 def model_gram(model, pairs, **arguments):

@@ -11,8 +11,8 @@ from preflens.language_models.batch import collate, positions
 from preflens.language_models.logps import response_logps
 from preflens.language_models.output_head import head_input, plain_head
 from tests.cases.language_models import tiny_lora, tiny_model
-from tests.laws.test_engine import assert_close, assert_pairs_close, batch_of, dpo_loss, reference, tolerance, ways
-from tests.laws.test_gram import tokenized
+from tests.support.grams import assert_close, assert_pairs_close, batch_of, dpo_loss, reference, tolerance, ways
+from tests.support.rows import tokenized
 
 X = torch.randn(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
@@ -51,13 +51,13 @@ def test_dropout_that_was_asked_for_gives_the_geometry_of_one_draw():
         assert_pairs_close(pair_gram(model, seeded(forward), dropout=True), expected.pair_gram(), 1e-10)
 
 
-def test_a_ride_is_consistent_under_dropout():
+def test_an_observer_is_consistent_under_dropout():
     model, batch = dropping(), batch_of(tokenized())
     expected = brute_force_batch_gram(model, seeded(lambda: response_logps(model, batch)))
     for forward in ways(model, batch).values():
-        with observe_backward(model, products="batch") as ride:
-            dpo_loss(ride.logps(seeded(forward)())).backward()
-        assert_close(ride.batch_gram(), expected, 1e-10)
+        with observe_backward(model, products="batch") as observer:
+            dpo_loss(observer.logps(seeded(forward)())).backward()
+        assert_close(observer.batch_gram(), expected, 1e-10)
 
 
 # Positions and packing
@@ -66,7 +66,7 @@ def test_a_ride_is_consistent_under_dropout():
 def test_positions_without_a_row_for_each_response_are_refused_by_name():
     model, batch = tiny_model(), batch_of(tokenized())
     with pytest.raises(
-        TypeError, match="`Embedding` saw 1 row.* for 12 responses.*position ids with one row a response"
+        TypeError, match="`Embedding` saw 1 row.* for 12 responses.*position ids with one row per response"
     ):
         pair_gram(model, lambda: model(input_ids=batch.input_ids).logits[:, -1].logsumexp(-1))
 
@@ -125,11 +125,12 @@ def test_a_head_with_a_bias(tied):
 
 def test_a_vocabulary_larger_than_what_is_held_is_worked_through_in_slices(monkeypatch):
     import preflens.gram.factors.scored_rows
-    import preflens.gram.products.output_head
+    import preflens.gram.products.head_collectors
 
     model, batch = tiny_model(), batch_of(tokenized())
     expected = reference(model, batch)
-    for module in (preflens.gram.products.output_head, preflens.gram.factors.scored_rows):
+    products = preflens.gram.products
+    for module in (products.output_head, products.head_collectors, preflens.gram.factors.scored_rows):
         monkeypatch.setattr(module, "SCORES", 1000)  # of 320 entries and some 60 rows
     head = plain_head(model)
     assert_close(batch_gram(model, lambda: head_input(head, batch)), expected, 1e-10)
@@ -209,9 +210,9 @@ def test_gradient_checkpointing_changes_nothing(make, reentrant):
         assert_close(batch_gram(model, forward), expected, tolerance(model))
         assert_pairs_close(pair_gram(model, forward), expected.pair_gram(), tolerance(model))
         assert_close(batch_gram(model, [ways(model, part)[way] for part in parts]), expected, tolerance(model))
-        with observe_backward(model, products="batch") as ride:
-            dpo_loss(ride.logps(forward())).backward()
-        assert_close(ride.batch_gram(), expected, tolerance(model))
+        with observe_backward(model, products="batch") as observer:
+            dpo_loss(observer.logps(forward())).backward()
+        assert_close(observer.batch_gram(), expected, tolerance(model))
     assert all(p.requires_grad for p in model.parameters())
 
 
@@ -247,9 +248,9 @@ def test_taps_are_idle_in_reference_passes_of_an_adapter():
 
     for forward in ways(model, batch).values():
         assert_close(batch_gram(model, lambda forward=forward: with_reference(forward)), expected, 1e-6)
-        with observe_backward(model, products="batch") as ride:
-            dpo_loss(ride.logps(with_reference(forward))).backward()
-        assert_close(ride.batch_gram(), expected, 1e-6)
+        with observe_backward(model, products="batch") as observer:
+            dpo_loss(observer.logps(with_reference(forward))).backward()
+        assert_close(observer.batch_gram(), expected, 1e-6)
 
 
 def test_a_new_adapter_has_the_gradients_of_its_b_matrices_alone():
@@ -269,23 +270,23 @@ def test_a_zero_coefficient_falls_back_to_a_pass_of_its_own_or_is_an_error():
     def forward():
         return response_logps(model, batch)
 
-    with observe_backward(model, products="batch") as ride:
-        logps = ride.logps(forward())
+    with observe_backward(model, products="batch") as observer:
+        logps = observer.logps(forward())
         (torch.relu(1 - logps[:6] + logps[6:]) * torch.tensor([1, 0, 1, 1, 0, 1])).sum().backward()
     with pytest.raises(ValueError, match="sends nothing back to response .*inactive hinge.*fallback=forward"):
-        ride.batch_gram()
+        observer.batch_gram()
     before = [p.grad.clone() for p in model.parameters()]
-    assert_close(ride.batch_gram(fallback=forward), reference(model, batch), 1e-10)
-    assert_pairs_close(ride.pair_gram(fallback=forward), reference(model, batch).pair_gram(), 1e-10)
+    assert_close(observer.batch_gram(fallback=forward), reference(model, batch), 1e-10)
+    assert_pairs_close(observer.pair_gram(fallback=forward), reference(model, batch).pair_gram(), 1e-10)
     assert all(torch.equal(p.grad, g) for p, g in zip(model.parameters(), before, strict=True))
 
 
-def test_a_ride_without_a_backward_pass_says_so():
+def test_an_observer_without_a_backward_pass_says_so():
     model, batch = tiny_model(), batch_of(tokenized())
-    with observe_backward(model) as ride:
-        ride.logps(response_logps(model, batch))
+    with observe_backward(model) as observer:
+        observer.logps(response_logps(model, batch))
     with pytest.raises(ValueError, match="saw no backward pass"):
-        ride.pair_gram()
+        observer.pair_gram()
 
 
 def test_an_update_that_does_not_fit_is_refused():

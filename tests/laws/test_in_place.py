@@ -6,10 +6,10 @@ from torch import nn
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from preflens import batch_gram, brute_force_batch_gram, observe_backward, pair_gram
-from preflens.gram.capture.taps import CHANGED
-from preflens.gram.readers.owners import PLACES
+from preflens.gram.capture.calls import CHANGED
+from preflens.gram.readers.owner_search import PLACES
 from tests.cases.layers import LinearByAnotherName, Quadratic
-from tests.laws.test_engine import assert_close, assert_pairs_close
+from tests.support.grams import assert_close, assert_pairs_close
 
 X = torch.randn(6, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
@@ -49,9 +49,9 @@ def test_an_output_may_be_changed_in_place(name):
     expected = brute_force_batch_gram(module, lambda: module(X))
     assert_close(batch_gram(module, lambda: module(X)), expected, tolerance)
     assert_pairs_close(pair_gram(module, lambda: module(X)), expected.pair_gram(), tolerance)
-    with observe_backward(module, products="batch") as ride:
-        (ride.logps(module(X)) * torch.arange(1, 7)).sum().backward()
-    assert_close(ride.batch_gram(), expected, tolerance)
+    with observe_backward(module, products="batch") as observer:
+        (observer.logps(module(X)) * torch.arange(1, 7)).sum().backward()
+    assert_close(observer.batch_gram(), expected, tolerance)
     assert not PLACES.get(module)
 
 

@@ -7,7 +7,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from preflens import batch_gram, brute_force_batch_gram, pair_gram
 from preflens.language_models.batch import PairBatch
 from preflens.language_models.output_head import head_input, plain_head
-from tests.laws.test_engine import assert_close, assert_pairs_close
+from tests.support.grams import assert_close, assert_pairs_close
 
 FLOAT32 = 1e-6
 SIZES = {"1M": (128, 4, 4000, 2), "10M": (256, 8, 16000, 2), "124M": (768, 12, 50257, 1)}  # and pairs

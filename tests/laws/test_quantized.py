@@ -20,8 +20,8 @@ from preflens.training import PreferenceTrainer
 from tests.cases.language_models import tiny_model, tiny_tokenizer
 from tests.cases.pairs import TEXT_ROWS
 from tests.cases.training import make_trainer
-from tests.laws.test_engine import assert_close, batch_of
-from tests.laws.test_gram import tokenized
+from tests.support.grams import assert_close, batch_of
+from tests.support.rows import tokenized
 
 SWITCH = "support_avx512bf16_for_cpu"
 # Of float32 sums in another order.

@@ -25,9 +25,9 @@ from tests.cases.families import ADAPTERS, lora
 from tests.cases.language_models import tiny_lora, tiny_model, tiny_tokenizer
 from tests.cases.pairs import TEXT_ROWS
 from tests.cases.training import make_trainer, policy_and_reference
-from tests.laws.test_engine import FLOAT32_ISLANDS, assert_close, batch_of, reference
-from tests.laws.test_gram import tokenized
+from tests.support.grams import FLOAT32_ISLANDS, assert_close, batch_of, reference
 from tests.support.options import flat_analyze, flat_compare
+from tests.support.rows import tokenized
 
 X = torch.randn(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
@@ -96,17 +96,17 @@ def trainable(module):
     return [p for p in module.parameters() if p.requires_grad]
 
 
-def ride(module, forward):
-    with observe_backward(module) as found:
-        found.logps(forward()).sum().backward()
-    return found.pair_gram()
+def observed(module, forward):
+    with observe_backward(module) as observer:
+        observer.logps(forward()).sum().backward()
+    return observer.pair_gram()
 
 
-def keep_books(module, forward):
-    with defer_weighting(module, pairs=True) as books:
+def deferred(module, forward):
+    with defer_weighting(module, pairs=True) as gradients:
         outcome = forward()
-        books.begin(outcome)
-        books.coefficients = torch.ones(len(outcome), dtype=torch.float64)
+        gradients.on_forward(outcome)
+        gradients.coefficients = torch.ones(len(outcome), dtype=torch.float64)
         outcome.sum().backward()
 
 
@@ -115,12 +115,12 @@ ENTRY_POINTS = {
     "batch_gram": batch_gram,
     "without audits": lambda module, forward: pair_gram(module, forward, check=False),
     "several passes": lambda module, forward: batch_gram(module, [forward, forward]),
-    "directional": lambda module, forward: directional_derivatives(module, forward, [trainable(module)]),
-    "keep_gradients": per_response_gradients,
-    "riding": ride,
-    "bookkeeping": keep_books,
-    "exact_pair_gram": brute_force_pair_gram,
-    "exact_batch_gram": brute_force_batch_gram,
+    "directional_derivatives": lambda module, forward: directional_derivatives(module, forward, [trainable(module)]),
+    "per_response_gradients": per_response_gradients,
+    "observe_backward": observed,
+    "defer_weighting": deferred,
+    "brute_force_pair_gram": brute_force_pair_gram,
+    "brute_force_batch_gram": brute_force_batch_gram,
 }
 
 
@@ -134,7 +134,7 @@ def test_a_parameter_that_matters_and_gets_no_gradient_is_refused_by_name(kind, 
     ENTRY_POINTS[entry_point](module, lambda: module(X))
 
 
-@pytest.mark.parametrize("entry_point", sorted(set(ENTRY_POINTS) - {"without audits", "bookkeeping"}))
+@pytest.mark.parametrize("entry_point", sorted(set(ENTRY_POINTS) - {"without audits", "defer_weighting"}))
 def test_a_parameter_whose_module_cuts_its_own_output_off_is_refused_by_name(entry_point):
     module = CutInside().double()
     with pytest.raises(TypeError, match="No gradient reaches `layer.bias` and 1 other parameters, although"):
@@ -160,7 +160,7 @@ def test_a_parameter_that_does_not_matter_has_a_gradient_of_zero():
     ):
         torch.testing.assert_close(found.matrix, expected.matrix)
     assert not found.matrix[found.blocks.index("layer")].any()
-    ride(module, lambda: module(X))  # known by now
+    observed(module, lambda: module(X))  # known by now
 
 
 def test_looking_for_what_matters_leaves_weights_and_random_state_alone():

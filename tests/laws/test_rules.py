@@ -15,7 +15,7 @@ from preflens.gram.rules import LAYER_RULES
 from preflens.gram.rules.any_module import any_module
 from preflens.types import HeadInput, TokenRows
 from tests.cases.layers import LAYERS, LOOKS_UP, spread
-from tests.laws.test_engine import assert_pairs_close
+from tests.support.grams import assert_pairs_close
 
 CLOSE = 1e-9
 ISLANDS = 2e-6  # the RMS norms of transformers compute in float32

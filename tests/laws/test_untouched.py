@@ -16,16 +16,16 @@ from preflens import (
 from preflens.language_models.logps import response_logps
 from preflens.language_models.output_head import head_input, plain_head
 from tests.cases.language_models import MENAGERIE, tiny_model
-from tests.laws.test_engine import batch_of, dpo_loss
-from tests.laws.test_gram import tokenized
+from tests.support.grams import batch_of, dpo_loss
+from tests.support.rows import tokenized
 
 MODELS = ["gpt2", "gemma2", "mixtral", "dora", "lora with modules_to_save"]
 
 
-def ride(module, forward):
-    with observe_backward(module) as found:
-        dpo_loss(found.logps(forward())).backward()
-    found.pair_gram()
+def observed(module, forward):
+    with observe_backward(module) as observer:
+        dpo_loss(observer.logps(forward())).backward()
+    observer.pair_gram()
 
 
 ENTRY_POINTS = {
@@ -33,12 +33,12 @@ ENTRY_POINTS = {
     "pair_gram by layer": lambda module, forward: pair_gram(module, forward, by="layer"),
     "batch_gram": batch_gram,
     "batch_gram in passes": lambda module, forward: batch_gram(module, [forward, forward], memory=1e5),
-    "exact_pair_gram": brute_force_pair_gram,
-    "exact_batch_gram": brute_force_batch_gram,
-    "directional": lambda module, forward: directional_derivatives(
+    "brute_force_pair_gram": brute_force_pair_gram,
+    "brute_force_batch_gram": brute_force_batch_gram,
+    "directional_derivatives": lambda module, forward: directional_derivatives(
         module, forward, [[torch.ones_like(p) for p in module.parameters() if p.requires_grad]]
     ),
-    "riding": ride,
+    "observe_backward": observed,
 }
 
 
@@ -87,7 +87,7 @@ def test_a_model_is_untouched(name, ask):
     before = state_of(model)
     for forward in (lambda: response_logps(model, batch), lambda: head_input(head, batch)):
         ENTRY_POINTS[ask](model, forward)
-        assert_same_state(state_of(model), before, gradients=ask != "riding")
+        assert_same_state(state_of(model), before, gradients=ask != "observe_backward")
 
 
 @pytest.mark.parametrize("ask", ENTRY_POINTS)
@@ -120,37 +120,37 @@ def test_a_model_is_untouched_when_something_raises_midway(ask, where):
 
     with pytest.raises(RuntimeError, match="broken"):
         ENTRY_POINTS[ask](model, forward)
-    assert_same_state(state_of(model), before, gradients=ask != "riding")
+    assert_same_state(state_of(model), before, gradients=ask != "observe_backward")
     with suppress(RuntimeError):
         ENTRY_POINTS[ask](model, lambda: head_input(head, batch))  # and works again
-    assert_same_state(state_of(model), before, gradients=ask != "riding")
+    assert_same_state(state_of(model), before, gradients=ask != "observe_backward")
 
 
-def test_a_plain_backward_inside_a_ride_is_undisturbed():
+def test_a_plain_backward_inside_an_observer_is_undisturbed():
     model, batch = tiny_model(), batch_of(tokenized())
 
     def other_loss():
         return model(input_ids=batch.input_ids[:3]).logits.square().mean()
 
     expected = torch.autograd.grad(other_loss(), list(model.parameters()))
-    with observe_backward(model, products="batch") as found:
+    with observe_backward(model, products="batch") as observer:
         other_loss().backward()
         for p, gradient in zip(model.parameters(), expected, strict=True):
             assert torch.equal(p.grad, gradient)
-        dpo_loss(found.logps(response_logps(model, batch))).backward()
+        dpo_loss(observer.logps(response_logps(model, batch))).backward()
         model.zero_grad()
         other_loss().backward()
         for p, gradient in zip(model.parameters(), expected, strict=True):
             assert torch.equal(p.grad, gradient)
     exact = brute_force_batch_gram(model, lambda: response_logps(model, batch))
-    torch.testing.assert_close(found.batch_gram().matrix, exact.matrix, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(observer.batch_gram().matrix, exact.matrix, rtol=1e-9, atol=1e-9)
 
 
-def test_gradients_are_bit_for_bit_those_of_a_step_without_a_ride():
+def test_gradients_are_bit_for_bit_those_of_a_step_without_an_observer():
     model, batch = tiny_model(dtype=torch.float32), batch_of(tokenized())
     dpo_loss(response_logps(model, batch)).backward()
     expected = [p.grad.clone() for p in model.parameters()]
     model.zero_grad()
-    with observe_backward(model, products="batch") as found:
-        dpo_loss(found.logps(response_logps(model, batch))).backward()
+    with observe_backward(model, products="batch") as observer:
+        dpo_loss(observer.logps(response_logps(model, batch))).backward()
     assert all(torch.equal(p.grad, g) for p, g in zip(model.parameters(), expected, strict=True))

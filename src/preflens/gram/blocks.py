@@ -1,4 +1,4 @@
-"""What a Gram is broken down by: every trainable parameter belongs to exactly one block."""
+"""Partitions of the trainable parameters, by which a Gram is broken down."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ Breakdown = Literal["layer", "module"]
 
 @dataclass(frozen=True)
 class Block:
-    """A part of the parameters whose contributions are added up together.
+    """Parameters whose contributions to a Gram are added up.
 
     Attributes:
-        name: the layer or module; tied weights, owned by several, carry all their owners' names joined by ` + `.
+        name: of the layer or module. Tied weights, owned by several modules, have all names joined by ` + `.
         parameters: the trainable parameters in it.
     """
 
@@ -43,7 +43,7 @@ def parameter_blocks(module: nn.Module, by: Breakdown | None) -> tuple[Block, ..
         if parameter.requires_grad:
             owners.setdefault(parameter, []).append(_block_name(name, by))
     if not owners:
-        raise InputError("No parameter has `requires_grad`: there is no gradient to look at.")
+        raise InputError("No parameter has `requires_grad`, so there is no gradient to compute.")
     blocks: dict[str, list[nn.Parameter]] = {}
     for parameter, names in owners.items():
         blocks.setdefault(" + ".join(dict.fromkeys(names)), []).append(parameter)
@@ -51,14 +51,14 @@ def parameter_blocks(module: nn.Module, by: Breakdown | None) -> tuple[Block, ..
 
 
 def block_names(blocks: Sequence[Block], by: Breakdown | None) -> tuple[str, ...] | None:
-    """Return the names for a Gram's leading axis, or None for one that is not broken down.
+    """Return the names for a Gram's leading axis.
 
     Args:
         blocks: the partition.
         by: what it was made by.
 
     Returns:
-        One name a block, or None.
+        One name per block; None for a Gram that is not broken down.
     """
     return None if by is None else tuple(b.name for b in blocks)
 

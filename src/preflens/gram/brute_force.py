@@ -1,6 +1,6 @@
-"""The brute-force reference: every response's gradient, one backward pass each, and their inner products in float64.
+"""Brute-force reference: one backward pass per response, and inner products of the full gradients in float64.
 
-Slow and plainly right. The fast engine is tested against it, and users can check their own models with it.
+Slow and simple. The fast engine is tested against it, and users can check their own models with it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from preflens.gram.blocks import Block, Breakdown, block_names, parameter_blocks
 from preflens.gram.capture.autograd import differentiate, is_reentrant, leaves_of
-from preflens.gram.capture.forward import Forward, count_responses
+from preflens.gram.capture.forward import Forward, ForwardOutput
 from preflens.gram.capture.plain_forward import running_modules
 from preflens.gram.capture.restoring import same_random_state
-from preflens.gram.factors.scored_rows import head_logps
-from preflens.gram.readers.unreached import check_reached
-from preflens.types import BatchGram, HeadInput, PairGram
+from preflens.gram.capture.unreached import check_reached
+from preflens.response_order import chosen_first
+from preflens.types import BatchGram, PairGram
 
 # Gradients are widened to float64 in pieces of this many numbers: float32 sums over whole gradients are off by
 # percents on CPU (2.7 % of a squared norm at 124 million parameters), and widening everything at once doubles memory.
@@ -25,93 +25,101 @@ _PIECE = 1 << 16
 
 
 def brute_force_pair_gram(module: nn.Module, forward: Forward, *, by: Breakdown | None = None) -> PairGram:
-    """Compute the 2×2 gradient Gram of each pair, from full gradients.
+    """Compute the 2×2 gradient Gram of each pair from full gradients.
 
-    For pair i: ‖∇a_i‖², ‖∇a_{i+pair}‖² and ⟨∇a_i, ∇a_{i+pair}⟩, with a the numbers `forward` returns and ∇ over the
-    trainable parameters of `module`. Two gradients are held at a time.
+    For pair i: ‖∇a_i‖², ‖∇a_{i+pair}‖² and ⟨∇a_i, ∇a_{i+pair}⟩, with a the numbers that `forward` returns and ∇ over
+    the trainable parameters of `module`. Two gradients are held at a time.
 
     Args:
-        module: whose parameters with `requires_grad` are differentiated; `param.grad` is not touched.
-        forward: runs the module and returns one number per response, the chosen responses first; or a `HeadInput`.
+        module: its parameters with `requires_grad` are differentiated; `param.grad` is not touched.
+        forward: runs the module and returns one number per response, chosen responses first; or a `HeadInput`.
         by: `layer` or `module` for a leading block axis; blocks add up to the whole.
 
     Returns:
-        The geometry of each pair, in float64.
+        The Gram of each pair, in float64; squared nats per squared parameter unit.
 
     Raises:
         InputError: nothing is trainable, or `forward` does not return chosen and rejected rows.
 
     Note:
-        A parameter on which the log-probs depend though no gradient says so is refused by name.
+        A parameter on which the log-probs depend although no gradient reaches it is refused by name.
 
     Example:
         >>> import torch
-        >>> linear = torch.nn.Linear(2, 1, bias=False)
-        >>> gram = exact_pair_gram(linear, lambda: linear(torch.tensor([[1.0, 0.0], [3.0, 4.0]])).squeeze(1))
+        >>> from preflens.gram import brute_force_pair_gram
+        >>> linear, x = torch.nn.Linear(2, 1, bias=False), torch.tensor([[1.0, 0.0], [3.0, 4.0]])
+        >>> gram = brute_force_pair_gram(linear, lambda: linear(x).squeeze(1))
         >>> gram.rejected_sq_norm.item(), gram.inner_product.item()
         (25.0, 3.0)
     """
     blocks = parameter_blocks(module, by)
-    with _watched(module, forward) as reached:
+    with _refusing_unreached(module, forward) as reached:
         values = values_of(forward)
         pairs = len(values) // 2
-        sides = [(values[i], values[i + pairs]) for i in range(pairs)]
-        columns = [products([gradient(value, blocks, reached) for value in both]) for both in sides]
+        columns = [
+            products([gradient(value, blocks, reached) for value in (values[i], values[i + pairs])])
+            for i in range(pairs)
+        ]
     entries = torch.stack(columns, dim=-1)  # [block, 2, 2, pair]
     if by is None:
         entries = entries[0]
-    ww, ll, wl = entries[..., 0, 0, :], entries[..., 1, 1, :], entries[..., 0, 1, :]
-    return PairGram(ww, ll, wl, blocks=block_names(blocks, by))
+    three = torch.stack([entries[..., 0, 0, :], entries[..., 1, 1, :], entries[..., 0, 1, :]], dim=-2)
+    return PairGram.from_products(three, block_names(blocks, by))
 
 
 def brute_force_batch_gram(
     module: nn.Module, forward: Forward | Sequence[Forward], *, by: Breakdown | None = None
 ) -> BatchGram:
-    """Compute the Gram matrix of all responses of a batch, from full gradients.
+    """Compute the Gram matrix of all responses of a batch from full gradients.
 
-    G_ij = ⟨∇a_i, ∇a_j⟩ for every two responses, the diagonal blocks being `brute_force_pair_gram`. All gradients are held at
-    once: memory is responses × trainable parameters.
+    G_ij = ⟨∇a_i, ∇a_j⟩ for every two responses; `brute_force_pair_gram` gives its diagonal blocks. All gradients are
+    held at once: memory is responses × trainable parameters.
 
     Args:
-        module: whose parameters with `requires_grad` are differentiated; `param.grad` is not touched.
-        forward: runs the module and returns one number per response, the chosen responses first; or several such
+        module: its parameters with `requires_grad` are differentiated; `param.grad` is not touched.
+        forward: runs the module and returns one number per response, chosen responses first; or several such
             functions (micro-batches), whose pairs together form the batch.
         by: `layer` or `module` for a leading block axis; blocks add up to the whole.
 
     Returns:
-        The Gram, chosen responses of all micro-batches first, and the numbers that were differentiated, in float64.
+        The Gram and the numbers that were differentiated, in float64; chosen responses of all micro-batches first.
 
     Raises:
         InputError: nothing is trainable, or a `forward` does not return chosen and rejected rows.
+
+    Example:
+        >>> import torch
+        >>> from preflens.gram import brute_force_batch_gram
+        >>> linear, x = torch.nn.Linear(2, 1, bias=False), torch.tensor([[1.0, 0.0], [3.0, 4.0]])
+        >>> brute_force_batch_gram(linear, lambda: linear(x).squeeze(1)).matrix.tolist()
+        [[1.0, 3.0], [3.0, 25.0]]
     """
     blocks = parameter_blocks(module, by)
-    chosen, rejected, logps = [], [], []
+    gradients: list[list[list[Tensor]]] = []
+    logps: list[Tensor] = []
     for run in [forward] if callable(forward) else forward:
-        with _watched(module, run) as reached:
+        with _refusing_unreached(module, run) as reached:
             values = values_of(run)
-            gradients = [gradient(value, blocks, reached) for value in values]
-        chosen += gradients[: len(values) // 2]
-        rejected += gradients[len(values) // 2 :]
-        logps.append(values.detach().double().cpu().reshape(2, -1))
-    matrix = products(chosen + rejected)
-    return BatchGram(
-        matrix if by is not None else matrix[0], torch.cat(logps, dim=1).flatten(), blocks=block_names(blocks, by)
-    )
+            gradients += [gradient(value, blocks, reached) for value in values]
+        logps.append(values.detach().double().cpu())
+    order = chosen_first([len(values) for values in logps])
+    matrix = products([gradients[i] for i in order.tolist()])
+    return BatchGram(matrix if by is not None else matrix[0], torch.cat(logps)[order], block_names(blocks, by))
 
 
 @contextmanager
-def _watched(module: nn.Module, forward: Forward) -> Iterator[set[nn.Parameter]]:
+def _refusing_unreached(module: nn.Module, forward: Forward) -> Iterator[set[nn.Parameter]]:
     """Refuse parameters that no gradient reaches though their module runs and the log-probs depend on them.
 
     Yields:
-        Takes the parameters that a gradient came to.
+        A set, to which the caller adds the parameters that a gradient reached.
     """
     reached: set[nn.Parameter] = set()
-    own = {p: path for path, p in module.named_parameters() if p.requires_grad}
+    paths = {p: path for path, p in module.named_parameters() if p.requires_grad}
     with running_modules(module) as ran:
         yield reached
-    silent = {p for m in ran for p in m.parameters(recurse=False) if p in own} - reached
-    check_reached(silent, own, forward)
+    silent = {p for m in ran for p in m.parameters(recurse=False) if p in paths} - reached
+    check_reached(silent, paths, forward)
 
 
 def values_of(forward: Forward) -> Float[Tensor, " response"]:
@@ -121,22 +129,20 @@ def values_of(forward: Forward) -> Float[Tensor, " response"]:
         forward: returns log-probs or the input of a head.
 
     Returns:
-        The log-probs.
+        The log-probs, nats.
     """
     with torch.enable_grad():
-        outcome = forward()
-        count_responses(outcome)
-        return head_logps(outcome) if isinstance(outcome, HeadInput) else outcome
+        return ForwardOutput(forward()).logps()
 
 
 def leaves_of_pass(forward: Forward) -> set[Tensor] | None:
-    """Find what gradients of the log-probs would reach, without keeping anything that they would be computed from.
+    """Find the tensors that gradients of the log-probs would reach, without saving any activations.
 
     Args:
         forward: returns log-probs or the input of a head.
 
     Returns:
-        The tensors at the beginnings of the graph; None where reentrant checkpoints hide them.
+        The leaves of the graph; None where reentrant checkpoints hide them.
     """
     nothing = torch.empty(0)
     with same_random_state(), torch.autograd.graph.saved_tensors_hooks(lambda _: None, lambda _: nothing):
@@ -150,19 +156,19 @@ def gradient(
     """Differentiate one number.
 
     Args:
-        value: the number; its graph stays.
+        value: the number; its graph is retained.
         blocks: of the parameters.
-        reached: takes those that a gradient came to, be it zero.
+        reached: the parameters that a gradient reached, even if it is zero, are added to it.
 
     Returns:
         The gradient, per block and parameter; zero for a parameter that is not used.
     """
     parameters = [p for block in blocks for p in block.parameters]
-    found = list(zip(differentiate(value, parameters), parameters, strict=True))
+    gradients = list(zip(differentiate(value, parameters), parameters, strict=True))
     if reached is not None:
-        reached.update(p for g, p in found if g is not None)
-    flat = iter([torch.zeros_like(p) if g is None else g for g, p in found])
-    return [[next(flat) for _ in block.parameters] for block in blocks]
+        reached.update(p for g, p in gradients if g is not None)
+    filled = iter([torch.zeros_like(p) if g is None else g for g, p in gradients])
+    return [[next(filled) for _ in block.parameters] for block in blocks]
 
 
 def products(gradients: Sequence[list[list[Tensor]]]) -> Float64[Tensor, "block row row"]:

@@ -119,18 +119,51 @@ def head_input(head: PlainHead, batch: PairBatch) -> HeadInput:
     """
     with fused_activations(head.backbone):
         hidden = head.backbone(use_cache=False, **model_inputs(head.backbone, batch))[0]
+    return head_input_from_hidden(head, hidden, batch)
+
+
+def head_input_from_hidden(head: PlainHead, hidden: Float[Tensor, "response token in"], batch: PairBatch) -> HeadInput:
+    """Return what the head gets, given the hidden states of all positions.
+
+    Args:
+        head: of the model.
+        hidden: what the backbone returned for the batch.
+        batch: rows in TRL's layout.
+
+    Returns:
+        The hidden states that predict a response token, and what the head does with them.
+    """
+    linear, rows = head.linear, hidden[:, :-1][batch.completion_mask[:, 1:]]
+    return head_input_from_rows(rows, linear.weight, batch, bias=linear.bias, scale=head.scale, soft_cap=head.soft_cap)
+
+
+def head_input_from_rows(
+    rows: Float[Tensor, "scored_token in"],
+    weight: Float[Tensor, "vocab in"],
+    batch: PairBatch,
+    *,
+    bias: Float[Tensor, " vocab"] | None,
+    scale: float,
+    soft_cap: float | None,
+) -> HeadInput:
+    """Return what a head gets, given the hidden states that predict a response token.
+
+    Args:
+        rows: those hidden states, response by response.
+        weight: W of the head.
+        batch: rows in TRL's layout.
+        bias: b of the head, or None.
+        scale: factor on the scores.
+        soft_cap: κ of κ tanh(z/κ), or None.
+
+    Returns:
+        These, with the tokens that they predict and the positions that can carry a gradient.
+    """
     predicts = batch.completion_mask[:, 1:]
     return HeadInput(
-        hidden[:, :-1][predicts],
-        head.linear.weight,
-        batch.input_ids[:, 1:][predicts],
-        predicts.nonzero()[:, 0],
-        len(batch.input_ids),
-        bias=head.linear.bias,
-        scale=head.scale,
-        soft_cap=head.soft_cap,
-        rows=token_rows(batch),
-    )
+        rows, weight, batch.input_ids[:, 1:][predicts], predicts.nonzero()[:, 0], len(batch.input_ids),
+        bias=bias, scale=scale, soft_cap=soft_cap, rows=token_rows(batch),
+    )  # fmt: skip
 
 
 def token_rows(batch: PairBatch) -> TokenRows:

@@ -18,10 +18,9 @@ from preflens.errors import UnsupportedModelError
 from preflens.gram.training_step.deferred import DeferredGradients
 from preflens.gram.training_step.observer import BackwardObserver
 from preflens.language_models.batch import PairBatch
-from preflens.language_models.output_head import token_rows
+from preflens.language_models.output_head import head_input_from_rows
 from preflens.training.scored_head import ScoredHead
 from preflens.training.trainer_protocol import head_function, replaced_head_function
-from preflens.types import HeadInput
 
 
 @contextmanager
@@ -82,13 +81,10 @@ class ResponseRowsFunction:
                 "learning. Pass `replace_head=False`."
             )
         rows = hidden if is_compact else hidden[positions]
-        head = HeadInput(
-            rows, weight, targets if is_compact else targets[positions], predicts.nonzero()[:, 0], len(predicts),
-            bias=bias, scale=scale, soft_cap=soft_cap, rows=token_rows(self.batch),
-        )  # fmt: skip
+        head = head_input_from_rows(rows, weight, self.batch, bias=bias, scale=scale, soft_cap=soft_cap)
         observer = self.observer if torch.is_grad_enabled() else None
         if observer is not None:
-            observer.begin(head)
+            observer.on_forward(head)
         scored: tuple[Tensor, ...] = ScoredHead.apply(rows, weight, bias, head, observer)  # type: ignore[no-untyped-call]  # torch's
         if not is_compact:
             scored = tuple(v.new_zeros(len(hidden)).index_copy(0, positions, v) for v in scored)

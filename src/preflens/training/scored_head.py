@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from preflens.gram.factors.scored_rows import SCORES, SoftmaxRows, detached, scores_of, taken
+from preflens.gram.factors.head_scores import detached, scores_of, taken
+from preflens.gram.factors.scored_rows import SCORES, SoftmaxRows
 from preflens.gram.training_step.deferred import DeferredGradients
 from preflens.gram.training_step.observer import BackwardObserver
 from preflens.training.response_coefficients import response_coefficients

@@ -6,7 +6,7 @@ from functools import partial
 from torch import Tensor
 
 from preflens.gram.capture.plain_forward import running_modules
-from preflens.gram.readers.unreached import check_reached
+from preflens.gram.capture.unreached import check_reached
 from preflens.language_models.batch import PairBatch
 from preflens.training.trainer_protocol import ObjectiveTrainerLike, unwrapped_model
 

@@ -20,9 +20,7 @@ class Outer:
     mixed: dict[str, int | str | None]
 
 
-RECORD = Outer(
-    "é\u2028\ud83d", (Inner(0.1 + 0.2), Inner(None)), {"a": Inner(5e-324)}, {"x": 1, "y": "z", "w": None}
-)
+RECORD = Outer("é\u2028\ud83d", (Inner(0.1 + 0.2), Inner(None)), {"a": Inner(5e-324)}, {"x": 1, "y": "z", "w": None})
 
 
 def test_records_survive_exactly():

@@ -65,15 +65,8 @@ def stack_batches(geometries: Sequence[BatchGeometry]) -> Training:
     """
     values = {f.name: [getattr(g.logps, f.name) for g in geometries] for f in fields(PairLogps)}
     logps = PairLogps(**{name: torch.cat(parts) for name, parts in values.items() if parts[0] is not None})
-    grams = [g.gram.pair_gram() for g in geometries]
-    entries = ("chosen_sq_norm", "rejected_sq_norm", "inner_product")
-    chosen, rejected, inner = (torch.cat([getattr(gram, entry) for gram in grams]) for entry in entries)
-    return Training(
-        logps,
-        PairGram(chosen, rejected, inner),
-        tuple(g.gram for g in geometries),
-        tuple(g.gram.pairs for g in geometries),
-    )
+    gram = PairGram.concatenate([g.gram.pair_gram() for g in geometries])
+    return Training(logps, gram, tuple(g.gram for g in geometries), tuple(g.gram.pairs for g in geometries))
 
 
 def first_steps(

@@ -14,8 +14,8 @@ from torch import Tensor
 from preflens.analysis.comparison.held_out import products_along
 from preflens.analysis.measurement.forward_passes import MicroBatches
 from preflens.analysis.measurement.real_steps import PlainUpdate
-from preflens.gram.factors.scored_rows import head_logps
-from preflens.types import HeadInput
+from preflens.gram.capture.forward import ForwardOutput
+from preflens.response_order import chosen_first
 
 PerPairChange = Float64[Tensor, "objective two held_out"]
 
@@ -93,8 +93,8 @@ def cross_gram(
     for block in _blocks(_gradients(held_out), fit):
         cross = torch.cat([products_along(passes, block) for passes in training], dim=2)  # [held out, two, pair]
         parts.append(torch.einsum("ksp,jsp->kj", signed, cross) / signed.shape[2])
-    flat, order = torch.cat(parts, dim=1), _response_order(held_out)
-    return flat[:, order].reshape(len(signed), 2, -1)
+    order = chosen_first([2 * len(part) for part in held_out.pairs])
+    return torch.cat(parts, dim=1)[:, order].reshape(len(signed), 2, -1)
 
 
 def _directions(training: Sequence[MicroBatches], signed: Float64[Tensor, "objective two pair"]) -> list[PlainUpdate]:
@@ -107,8 +107,7 @@ def _directions(training: Sequence[MicroBatches], signed: Float64[Tensor, "objec
     lengths = [len(part) for passes in training for part in passes.pairs]
     for forward, coefficients in zip(forwards, signed.split(lengths, dim=2), strict=True):
         with torch.enable_grad():
-            outcome = forward()
-            values = head_logps(outcome) if isinstance(outcome, HeadInput) else outcome
+            values = ForwardOutput(forward()).logps()
         for number, (total, c) in enumerate(zip(sums, coefficients, strict=True)):
             weights = (c.flatten() / signed.shape[2]).to(values)
             gradients = torch.autograd.grad(values, parameters, weights, retain_graph=number + 1 < len(sums),
@@ -122,8 +121,7 @@ def _gradients(passes: MicroBatches) -> Iterator[PlainUpdate]:
     parameters = [p for p in passes.model.parameters() if p.requires_grad]
     for forward in passes.forwards_to_head():
         with torch.enable_grad():
-            outcome = forward()
-            values = head_logps(outcome) if isinstance(outcome, HeadInput) else outcome
+            values = ForwardOutput(forward()).logps()
         for response in range(len(values)):
             more = response + 1 < len(values)
             yield list(torch.autograd.grad(values[response], parameters, retain_graph=more, materialize_grads=True))
@@ -138,9 +136,3 @@ def _blocks(updates: Iterator[PlainUpdate], size: int) -> Iterator[list[PlainUpd
             block = []
     if block:
         yield block
-
-
-def _response_order(passes: MicroBatches) -> Tensor:
-    """Positions of the chosen and then of the rejected responses in the concatenated rows of all passes."""
-    numbers = torch.arange(2 * sum(map(len, passes.pairs))).split([2 * len(part) for part in passes.pairs])
-    return torch.cat([part.chunk(2)[side] for side in (0, 1) for part in numbers])

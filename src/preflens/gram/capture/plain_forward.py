@@ -1,4 +1,4 @@
-"""A plain forward pass without gradients: the log-probs of the model as it is, and which of its modules are called."""
+"""Plain forward passes without gradients: the log-probs of the unchanged model, and the modules that it calls."""
 
 import warnings
 from collections.abc import Iterator
@@ -9,24 +9,22 @@ from jaxtyping import Float64
 from torch import Tensor, nn
 
 from preflens.errors import AuditError
-from preflens.gram.capture.forward import Forward
+from preflens.gram.capture.forward import Forward, ForwardOutput
 from preflens.gram.capture.restoring import same_random_state
-from preflens.gram.factors.scored_rows import softmax_rows
-from preflens.types import HeadInput
 
 
 def check_plain(logps: Float64[Tensor, " response"], forward: Forward, *, tolerance: float) -> None:
     """Compare log-probs that were differentiated with those of a pass without gradients.
 
-    Layers may take another way when no gradient is wanted: kernels for inference, weights packed for them.
+    Layers may compute differently when no gradient is needed: kernels for inference, weights packed for them.
 
     Args:
-        logps: that were differentiated, nats.
+        logps: log-probs that were differentiated, nats.
         forward: the pass.
-        tolerance: how far they may be apart, for each nat of 1 + |a|.
+        tolerance: largest difference, per nat of 1 + |a|.
 
     Raises:
-        AuditError: they are further apart.
+        AuditError: they differ by more.
     """
     plain = plain_logps(forward).to(logps.device)
     off = (plain - logps).abs() / (1 + plain.abs())
@@ -42,7 +40,7 @@ def check_plain(logps: Float64[Tensor, " response"], forward: Forward, *, tolera
 
 
 def plain_logps(forward: Forward) -> Float64[Tensor, " response"]:
-    """Compute log-probs without gradients; the random state stays as it was.
+    """Compute log-probs without gradients; the random state is unchanged afterwards.
 
     Args:
         forward: runs the model.
@@ -51,15 +49,11 @@ def plain_logps(forward: Forward) -> Float64[Tensor, " response"]:
         Log-probs, nats.
     """
     with _without_gradients():
-        outcome = forward()
-        if not isinstance(outcome, HeadInput):
-            return outcome.double()
-        with torch.autocast(outcome.hidden.device.type, enabled=False):
-            return softmax_rows(outcome).logps()
+        return ForwardOutput(forward()).detached_logps()
 
 
 def called_modules(module: nn.Module, forward: Forward) -> set[nn.Module]:
-    """Find out which modules a forward pass calls.
+    """Find the modules that a forward pass calls.
 
     Args:
         module: the model.
@@ -75,13 +69,13 @@ def called_modules(module: nn.Module, forward: Forward) -> set[nn.Module]:
 
 @contextmanager
 def running_modules(module: nn.Module) -> Iterator[set[nn.Module]]:
-    """Note which modules are called.
+    """Record which modules are called.
 
     Args:
         module: the model.
 
     Yields:
-        Takes them.
+        A set, to which every module that is called is added.
     """
     ran: set[nn.Module] = set()
     with ExitStack() as stack:

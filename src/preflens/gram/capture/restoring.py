@@ -1,4 +1,4 @@
-"""What is changed for a pass and put back after it: which parameters require gradients, random state, weights."""
+"""State that is changed for a pass and restored after it: `requires_grad`, the random state, weights."""
 
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -9,27 +9,27 @@ from torch import nn
 
 @contextmanager
 def frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
-    """Let autograd pass parameters by for a while.
+    """Switch `requires_grad` off inside a context.
 
     Args:
-        parameters: those that require a gradient will again.
+        parameters: those with `requires_grad` are switched off, and on again afterwards.
 
     Yields:
         Nothing.
     """
-    kept = [p for p in parameters if p.requires_grad]
+    trainable = [p for p in parameters if p.requires_grad]
     try:
-        for p in kept:
+        for p in trainable:
             p.requires_grad_(False)
         yield
     finally:
-        for p in kept:
+        for p in trainable:
             p.requires_grad_(True)
 
 
 @contextmanager
 def same_random_state() -> Iterator[None]:
-    """Leave the random state as it was: dropout may draw.
+    """Restore the random state after a context, in which dropout may draw numbers.
 
     Yields:
         Nothing.
@@ -41,7 +41,7 @@ def same_random_state() -> Iterator[None]:
 
 @contextmanager
 def replaced_by_noise(parameters: Collection[nn.Parameter]) -> Iterator[None]:
-    """Let parameters have other values of the same size for a while; the tensors themselves come back.
+    """Give parameters random values of the same size inside a context; the same tensors come back afterwards.
 
     Args:
         parameters: which.
@@ -49,13 +49,13 @@ def replaced_by_noise(parameters: Collection[nn.Parameter]) -> Iterator[None]:
     Yields:
         Nothing.
     """
-    kept = [(p, p.data) for p in parameters]
+    saved = [(p, p.data) for p in parameters]
     try:
         with same_random_state():
-            for p, data in kept:
+            for p, data in saved:
                 size = data.float().square().mean().sqrt().clamp(min=1e-2)
                 p.data = (torch.randn_like(data, dtype=torch.float32) * size).to(data.dtype)
         yield
     finally:
-        for p, data in kept:
+        for p, data in saved:
             p.data = data

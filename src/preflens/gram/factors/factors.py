@@ -1,7 +1,7 @@
-"""Per-response gradients of a parameter, kept as the factors they are made of.
+"""Factors of per-response gradients: each class is one kind of sum that a gradient can be.
 
-A module sees rows: the positions of each response. What reaches a weight is a sum over rows of products of an output
-gradient with an input, and inner products of such sums need not form them. Each class here is one kind of sum.
+A module gets rows: the positions of each response. The gradient of a weight is a sum over rows of products of an output
+gradient with an input, and inner products of such sums can be computed without forming them.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
+
+from preflens.gram.factors.scored_rows import SoftmaxRows
 
 
 @dataclass(frozen=True)
@@ -18,9 +20,18 @@ class OuterProductSum:
 
     Attributes:
         inputs: x.
-        grads: d, gradient of the differentiated number with respect to the output.
-        input_first: the parameter has the shape [in, out], not [out, in].
-        with_bias: the bias Σ_t d_it belongs to it: as if every input had one more entry, which is 1.
+        grads: d, gradient of the sum of log-probs with respect to the output.
+        input_first: whether the parameter has the shape [in, out] instead of [out, in].
+        with_bias: whether the gradient of the bias, Σ_t d_it, is part of it, as if every input had one more entry 1.
+
+    Example:
+        One response with two rows; d ⊗ x of the first row is [[1, 2], [0, 0]], of the second [[0, 0], [3, 3]]:
+
+        >>> import torch
+        >>> from preflens.gram import OuterProductSum
+        >>> x, d = torch.tensor([[[1.0, 2.0], [1.0, 1.0]]]), torch.tensor([[[1.0, 0.0], [0.0, 3.0]]])
+        >>> OuterProductSum(x, d, with_bias=True).dense().tolist()
+        [[1.0, 2.0, 3.0, 3.0, 1.0, 3.0]]
     """
 
     inputs: Float[Tensor, "response row in"]
@@ -34,19 +45,28 @@ class OuterProductSum:
         weight = torch.bmm(left.mT, right).flatten(1)
         return torch.cat([weight, self.grads.sum(1)], 1) if self.with_bias else weight
 
-    def scaled(self, by: Float[Tensor, " response"]) -> "OuterProductSum":
+    def scaled(self, factors: Float[Tensor, " response"]) -> "OuterProductSum":
         """Return the gradients, each times a number."""
-        return replace(self, grads=self.grads * by.to(self.grads.dtype)[:, None, None])
+        return replace(self, grads=self.grads * factors.to(self.grads.dtype)[:, None, None])
 
 
 @dataclass(frozen=True)
 class EmbeddingRows:
-    """∇_i = Σ_t e_{ids_it} ⊗ d_it: a table that rows are looked up in.
+    """∇_i = Σ_t e_{ids_it} ⊗ d_it: the table of an embedding.
 
     Attributes:
-        ids: which entry each row takes.
-        grads: d; zero where the entry gets no gradient (a padding index).
-        entries: how many there are.
+        ids: entry that each row looks up.
+        grads: d, gradient of the sum of log-probs with respect to the output; zero where the entry gets none (a padding
+            index).
+        entries: number of entries of the table.
+
+    Example:
+        One response that looks up entry 1 of three, twice:
+
+        >>> import torch
+        >>> from preflens.gram import EmbeddingRows
+        >>> EmbeddingRows(torch.tensor([[1, 1]]), torch.tensor([[[2.0], [3.0]]]), entries=3).dense().tolist()
+        [[0.0, 5.0, 0.0]]
     """
 
     ids: Int[Tensor, "response row"]
@@ -59,17 +79,23 @@ class EmbeddingRows:
         table = self.grads.new_zeros(count, self.entries, width)
         return table.scatter_add_(1, self.ids.unsqueeze(2).expand_as(self.grads), self.grads).flatten(1)
 
-    def scaled(self, by: Float[Tensor, " response"]) -> "EmbeddingRows":
+    def scaled(self, factors: Float[Tensor, " response"]) -> "EmbeddingRows":
         """Return the gradients, each times a number."""
-        return replace(self, grads=self.grads * by.to(self.grads.dtype)[:, None, None])
+        return replace(self, grads=self.grads * factors.to(self.grads.dtype)[:, None, None])
 
 
 @dataclass(frozen=True)
 class Materialized:
-    """Gradients that are there as they are: biases, gains of norms.
+    """Gradients that are formed: biases, gains of norms.
 
     Attributes:
-        values: flattened in the parameter's layout.
+        values: the gradients, flattened in the parameter's layout.
+
+    Example:
+        >>> import torch
+        >>> from preflens.gram import Materialized
+        >>> Materialized(torch.tensor([[1.0, 2.0], [3.0, 4.0]])).scaled(torch.tensor([1.0, 10.0])).dense().tolist()
+        [[1.0, 2.0], [30.0, 40.0]]
     """
 
     values: Float[Tensor, "response numel"]
@@ -78,18 +104,24 @@ class Materialized:
         """Return the gradients."""
         return self.values
 
-    def scaled(self, by: Float[Tensor, " response"]) -> "Materialized":
+    def scaled(self, factors: Float[Tensor, " response"]) -> "Materialized":
         """Return the gradients, each times a number."""
-        return Materialized(self.values * by.to(self.values.dtype)[:, None])
+        return Materialized(self.values * factors.to(self.values.dtype)[:, None])
 
 
 @dataclass(frozen=True)
 class OnDemand:
-    """Gradients that are computed one response at a time, when they are wanted.
+    """Gradients that are computed one response at a time, when they are needed.
 
     Attributes:
-        responses: how many.
-        gradient: of one response, flattened over the parameters in question.
+        responses: number of responses.
+        gradient: returns the gradient of one response, flattened.
+
+    Example:
+        >>> import torch
+        >>> from preflens.gram import OnDemand
+        >>> OnDemand(2, lambda response: torch.full((3,), float(response))).dense().tolist()
+        [[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]]
     """
 
     responses: int
@@ -99,24 +131,13 @@ class OnDemand:
         """Return the gradients of all responses at once."""
         return torch.stack([self.gradient(i) for i in range(self.responses)])
 
-    def scaled(self, by: Float[Tensor, " response"]) -> "OnDemand":
+    def scaled(self, factors: Float[Tensor, " response"]) -> "OnDemand":
         """Return the gradients, each times a number."""
-        return OnDemand(self.responses, lambda i: self.gradient(i) * by[i].item())
+        return OnDemand(self.responses, lambda i: self.gradient(i) * factors[i].item())
 
 
 Factor = OuterProductSum | EmbeddingRows | Materialized | OnDemand
-
-
-def widen(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Bring tensors to one type that sums can be formed in.
-
-    Args:
-        *tensors: floating point.
-
-    Returns:
-        The same values in float32, or float64 where one of them is.
-    """
-    common = torch.float32
-    for tensor in tensors:
-        common = torch.promote_types(common, tensor.dtype)
-    return tuple(t.to(common) for t in tensors)
+# A term of a parameter's per-response gradient; a parameter that is used several times has several.
+GradientTerm = Factor | SoftmaxRows
+# Parameters whose gradients are kept together: one, or the weight and the bias of one module.
+ParameterGroup = tuple[nn.Parameter, ...]

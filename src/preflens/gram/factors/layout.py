@@ -1,4 +1,4 @@
-"""Where the responses of a pass stand in the tensors that modules see."""
+"""Where the responses of a pass are in the tensors of modules, and which rows can carry a gradient."""
 
 from dataclasses import dataclass, replace
 
@@ -13,14 +13,14 @@ _MULTIPLE = 16
 
 @dataclass(frozen=True)
 class Layout:
-    """How many responses share a pass, and which of their rows can carry a gradient.
+    """The number of responses of a pass, and the rows that can carry a gradient.
 
     Attributes:
-        responses: chosen ones first, as many rejected ones after them.
-        chosen: first and last-plus-one row of interest of the chosen responses; None for all.
-        rejected: the same of the rejected ones.
-        shared: leading rows of interest in which the two responses of every pair have equal inputs.
-        width: rows of the tensors that this is about; others are left whole.
+        responses: number of responses; the first half is chosen, the second half rejected.
+        chosen: start and end of the rows of chosen responses that can carry a gradient; None for all rows.
+        rejected: likewise for rejected responses.
+        shared: number of leading rows among them in which the two responses of every pair have equal inputs.
+        width: number of rows of the tensors that these rows refer to; other tensors are not cut.
     """
 
     responses: int
@@ -31,47 +31,47 @@ class Layout:
 
     @property
     def pairs(self) -> int:
-        """How many pairs."""
+        """Number of pairs."""
         return self.responses // 2
 
     def narrowed(self, grads: Float[Tensor, "response row out"]) -> "Layout":
-        """Leave out the shared rows where no gradient arrives: above the last attention, those of the prompt.
+        """Leave out the shared rows if no gradient arrives there, as for the prompt above the last attention layer.
 
         Args:
             grads: output gradients.
 
         Returns:
-            A layout without them, or the same.
+            A layout without the shared rows, or the same layout.
         """
         if self.chosen is None or self.rejected is None or self.shared == 0 or not self.applies(grads):
             return self
         start, end = self.chosen[0], self.chosen[0] + self.shared
-        # One column tells nearly always, and costs next to nothing.
+        # One column nearly always decides, at next to no cost.
         if bool(grads[:, start:end, 0].any()) or bool(grads[:, start:end].any()):
             return self
         return replace(self, chosen=(end, self.chosen[1]), rejected=(end, self.rejected[1]), shared=0)
 
     def applies(self, values: Tensor) -> bool:
-        """Tell whether the rows of a tensor are the positions this is about.
+        """Return whether the rows of a tensor are the positions that the layout refers to.
 
         Args:
             values: [response, row, features].
 
         Returns:
-            Whether it can be cut.
+            True if it can be cut.
         """
         return self.chosen is not None and values.shape[1] == self.width
 
     def sides(
         self, values: Shaped[Tensor, "response row features"]
     ) -> tuple[Shaped[Tensor, "pair chosen_row features"], Shaped[Tensor, "pair rejected_row features"]]:
-        """Split rows into chosen and rejected ones and cut off what carries no gradient.
+        """Split a tensor into chosen and rejected responses, without the rows that carry no gradient.
 
         Args:
-            values: rows of a module.
+            values: input or output gradient of a module.
 
         Returns:
-            Both sides.
+            Rows of chosen responses, and rows of rejected responses.
         """
         chosen, rejected = values[: self.pairs], values[self.pairs :]
         if self.chosen is None or self.rejected is None or not self.applies(values):
@@ -79,13 +79,13 @@ class Layout:
         return chosen[:, slice(*self.chosen)], rejected[:, slice(*self.rejected)]
 
     def cut(self, values: Tensor) -> Tensor:
-        """Cut off rows that carry no gradient in any response.
+        """Cut off the rows that carry no gradient in any response.
 
         Args:
             values: [response, row, …].
 
         Returns:
-            The rows of interest.
+            The other rows.
         """
         if self.chosen is None or self.rejected is None or not self.applies(values):
             return values
@@ -96,9 +96,9 @@ def layout_of(responses: int, rows: TokenRows | None, *, equal_inputs: bool) -> 
     """Derive the layout of a pass.
 
     Args:
-        responses: how many.
-        rows: what is known of the positions.
-        equal_inputs: whether equal tokens give equal activations: not under dropout.
+        responses: number of responses.
+        rows: positions that can carry a gradient; None where they are not known.
+        equal_inputs: whether equal tokens give equal activations, which dropout prevents.
 
     Returns:
         The layout.
@@ -114,5 +114,5 @@ def layout_of(responses: int, rows: TokenRows | None, *, equal_inputs: bool) -> 
 
 
 def _rounded(start: int, end: int, width: int) -> int:
-    """Add rows without a gradient where there are some: products of 128 rows take less time than those of 127."""
+    """Add rows without a gradient, if the tensor has them: products of 128 rows take less time than those of 127."""
     return min(width, start + -(-(end - start) // _MULTIPLE) * _MULTIPLE)

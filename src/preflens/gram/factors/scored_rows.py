@@ -1,6 +1,6 @@
 """Scored rows of an output head: log-probs, and gradients of the scores for any slice of the vocabulary.
 
-The gradient of log softmax at its target is (one-hot − p). Scores are formed for scored rows only and, where these are
+The gradient of log softmax at its target is (one-hot − p). Scores are formed for scored rows only and, where there are
 many, a slice of the vocabulary at a time, so the whole [token, vocab] matrix of a batch never exists.
 """
 
@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
-from preflens.gram.factors.factors import widen
+from preflens.gram.factors.head_scores import detached, row_bounds, scores_of, taken
+from preflens.gram.factors.precision import widen
 from preflens.types import HeadInput
 
 # Scores held at a time: 256 MB of float32.
@@ -25,13 +26,13 @@ _NARROWEST = 1 << 12
 
 @dataclass(frozen=True)
 class SoftmaxRows:
-    """Scored rows whose score gradients can be computed again at any time.
+    """Scored rows of a head, whose score gradients can be computed again at any time.
 
     The per-response gradient of the head's weight is Σ_t u_t ⊗ h_t, and of its bias Σ_t u_t, with u the gradient of a
     response's log-prob with respect to W h + b.
 
     Attributes:
-        head: what the head got, cut from the graph.
+        head: input of the head, detached from the graph.
         normalizer: log Σ_v exp z[v] of each row.
         target_score: z[y] of each row.
     """
@@ -42,12 +43,12 @@ class SoftmaxRows:
 
     @cached_property
     def bounds(self) -> list[int]:
-        """Where the rows of each response begin, and at last where they end."""
+        """Index at which the rows of each response start, and the number of rows."""
         return row_bounds(self.head)
 
     @property
     def inputs(self) -> Float[Tensor, "scored_token in"]:
-        """The rows, wide enough for sums."""
+        """The hidden states h, in a type that sums can be formed in."""
         return widen(self.head.hidden)[0]
 
     def logps(self) -> Float64[Tensor, " response"]:
@@ -55,80 +56,81 @@ class SoftmaxRows:
         logps = self.normalizer.new_zeros(self.head.responses, dtype=torch.float64)
         return logps.index_add(0, self.head.response_index, (self.target_score - self.normalizer).double())
 
-    def take(self, here: Int[Tensor, " some"]) -> "SoftmaxRows":
+    def take(self, rows: Int[Tensor, " selected"]) -> "SoftmaxRows":
         """Return some of the rows."""
-        return SoftmaxRows(taken(self.head, here), self.normalizer[here], self.target_score[here])
+        return SoftmaxRows(taken(self.head, rows), self.normalizer[rows], self.target_score[rows])
 
     def gradients(self) -> Iterator[tuple[slice, Float[Tensor, "scored_token some_vocab"]]]:
         """Yield slices of the vocabulary with u for all rows."""
         vocabulary, width = len(self.head.weight), max(1, SCORES // max(1, len(self.head.hidden)))
         for start in range(0, vocabulary, width):
-            here = slice(start, min(start + width, vocabulary))
-            yield here, self.gradient_at(here)
+            columns = slice(start, min(start + width, vocabulary))
+            yield columns, self.gradient_at(columns)
 
-    def gradient_at(self, here: slice | EllipsisType) -> Float[Tensor, "scored_token some_vocab"]:
+    def gradient_at(self, columns: slice | EllipsisType) -> Float[Tensor, "scored_token some_vocab"]:
         """Return u for a slice of the vocabulary."""
-        return self._gradient(here, torch.arange(len(self.head.weight), device=self.normalizer.device)[here])
+        ids = torch.arange(len(self.head.weight), device=self.normalizer.device)[columns]
+        return self._gradient(columns, ids)
 
     def dense(self) -> Float[Tensor, "response numel"]:
         """Return the gradients of the head's weight, flattened."""
         inputs, index = self.inputs, self.head.response_index
-        whole = inputs.new_zeros(self.head.responses, *self.head.weight.shape)
-        for here, gradient in self.gradients():
+        weights = inputs.new_zeros(self.head.responses, *self.head.weight.shape)
+        for columns, gradient in self.gradients():
             for response in range(self.head.responses):
-                mine = index == response
-                whole[response, here] = gradient[mine].T @ inputs[mine]
-        return whole.flatten(1)
+                rows = index == response
+                weights[response, columns] = gradient[rows].T @ inputs[rows]
+        return weights.flatten(1)
 
     def columns(self, ids: Int[Tensor, " column"]) -> Float[Tensor, "scored_token column"]:
         """Return u for single entries of the vocabulary."""
         return self._gradient(ids, ids)
 
-    def _gradient(self, here: slice | EllipsisType | Tensor, ids: Int[Tensor, " column"]) -> Tensor:
-        scores, slope = scores_of(self.head, here)
+    def _gradient(self, columns: slice | EllipsisType | Tensor, ids: Int[Tensor, " column"]) -> Tensor:
+        scores, slope = scores_of(self.head, columns)
         return _score_gradient(scores, slope, self.normalizer, self.head.targets[:, None] == ids)
 
 
 def softmax_rows(head: HeadInput) -> SoftmaxRows:
-    """Score rows and normalise them, a slice of the vocabulary at a time.
+    """Score rows and normalize them, a slice of the vocabulary at a time.
 
     Args:
-        head: what the head got.
+        head: input of the head.
 
     Returns:
-        The rows with what their gradients need.
+        The scored rows.
     """
     cut, vocabulary = detached(head), len(head.weight)
     width = min(vocabulary, max(_NARROWEST, _SLICE // max(1, len(head.hidden))))
     normalizers, targets = [], []
     for start in range(0, len(head.hidden), max(1, SCORES // width)):
-        here = taken(cut, slice(start, start + max(1, SCORES // width)))
-        found = [_scored_slice(here, slice(k, min(k + width, vocabulary))) for k in range(0, vocabulary, width)]
-        normalizers.append(torch.stack([one for one, _ in found]).logsumexp(0))
-        targets.append(torch.stack([other for _, other in found]).sum(0))
+        part = taken(cut, slice(start, start + max(1, SCORES // width)))
+        slices = [_scored_slice(part, slice(k, min(k + width, vocabulary))) for k in range(0, vocabulary, width)]
+        normalizers.append(torch.stack([normalizer for normalizer, _ in slices]).logsumexp(0))
+        targets.append(torch.stack([target for _, target in slices]).sum(0))
     return SoftmaxRows(cut, torch.cat(normalizers), torch.cat(targets))
 
 
-def _scored_slice(head: HeadInput, here: slice) -> tuple[Tensor, Tensor]:
-    """Log Σ exp z over a slice of the vocabulary, and z of the targets in it, 0 for the others."""
-    scores, _ = scores_of(head, here)
-    place = head.targets - here.start
-    inside = (place >= 0) & (place < scores.shape[1])
-    target = scores.gather(1, place.clamp(0, scores.shape[1] - 1)[:, None]).squeeze(1)
-    # A slice may be ruled out as a whole: scores of -inf, of which none is a peak to take off.
+def _scored_slice(head: HeadInput, columns: slice) -> tuple[Tensor, Tensor]:
+    """Log Σ exp z over a slice of the vocabulary, and z of the targets in it, 0 for the other targets."""
+    scores, _ = scores_of(head, columns)
+    position = head.targets - columns.start
+    inside = (position >= 0) & (position < scores.shape[1])
+    target = scores.gather(1, position.clamp(0, scores.shape[1] - 1)[:, None]).squeeze(1)
+    # A slice may be ruled out as a whole: scores of -inf, of which none is a peak to subtract.
     peak = scores.amax(1, keepdim=True).clamp_(min=torch.finfo(scores.dtype).min)
     total = scores.sub_(peak).exp_().sum(1, keepdim=True)  # in place: another matrix as large costs more than sums
     return (peak + total.log()).squeeze(1), target.where(inside, 0)
 
 
 def score_once(head: HeadInput) -> tuple[SoftmaxRows, Float[Tensor, "scored_token vocab"]]:
-    """Score rows and differentiate the scores while they are there.
+    """Score rows and differentiate the scores, with the whole vocabulary in memory.
 
     Args:
-        head: what the head got; few enough rows to hold their scores.
+        head: input of the head; few enough rows to hold their scores.
 
     Returns:
-        The rows, and u for the whole vocabulary.
+        The scored rows, and u for the whole vocabulary.
     """
     cut = detached(head)
     scores, slope = scores_of(cut, slice(None))
@@ -148,7 +150,7 @@ def head_logps(head: HeadInput) -> Float[Tensor, " response"]:
     """Compute log-probs with a graph, all scores at once.
 
     Args:
-        head: what the head got.
+        head: input of the head.
 
     Returns:
         The log-prob of each response, nats.
@@ -162,78 +164,17 @@ def head_logps(head: HeadInput) -> Float[Tensor, " response"]:
     return logps
 
 
-def taken(head: HeadInput, here: slice | Int[Tensor, " some"]) -> HeadInput:
-    """Take some of the scored rows.
-
-    Args:
-        head: what the head got.
-        here: which rows.
-
-    Returns:
-        The same with those rows only.
-    """
-    return replace(head, hidden=head.hidden[here], targets=head.targets[here], response_index=head.response_index[here])
-
-
-def row_bounds(head: HeadInput) -> list[int]:
-    """Return where the rows of each response begin, and at last where they end.
-
-    Args:
-        head: what the head got.
-
-    Returns:
-        One number more than there are responses.
-    """
-    ends: list[int] = torch.bincount(head.response_index, minlength=head.responses).cumsum(0).tolist()
-    return [0, *ends]
-
-
 def pinned(rows: SoftmaxRows) -> SoftmaxRows:
-    """Make rows independent of their head's parameters, which may change.
+    """Copy the head's parameters, so that the rows stay valid when these change.
 
     Args:
-        rows: scored.
+        rows: scored rows.
 
     Returns:
         The same with copies.
     """
     bias = None if rows.head.bias is None else rows.head.bias.clone()
     return replace(rows, head=replace(rows.head, weight=rows.head.weight.clone(), bias=bias))
-
-
-def detached(head: HeadInput) -> HeadInput:
-    """Cut what the head got from its graph.
-
-    Args:
-        head: with a graph.
-
-    Returns:
-        The same without.
-    """
-    bias = None if head.bias is None else head.bias.detach()
-    return replace(head, hidden=head.hidden.detach(), weight=head.weight.detach(), bias=bias)
-
-
-def scores_of(
-    head: HeadInput, here: slice | EllipsisType | Tensor
-) -> tuple[Float[Tensor, "row some_vocab"], Tensor | None]:
-    """Score a part of the vocabulary.
-
-    Args:
-        head: what the head got.
-        here: the part.
-
-    Returns:
-        z, and the slope ∂z/∂(W h + b) where it is not 1.
-    """
-    bias = None if head.bias is None else head.bias[here]
-    (scores,) = widen(torch.nn.functional.linear(head.hidden.to(head.weight.dtype), head.weight[here], bias))
-    if head.scale != 1:
-        scores = scores.mul_(head.scale)
-    if head.soft_cap is None:
-        return scores, (None if head.scale == 1 else scores.new_full((), head.scale))
-    squashed = scores.div_(head.soft_cap).tanh_()
-    return squashed * head.soft_cap, head.scale * (1 - squashed.square())
 
 
 def _score_gradient(scores: Tensor, slope: Tensor | None, normalizer: Tensor, hit: Bool[Tensor, "row col"]) -> Tensor:

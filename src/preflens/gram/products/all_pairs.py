@@ -1,7 +1,7 @@
-"""Inner products of all responses with all others, without forming gradients where that is cheaper.
+"""Inner products between all responses, without forming gradients where that is cheaper.
 
-The same two exact ways as within pairs (`pairs`): row Grams multiplied entry by entry, or gradients formed a
-block of outputs at a time and multiplied with each other.
+The same two exact ways as in `within_pairs`: row Grams multiplied entry by entry, or gradients formed a block of
+outputs at a time and multiplied with each other.
 """
 
 import torch
@@ -12,7 +12,7 @@ from preflens.gram.factors.factors import EmbeddingRows, Materialized, OnDemand,
 from preflens.gram.factors.layout import Layout
 from preflens.gram.products.within_pairs import PIECE
 
-Table = Float64[Tensor, "response response"]
+ResponseGram = Float64[Tensor, "response response"]
 
 # Entries of a formed block of gradients.
 _BLOCK = 1 << 21
@@ -20,7 +20,7 @@ _BLOCK = 1 << 21
 _GRAM = 1 << 22
 
 
-def outer_table(factor: OuterProductSum, layout: Layout) -> Table:
+def outer_gram(factor: OuterProductSum, layout: Layout) -> ResponseGram:
     """Compute the Gram of outer-product gradients.
 
     Args:
@@ -37,11 +37,11 @@ def outer_table(factor: OuterProductSum, layout: Layout) -> Table:
     formed = n * d_in * d_out + responses * responses * d_in * d_out / 2
     if ghost < formed:
         return _ghost(inputs, grads, one=1 if factor.with_bias else 0)
-    return _formed(inputs, grads) + (flat_table(Materialized(grads.sum(1))) if factor.with_bias else 0)
+    return _formed(inputs, grads) + (flat_gram(Materialized(grads.sum(1))) if factor.with_bias else 0)
 
 
-def lookup_table(factor: EmbeddingRows, layout: Layout) -> Table:
-    """Compute the Gram of table gradients: two rows meet where they take the same entry.
+def lookup_gram(factor: EmbeddingRows, layout: Layout) -> ResponseGram:
+    """Compute the Gram of embedding gradients: two rows contribute where they look up the same entry.
 
     Args:
         factor: ids and output gradients.
@@ -56,14 +56,14 @@ def lookup_table(factor: EmbeddingRows, layout: Layout) -> Table:
     flat_ids, flat_grads = ids.flatten(), grads.flatten(0, 1)
     parts = []
     for start in range(0, responses, step):
-        here = slice(start * rows, (start + step) * rows)
-        meets = flat_ids[here, None] == flat_ids[None]
-        parts.append(_by_response((flat_grads[here] @ flat_grads.T) * meets, rows))
+        block = slice(start * rows, (start + step) * rows)
+        same_entry = flat_ids[block, None] == flat_ids[None]
+        parts.append(_by_response((flat_grads[block] @ flat_grads.T) * same_entry, rows))
     return torch.cat(parts)
 
 
-def flat_table(factor: Materialized | OnDemand) -> Table:
-    """Compute the Gram of gradients that are there.
+def flat_gram(factor: Materialized | OnDemand) -> ResponseGram:
+    """Compute the Gram of formed gradients.
 
     Args:
         factor: the gradients.
@@ -79,20 +79,20 @@ def flat_table(factor: Materialized | OnDemand) -> Table:
     return total
 
 
-def _ghost(inputs: Tensor, grads: Tensor, *, one: int) -> Table:
-    """Row Grams of a block of responses with itself and those after it; the rest follows by symmetry."""
+def _ghost(inputs: Tensor, grads: Tensor, *, one: int) -> ResponseGram:
+    """Row Grams of a block of responses with itself and those after it; symmetry gives the rest."""
     responses, rows, _ = inputs.shape
     step = _step(responses, rows)
     x, d = inputs.flatten(0, 1), grads.flatten(0, 1)
     total = torch.zeros(responses, responses, dtype=torch.float64, device=x.device)
     for start in range(0, responses, step):
-        here, after = slice(start * rows, (start + step) * rows), slice(start * rows, None)
-        products = (x[here] @ x[after].T + one).mul_(d[here] @ d[after].T)
+        block, after = slice(start * rows, (start + step) * rows), slice(start * rows, None)
+        products = (x[block] @ x[after].T + one).mul_(d[block] @ d[after].T)
         total[start : start + step, start:] = _by_response(products, rows)
     return total.triu() + total.triu(1).T
 
 
-def _formed(inputs: Tensor, grads: Tensor) -> Table:
+def _formed(inputs: Tensor, grads: Tensor) -> ResponseGram:
     responses, _, d_in = inputs.shape
     total = torch.zeros(responses, responses, dtype=torch.float64, device=inputs.device)
     step = max(1, _BLOCK // (responses * d_in))
@@ -103,11 +103,11 @@ def _formed(inputs: Tensor, grads: Tensor) -> Table:
     return total
 
 
-def _by_response(products: Float[Tensor, "some_row every_row"], rows: int) -> Float64[Tensor, "some every"]:
-    some, every = (size // rows for size in products.shape)
-    return products.reshape(some, rows, every, rows).sum((1, 3), dtype=torch.float64)
+def _by_response(products: Float[Tensor, "block_row every_row"], rows: int) -> Float64[Tensor, "block every"]:
+    block, every = (size // rows for size in products.shape)
+    return products.reshape(block, rows, every, rows).sum((1, 3), dtype=torch.float64)
 
 
 def _step(responses: int, rows: int) -> int:
-    """How many responses fit a block; at least two blocks where there is something to gain from symmetry."""
+    """Number of responses per block; at least two blocks where symmetry can save something."""
     return max(1, min(_GRAM // max(1, rows * rows * responses), -(-responses // 4)))

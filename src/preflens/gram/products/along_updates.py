@@ -1,7 +1,8 @@
-"""Inner products of per-response gradients, kept as factors, with updates of their parameters.
+"""Inner products of per-response gradients, stored as factors, with updates of their parameters.
 
-Gradients meet updates a few rows of a parameter at a time: the gradient of that part is formed, for all responses, and
-multiplied with all directions. What is formed, and what has to be known of an update, stays small enough for a cache.
+Inner products of gradients and updates are computed for a few rows of a parameter at a time: the gradient of these rows
+is formed for all responses and multiplied with all updates. The formed gradient, and the part of an update that has to
+be known, stay small enough for a cache.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,11 +16,11 @@ from torch import Tensor
 from preflens.gram.factors.factors import EmbeddingRows, Factor, Materialized, OnDemand, OuterProductSum
 from preflens.gram.factors.layout import Layout
 from preflens.gram.factors.scored_rows import SoftmaxRows
-from preflens.gram.products.within_pairs import PIECE, Products, flat_pairs
+from preflens.gram.products.within_pairs import PIECE, PairProducts, flat_pairs
 
-ParameterUpdate = Sequence[Tensor]  # one tensor a parameter
+ParameterUpdate = Sequence[Tensor]  # one tensor per parameter
 Changes = Float64[Tensor, "update response"]
-RowSlice = slice | EllipsisType  # of a parameter: entries of its first axis, or all there is
+RowSlice = slice | EllipsisType  # rows of a parameter: entries of its first axis, or the whole parameter
 
 # Entries of a formed block of gradients.
 _BLOCK = 1 << 20
@@ -34,7 +35,7 @@ def parts_of(parameter: Tensor) -> Iterator[RowSlice]:
         parameter: of any shape.
 
     Yields:
-        Its rows, some at a time; together all of them, once.
+        Slices that together cover all rows once.
     """
     if parameter.numel() <= _PART:
         yield ...
@@ -49,23 +50,23 @@ def inner_products_with_updates(factor: Factor, updates: Sequence[ParameterUpdat
 
     Args:
         factor: the gradients.
-        updates: of each direction, one tensor a parameter.
+        updates: each with one tensor per parameter.
 
     Returns:
-        One row an update.
+        One row per update.
     """
     if isinstance(factor, OuterProductSum) and len(updates) == 1:
-        return _moved(factor, updates[0])
+        return _single_update(factor, updates[0])
     if isinstance(factor, OnDemand):
         flat = torch.stack([torch.cat([u.flatten() for u in update]).double() for update in updates])
         return torch.stack([flat @ factor.gradient(i).double() for i in range(factor.responses)], 1)
     parts, offset = [], 0
-    for of_one in zip(*updates, strict=True):
+    for of_parameter in zip(*updates, strict=True):
         parts += [
-            partial_inner_products(factor, rows, [u[rows] for u in of_one], offset=offset)
-            for rows in parts_of(of_one[0])
+            partial_inner_products(factor, rows, [u[rows] for u in of_parameter], offset=offset)
+            for rows in parts_of(of_parameter[0])
         ]
-        offset += of_one[0].numel()
+        offset += of_parameter[0].numel()
     return torch.stack(parts).sum(0)
 
 
@@ -75,25 +76,25 @@ def partial_inner_products(
     updates: Sequence[Tensor],
     *,
     offset: int,
-    products: Products | None = None,
+    products: PairProducts | None = None,
 ) -> Changes:
-    """Multiply the gradients of a part of one parameter with updates of that part.
+    """Multiply the gradients of some rows of one parameter with updates of these rows.
 
     Args:
-        factor: the gradients of parameters that belong together (weight, or weight and bias).
-        rows: the part.
-        updates: of each direction, for that part.
-        offset: how many numbers the parameters before this one have: 0 for a weight, more for the bias beside it.
-        products: within pairs, of outer products; what this part gives is added, at little cost while it is there.
+        factor: the gradients of parameters that are kept together (weight, or weight and bias).
+        rows: the rows.
+        updates: of these rows, one tensor per update.
+        offset: number of entries of the parameters before this one: 0 for a weight, more for the bias after it.
+        products: within pairs, for outer products. The contribution of these rows is added, at little extra cost.
 
     Returns:
-        One row an update.
+        One row per update.
     """
     start = 0 if isinstance(rows, EllipsisType) else rows.start
     if isinstance(factor, Materialized):
-        wide = updates[0][0].numel() if isinstance(rows, slice) else 0  # numbers in a row
-        here = slice(offset + start * wide, offset + start * wide + updates[0].numel())
-        return torch.stack([u.flatten() for u in updates]).double() @ factor.values[:, here].double().T
+        width = updates[0][0].numel() if isinstance(rows, slice) else 0  # entries in a row
+        entries = slice(offset + start * width, offset + start * width + updates[0].numel())
+        return torch.stack([u.flatten() for u in updates]).double() @ factor.values[:, entries].double().T
     if isinstance(factor, EmbeddingRows):
         return _lookup_along(factor, start, updates)
     if offset:
@@ -109,10 +110,10 @@ def sliced_inner_products(
     Args:
         rows: scored rows.
         gradient: u at a slice of the vocabulary.
-        updates: of each direction, for weight and bias there; None for what does not move.
+        updates: of that slice of weight and bias; None for a parameter that is not updated.
 
     Returns:
-        One row an update.
+        One row per update.
     """
     total = torch.zeros(len(updates), rows.head.responses, dtype=torch.float64, device=gradient.device)
     for k, (weight, bias) in enumerate(updates):
@@ -128,15 +129,15 @@ def sliced_inner_products(
 def formed_sliced_inner_products(
     rows: SoftmaxRows, gradient: Float[Tensor, "row some_vocab"], updates: Sequence[Tensor]
 ) -> Changes:
-    """Do the same for the weight by forming its gradients there: for two directions and more.
+    """Compute `sliced_inner_products` for the weight by forming its gradients; cheaper for two updates and more.
 
     Args:
         rows: scored rows.
         gradient: u at a slice of the vocabulary.
-        updates: of each direction, for the weight there.
+        updates: of that slice of the weight.
 
     Returns:
-        One row an update.
+        One row per update.
     """
     inputs, bounds = rows.inputs, list(pairwise(rows.bounds))
     formed = inputs.new_empty(len(bounds), gradient.shape[1], inputs.shape[1])
@@ -145,47 +146,48 @@ def formed_sliced_inner_products(
     return _inner_products(formed.flatten(1), updates, None)
 
 
-def _inner_products(gradients: Tensor, updates: Sequence[Tensor], products: Products | None) -> Changes:
-    """Multiply gradients that are there, flattened, with updates of the same numbers."""
+def _inner_products(gradients: Tensor, updates: Sequence[Tensor], products: PairProducts | None) -> Changes:
+    """Multiply formed gradients, flattened, with updates of the same entries."""
     total = torch.zeros(len(updates), len(gradients), dtype=torch.float64, device=gradients.device)
     flat = [update.to(gradients).flatten() for update in updates]
     for start in range(0, gradients.shape[1], PIECE):
         piece = gradients[:, start : start + PIECE]
-        # A direction at a time: a product of two matrices as thin as this takes longer.
+        # One update at a time: a product of two matrices as thin as this takes longer.
         total += torch.stack([piece.mv(update[start : start + PIECE]) for update in flat])
         if products is not None:
             products += flat_pairs(Materialized(piece), Layout(len(piece)))
     return total
 
 
-def _moved(factor: OuterProductSum, update: ParameterUpdate) -> Changes:
+def _single_update(factor: OuterProductSum, update: ParameterUpdate) -> Changes:
     """Σ_t d_t·(U x_t): one product of the size of a forward pass."""
     weight = update[0].to(factor.inputs)
-    moved = factor.inputs @ (weight if factor.input_first else weight.T)
+    outputs = factor.inputs @ (weight if factor.input_first else weight.T)
     if factor.with_bias:
-        moved += update[1].to(moved)
-    return moved.mul_(factor.grads).sum((1, 2)).double()[None]
+        outputs += update[1].to(outputs)
+    return outputs.mul_(factor.grads).sum((1, 2)).double()[None]
 
 
 def _formed_along(
-    factor: OuterProductSum, rows: RowSlice, updates: Sequence[Tensor], products: Products | None
+    factor: OuterProductSum, rows: RowSlice, updates: Sequence[Tensor], products: PairProducts | None
 ) -> Changes:
-    """Form the gradients of some rows, and meet all updates with them."""
-    one, other = (factor.inputs, factor.grads) if factor.input_first else (factor.grads, factor.inputs)
-    one = one[:, :, rows]
-    total = torch.zeros(len(updates), len(one), dtype=torch.float64, device=one.device)
-    step = max(1, _BLOCK // (len(other) * other.shape[2]))
-    for start in range(0, one.shape[2], step):
-        here = slice(start, start + step)
-        block = torch.bmm(one[:, :, here].mT, other).flatten(1)
-        total += _inner_products(block, [u[here] for u in updates], products)
+    """Form the gradients of some rows, and multiply them with all updates."""
+    left, right = (factor.inputs, factor.grads) if factor.input_first else (factor.grads, factor.inputs)
+    left = left[:, :, rows]
+    total = torch.zeros(len(updates), len(left), dtype=torch.float64, device=left.device)
+    step = max(1, _BLOCK // (len(right) * right.shape[2]))
+    for start in range(0, left.shape[2], step):
+        part = slice(start, start + step)
+        block = torch.bmm(left[:, :, part].mT, right).flatten(1)
+        total += _inner_products(block, [u[part] for u in updates], products)
     return total
 
 
 def _lookup_along(factor: EmbeddingRows, start: int, updates: Sequence[Tensor]) -> Changes:
-    """Only rows that take one of these entries meet the updates."""
-    responses, places = ((factor.ids >= start) & (factor.ids < start + len(updates[0]))).nonzero(as_tuple=True)
-    ids, grads = factor.ids[responses, places] - start, factor.grads[responses, places]
+    """Only rows that look up one of the updated entries contribute."""
+    in_part = (factor.ids >= start) & (factor.ids < start + len(updates[0]))
+    responses, positions = in_part.nonzero(as_tuple=True)
+    ids, grads = factor.ids[responses, positions] - start, factor.grads[responses, positions]
     total = torch.zeros(len(updates), len(factor.ids), dtype=torch.float64, device=grads.device)
     for k, update in enumerate(updates):
         total[k].index_add_(0, responses, (update[ids].to(grads) * grads).sum(1).double())

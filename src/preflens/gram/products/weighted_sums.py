@@ -1,25 +1,25 @@
-"""Weighted sums of the gradients of responses, from the factors they are kept as: one product a parameter."""
+"""Weighted sums of per-response gradients, computed from their factors with one product per parameter."""
 
 from collections.abc import Iterable
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from preflens.gram.factors.factors import EmbeddingRows, Factor, Materialized, OuterProductSum
+from preflens.gram.factors.factors import EmbeddingRows, Factor, Materialized, OuterProductSum, ParameterGroup
 from preflens.gram.factors.scored_rows import SoftmaxRows
 
 
-def weighted_sum(factor: Factor, weights: Float[Tensor, " response"], key: tuple[nn.Parameter, ...]) -> list[Tensor]:
+def weighted_sum(factor: Factor, weights: Float[Tensor, " response"], group: ParameterGroup) -> list[Tensor]:
     """Form Σ_i w_i ∇_i.
 
     Args:
         factor: the gradients.
         weights: w.
-        key: the parameters they are over.
+        group: the parameters of these gradients.
 
     Returns:
-        One tensor a parameter, in its shape.
+        One tensor per parameter, in its shape.
     """
     if isinstance(factor, OuterProductSum):
         return _outer(factor, weights)
@@ -31,8 +31,8 @@ def weighted_sum(factor: Factor, weights: Float[Tensor, " response"], key: tuple
         flat = weights.to(factor.values) @ factor.values
     else:
         flat = torch.stack([w * factor.gradient(i) for i, w in enumerate(weights.tolist()) if w]).sum(0)
-    parts = flat.split([p.numel() for p in key])
-    return [part.reshape(p.shape) for part, p in zip(parts, key, strict=True)]
+    parts = flat.split([p.numel() for p in group])
+    return [part.reshape(p.shape) for part, p in zip(parts, group, strict=True)]
 
 
 def weighted_head(
@@ -41,8 +41,8 @@ def weighted_head(
     """Form Σ_i w_i ∇_i of a head's weight: Σ_t w_{i(t)} u_t ⊗ h_t.
 
     Args:
-        rows: scored.
-        slices: of the vocabulary, with u there.
+        rows: scored rows.
+        slices: slices of the vocabulary, each with u there.
         weights: w.
 
     Returns:
@@ -50,13 +50,13 @@ def weighted_head(
     """
     inputs = rows.inputs * weights.to(rows.inputs)[rows.head.response_index, None]
     total = inputs.new_empty(rows.head.weight.shape)
-    for here, gradient in slices:
-        torch.mm(gradient.T, inputs, out=total[here])
+    for columns, gradient in slices:
+        torch.mm(gradient.T, inputs, out=total[columns])
     return total
 
 
 def _outer(factor: OuterProductSum, weights: Float[Tensor, " response"]) -> list[Tensor]:
-    """Weights go to whichever is narrower, unless the bias is wanted too, which is made of output gradients."""
+    """Scale the narrower factor; with a bias, always the output gradients, of which the bias is a sum."""
     inputs, grads, by = factor.inputs, factor.grads, weights.to(factor.grads)[:, None, None]
     if factor.with_bias or grads.shape[2] <= inputs.shape[2]:
         grads = grads * by

@@ -1,4 +1,4 @@
-"""First-order changes of log-probs under updates that become known a part of a parameter at a time."""
+"""First-order changes of log-probs under updates that become known a few rows of a parameter at a time."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,89 +6,95 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor, nn
 
-from preflens.gram.factors.factors import OnDemand
+from preflens.gram.factors.factors import OnDemand, ParameterGroup
 from preflens.gram.products.along_updates import RowSlice, inner_products_with_updates, partial_inner_products, parts_of
-from preflens.gram.readers.single_pass import Key
 from preflens.gram.readers.stored_gradients import PerResponseGradients
 
-# What is to be multiplied with: for some rows of one parameter, one tensor a direction.
+# The updates of some rows of one parameter: one tensor per update.
 UpdatesOf = Callable[[nn.Parameter, RowSlice], Sequence[Tensor]]
 
 
 def changes_along_updates(
-    kept: Sequence[PerResponseGradients], updates_of: UpdatesOf, *, directions: int
+    gradients: Sequence[PerResponseGradients], updates_of: UpdatesOf, *, directions: int
 ) -> list[Float64[Tensor, "update response"]]:
     """Multiply the gradients of several passes with updates, some rows of one parameter at a time.
 
     Args:
-        kept: gradients of passes over the same parameters.
-        updates_of: makes the updates of some rows of a parameter, in their shape; asked once for each, so that not even
-            the update of one large parameter has to exist.
-        directions: how many updates it makes.
+        gradients: of passes over the same parameters.
+        updates_of: computes the updates of some rows of a parameter, in their shape. It is called once for each, so
+            the update of one large parameter never has to exist as a whole.
+        directions: number of updates that it returns.
 
     Returns:
-        For each pass ⟨∇a_i, update⟩, the first-order change of every log-prob; nats for each unit of the updates.
+        For each pass ⟨∇a_i, update⟩, the first-order change of every log-prob, in nats per unit of the updates.
     """
-    sums = [_Sum(each, directions) for each in kept]
-    for key in _keys(kept):
-        if any(isinstance(factor, OnDemand) for each in kept for factor in each.factors.get(key, [])):
-            made = [updates_of(parameter, ...) for parameter in key]
+    sums = [_ChangeSum(each, directions) for each in gradients]
+    for group in _groups(gradients):
+        if any(isinstance(factor, OnDemand) for each in gradients for factor in each.factors.get(group, [])):
+            updates_of_group = [updates_of(parameter, ...) for parameter in group]
             for total in sums:
-                total.add_whole(key, made)
+                total.add_whole(group, updates_of_group)
             continue
         offset = 0
-        for parameter in key:
+        for parameter in group:
             for rows in parts_of(parameter):
                 updates = updates_of(parameter, rows)
                 for total in sums:
-                    total.add_part(key, parameter, rows, updates, offset=offset)
+                    total.add_rows(group, parameter, rows, updates, offset=offset)
             offset += parameter.numel()
     return [total.result() for total in sums]
 
 
-class _Sum:
-    """What the gradients of one pass add up to. Those of a head come without the coefficients of a training step."""
+class _ChangeSum:
+    """Accumulates the changes of one pass. Gradients of a head carry no coefficients, so they are added separately."""
 
-    def __init__(self, kept: PerResponseGradients, directions: int) -> None:
-        self._kept = kept
-        self._below = torch.zeros(directions, len(kept.logps), dtype=torch.float64, device=kept.logps.device)
-        self._head = torch.zeros_like(self._below)
-        pairs = len(kept.logps) // 2
-        self._products = {key: self._below.new_zeros(3, pairs) for key in kept.open}
+    def __init__(self, gradients: PerResponseGradients, directions: int) -> None:
+        self._gradients = gradients
+        logps = gradients.logps
+        self._below_head = torch.zeros(directions, len(logps), dtype=torch.float64, device=logps.device)
+        self._head = torch.zeros_like(self._below_head)
+        self._products = {group: self._below_head.new_zeros(3, len(logps) // 2) for group in gradients.pending}
 
-    def add_whole(self, key: Key, made: Sequence[Sequence[Tensor]]) -> None:
+    def add_whole(self, group: ParameterGroup, updates_of_group: Sequence[Sequence[Tensor]]) -> None:
         """Add whole parameters, where a gradient is computed only as a whole."""
-        self._products.pop(key, None)
-        for factor in self._kept.factors.get(key, []):
-            self._below += inner_products_with_updates(factor, list(zip(*made, strict=True)))
-        for parameter, updates in zip(key, made, strict=True):
+        self._products.pop(group, None)
+        for factor in self._gradients.factors.get(group, []):
+            updates = list(zip(*updates_of_group, strict=True))
+            self._below_head += inner_products_with_updates(factor, updates)
+        for parameter, of_parameter in zip(group, updates_of_group, strict=True):
             for rows in parts_of(parameter):
-                self._add_head(parameter, rows, [u[rows] for u in updates])
+                self._add_head(parameter, rows, [u[rows] for u in of_parameter])
 
-    def add_part(
-        self, key: Key, parameter: nn.Parameter, rows: RowSlice, updates: Sequence[Tensor], *, offset: int
+    def add_rows(
+        self,
+        group: ParameterGroup,
+        parameter: nn.Parameter,
+        rows: RowSlice,
+        updates: Sequence[Tensor],
+        *,
+        offset: int,
     ) -> None:
         """Add some rows of a parameter."""
-        for factor in self._kept.factors.get(key, []):
+        for factor in self._gradients.factors.get(group, []):
             assert not isinstance(factor, OnDemand)
-            products = self._products.get(key)
-            self._below += partial_inner_products(factor, rows, updates, offset=offset, products=products)
+            products = self._products.get(group)
+            self._below_head += partial_inner_products(factor, rows, updates, offset=offset, products=products)
         self._add_head(parameter, rows, updates)
 
     def _add_head(self, parameter: nn.Parameter, rows: RowSlice, updates: Sequence[Tensor]) -> None:
-        if any(parameter is own for own in self._kept.head_parameters):
-            self._head += self._kept.along_head(parameter, rows, updates)
+        if any(parameter is p for p in self._gradients.head_parameters):
+            self._head += self._gradients.head_inner_products(parameter, rows, updates)
 
     def result(self) -> Float64[Tensor, "update response"]:
-        """Return the sum; products within pairs that were open are found by the way."""
-        for key, products in self._products.items():
-            self._kept.settle(key, products)
-        return self._kept.unscaled(self._below) + self._head
+        """Return the sum; pending within-pair products are computed in the same sweep."""
+        for group, products in self._products.items():
+            self._gradients.resolve_pending(group, products)
+        return self._gradients.without_coefficients(self._below_head) + self._head
 
 
-def _keys(kept: Sequence[PerResponseGradients]) -> list[Key]:
-    """Every parameter once: those that are treated together, and heads that nothing else uses."""
-    keys = dict.fromkeys(key for k in kept for key in k.factors)
-    covered = {p for key in keys for p in key}
-    heads = dict.fromkeys(p for k in kept for p in k.head_parameters if p is not None and p not in covered)
-    return [*keys, *((p,) for p in heads)]
+def _groups(gradients: Sequence[PerResponseGradients]) -> list[ParameterGroup]:
+    """Every parameter once: groups that are kept together, then heads that nothing else uses."""
+    groups = dict.fromkeys(group for each in gradients for group in each.factors)
+    covered = {p for group in groups for p in group}
+    heads = dict.fromkeys(p for each in gradients for p in each.head_parameters if p is not None and p not in covered)
+    return [*groups, *((p,) for p in heads)]

@@ -1,61 +1,59 @@
-"""Products read off a single pass: every module's part is reduced as soon as it is there, then forgotten."""
+"""The Gram of the responses of one pass: each module's products are added as soon as its gradients arrive."""
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
-from preflens.gram.factors.factors import Materialized
-from preflens.gram.factors.layout import Layout, layout_of
+from preflens.gram.capture.forward import ForwardOutput
+from preflens.gram.factors.factors import GradientTerm, ParameterGroup
+from preflens.gram.factors.layout import Layout
 from preflens.gram.factors.scored_rows import SoftmaxRows
-from preflens.gram.products.modes import Mode, PairMode, Use, products_of
-from preflens.gram.products.output_head import HeadBias, Scored, Visit, head_pass
+from preflens.gram.products.modes import Mode, PairMode, products_of
+from preflens.gram.products.output_head import HeadPass, Scored, Visit, head_pass
+from preflens.gram.readers.base import HeadParameters
 from preflens.gram.readers.owners import Owners
 from preflens.gram.rules import LayerGradients
 from preflens.types import HeadInput
 
-Key = tuple[nn.Parameter, ...]
-
 
 class GramAccumulator:
-    """Reads products off a pass.
+    """Accumulates inner products of per-response gradients over the modules of one pass.
 
     Args:
         owners: of the parameters.
-        mode: what is asked.
-        equal_inputs: whether equal tokens give equal activations: not under dropout.
+        mode: which products: within pairs, or between all responses.
+        equal_inputs: whether equal tokens give equal activations, which dropout prevents.
 
     Attributes:
         owners: of the parameters.
-        products: one tensor a block of `owners.blocks`, None where nothing was claimed.
-        logps: what was differentiated.
-        claimed: parameters whose gradients are in the products.
-        coefficients: what the gradients come multiplied by; None in a pass of our own, where it is 1.
-        head_rows: scored rows of a head; None where there was none, or it is not differentiated.
+        products: one tensor per block of `owners.blocks`; None where no gradient arrived.
+        logps: log-probs that were differentiated, nats.
+        covered: parameters whose gradients are in the products.
+        coefficients: factors that the arriving gradients carry, ∂L/∂a_i of a training step; None where they are 1.
+        head_rows: scored rows of the head; None without a head, or where no parameter of it is trainable.
     """
 
     def __init__(self, owners: Owners, mode: type[Mode], *, equal_inputs: bool) -> None:
         self.owners, self._equal_inputs = owners, equal_inputs
         self._mode: Mode = mode(Layout(0))
-        self._shared: dict[Key, list[Use]] = {}
+        self._shared: dict[ParameterGroup, list[GradientTerm]] = {}
         self.products: list[Tensor | None] = [None] * len(owners.blocks)
         self.logps: Float64[Tensor, " response"] = torch.zeros(0, dtype=torch.float64)
-        self.claimed: set[nn.Parameter] = set()
+        self.covered: set[nn.Parameter] = set()
         self.coefficients: Float64[Tensor, " response"] | None = None
         self.head_rows: SoftmaxRows | None = None
 
-    def begin(self, outcome: Float[Tensor, " response"] | HeadInput) -> None:
-        """Settle the layout."""
-        if isinstance(outcome, HeadInput):
-            layout = layout_of(outcome.responses, outcome.rows, equal_inputs=self._equal_inputs)
-        else:
-            layout, self.logps = Layout(len(outcome)), outcome.detach().double()
-        self._mode = type(self._mode)(layout)
+    def on_forward(self, output: ForwardOutput) -> None:
+        """Derive the layout from the output; keep its log-probs, which a head computes later."""
+        if output.head is None:
+            self.logps = output.detached_logps()
+        self._mode = type(self._mode)(output.layout(equal_inputs=self._equal_inputs))
 
-    def head(self, head: HeadInput) -> tuple[Float64[Tensor, " response"], Float[Tensor, "scored_token in"]]:
-        """Score the head; the products of its weight are collected meanwhile."""
-        return self.head_with(head, lambda *_: None, weights=None)
+    def score_head(self, head: HeadInput) -> HeadPass:
+        """Score the head, and add the products of its gradients."""
+        return self.score_head_with(head, lambda *_: None, weights=None)
 
-    def head_with(
+    def score_head_with(
         self,
         head: HeadInput,
         also: Visit,
@@ -63,54 +61,54 @@ class GramAccumulator:
         weights: Float[Tensor, " response"] | None,
         scored: Scored | None = None,
         send_back: bool = True,
-    ) -> tuple[Float64[Tensor, " response"], Float[Tensor, "scored_token in"]]:
-        """Score the head while somebody else looks on, for a weighted sum of the log-probs."""
-        weight, bias = (self.owners.own(p) for p in (head.weight, head.bias))
+    ) -> HeadPass:
+        """Score the head for a weighted sum of log-probs, with another visitor beside our own (see `head_pass`)."""
+        parameters = HeadParameters(self.owners, head)
+        weight, bias = parameters.weight, parameters.bias
         folded = weight is not None and bias is not None and {weight, bias} <= self.owners.single
         collector = self._mode.head(head, bias=folded)
-        alone = HeadBias(head) if bias is not None and not folded else None
-        visitors = [also, *([collector.visit] if weight is not None else []), *([alone.visit] if alone else [])]
+        visitors = [also, *([] if weight is None else [collector.visit]), *([] if folded else [parameters.visit])]
 
-        def visit(number: int, rows: SoftmaxRows, here: slice, gradient: Tensor) -> None:
+        def visit(number: int, rows: SoftmaxRows, columns: slice, gradient: Tensor) -> None:
             for each in visitors:
-                each(number, rows, here, gradient)
+                each(number, rows, columns, gradient)
 
-        found = head_pass(head, collector.parts(), visit, weights=weights, scored=scored, send_back=send_back)
-        self.head_rows = found.rows if weight is not None or bias is not None else None
+        result = head_pass(head, visit, parts=collector.parts(), weights=weights, scored=scored, send_back=send_back)
+        self.head_rows = result.rows if weight is not None or bias is not None else None
         if weight is not None:
             self._add((weight, bias) if folded and bias is not None else (weight,), collector.products)
-            self._shared.setdefault((weight,), []).append(found.rows)
-        if alone is not None and bias is not None:
-            self._add((bias,), self._mode.own(Materialized(alone.values)))
-        self.logps = found.rows.logps()
-        return self.logps, found.hidden_gradient
+            self._shared.setdefault((weight,), []).append(result.rows)
+        if bias is not None and not folded:
+            self._add((bias,), self._mode.own(parameters.bias_gradients()))
+        self.logps = result.rows.logps()
+        return result
 
-    def take(self, module: nn.Module, claims: list[LayerGradients]) -> None:
-        """Reduce what belongs to this module alone; keep what others own too."""
-        own = self.owners.parameters[module]
-        by_key: dict[Key, list[Use]] = {}
-        for claim in claims:
-            by_key.setdefault(tuple(own[name] for name in claim.parameters), []).append(claim.factor)
-        for key, uses in by_key.items():
-            if not self.owners.single.issuperset(key):
-                self._shared.setdefault(key, []).extend(self._as_gradients(use) for use in uses)
-                continue
-            self.add(key, products_of(uses, self._mode))
+    def on_module(self, module: nn.Module, gradients: list[LayerGradients]) -> None:
+        """Add the products of parameters that are read off this module alone; keep the gradients of shared ones."""
+        parameters = self.owners.parameters[module]
+        by_group: dict[ParameterGroup, list[GradientTerm]] = {}
+        for part in gradients:
+            by_group.setdefault(tuple(parameters[name] for name in part.parameters), []).append(part.factor)
+        for group, terms in by_group.items():
+            if self.owners.single.issuperset(group):
+                self.add(group, products_of(terms, self._mode))
+            else:
+                self._shared.setdefault(group, []).extend(self._without_coefficients(term) for term in terms)
 
-    def add(self, key: Key, products: Tensor) -> None:
-        """Add products of gradients as they came by."""
-        by = self.coefficients
-        self._add(key, products if by is None else self._mode.unscaled(products, by))
+    def add(self, group: ParameterGroup, products: Tensor) -> None:
+        """Add products of gradients that carry the coefficients."""
+        factors = self.coefficients
+        self._add(group, products if factors is None else self._mode.unscaled(products, factors))
 
-    def finish(self) -> None:
-        """Reduce what several modules own."""
-        for key, uses in self._shared.items():
-            if not all(isinstance(u, SoftmaxRows) for u in uses):
-                self._add(key, products_of(uses, self._mode))
+    def on_end(self) -> None:
+        """Add the products of parameters that several modules share."""
+        for group, terms in self._shared.items():
+            if not all(isinstance(term, SoftmaxRows) for term in terms):
+                self._add(group, products_of(terms, self._mode))
         self._shared.clear()
 
     def first_pair(self, block: int) -> Float64[Tensor, "2 2"]:
-        """Return the products of the first pair in one block."""
+        """Return the Gram of the first pair in one block."""
         products = self.products[block]
         assert products is not None
         if isinstance(self._mode, PairMode):
@@ -119,14 +117,14 @@ class GramAccumulator:
         rows = torch.tensor([0, len(products) // 2], device=products.device)
         return products[rows][:, rows]
 
-    def _as_gradients(self, use: Use) -> Use:
-        """The same without the numbers that it came multiplied by."""
-        if self.coefficients is None or isinstance(use, SoftmaxRows):
-            return use
-        return use.scaled(self.coefficients.reciprocal())
+    def _without_coefficients(self, term: GradientTerm) -> GradientTerm:
+        """The same gradients, divided by the coefficients that they carry."""
+        if self.coefficients is None or isinstance(term, SoftmaxRows):
+            return term
+        return term.scaled(self.coefficients.reciprocal())
 
-    def _add(self, key: Key, products: Tensor) -> None:
-        self.claimed.update(key)
-        block = self.owners.block_of[key[0]]
+    def _add(self, group: ParameterGroup, products: Tensor) -> None:
+        self.covered.update(group)
+        block = self.owners.block_of[group[0]]
         before = self.products[block]
         self.products[block] = products if before is None else before + products

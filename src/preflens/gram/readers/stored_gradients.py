@@ -1,7 +1,7 @@
-"""Per-response gradients of a pass, kept as their factors: multiplied with updates that are known only later.
+"""Per-response gradients of one pass, stored as factors so that updates that are known only later can use them.
 
-An optimizer decides on its update after the backward pass, when all gradients are there. What a pass saw is kept until
-then, in a fraction of the memory that the gradients themselves would take.
+An optimizer decides on its update after the backward pass. Until then the gradients are kept as factors, in a fraction
+of the memory that the gradients themselves would take.
 """
 
 from collections import Counter
@@ -11,17 +11,17 @@ from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from preflens.gram.blocks import Breakdown
-from preflens.gram.capture.forward import Forward
-from preflens.gram.engine import by_block
-from preflens.gram.factors.factors import Factor, Materialized, OnDemand, OuterProductSum
-from preflens.gram.factors.layout import Layout, layout_of
+from preflens.gram.capture.forward import Forward, ForwardOutput
+from preflens.gram.factors.factors import Factor, Materialized, OnDemand, OuterProductSum, ParameterGroup
+from preflens.gram.factors.layout import Layout
 from preflens.gram.factors.scored_rows import SCORES, pinned, score_once
 from preflens.gram.factors.storage import bytes_of, compact
 from preflens.gram.products.along_updates import RowSlice, formed_sliced_inner_products, sliced_inner_products
 from preflens.gram.products.modes import PairMode
+from preflens.gram.products.output_head import HeadPass
 from preflens.gram.readers.owners import Owners
 from preflens.gram.readers.placement import settled_pass
-from preflens.gram.readers.single_pass import GramAccumulator, Key
+from preflens.gram.readers.single_pass import GramAccumulator
 from preflens.gram.rules import LayerGradients
 from preflens.types import HeadInput, PairGram
 
@@ -32,117 +32,109 @@ def per_response_gradients(
     """Run one forward and one activation-only backward pass and keep the per-response gradients.
 
     Args:
-        module: whose parameters with `requires_grad` are differentiated; left as it was found.
-        forward: runs the module and returns one number per response, the chosen responses first; or a `HeadInput`.
-        pin: make them outlast a change of the parameters: what would be computed again from them is copied or formed.
-        dropout: allow active dropout, for the gradients of one draw of it.
-        check: audit the first answer for this module and these parameters against autograd.
+        module: its parameters with `requires_grad` are differentiated. It is left unchanged.
+        forward: runs the module and returns one number per response, chosen responses first; or a `HeadInput`.
+        pin: keep the gradients valid when parameters change: copy or form what would be recomputed from them.
+        dropout: allow active dropout; the gradients are then those of one draw.
+        check: audit the first result for this module and these parameters against autograd.
 
     Returns:
-        The gradients at the parameters' present values; unless pinned, to be used before these change.
+        The gradients at the present values of the parameters. Unless pinned, use them before these change.
     """
 
     def make(owners: Owners) -> PerResponseGradients:
-        return PerResponseGradients(module, owners, equal_inputs=not dropout, pin=pin)
+        return PerResponseGradients(owners, equal_inputs=not dropout, pin=pin)
 
-    return settled_pass(module, forward, make, lambda kept: kept.streamed, dropout=dropout, check=check)
+    return settled_pass(module, forward, make, lambda gradients: gradients.accumulator, dropout=dropout, check=check)
 
 
 class PerResponseGradients:
-    """The gradients of the responses of one pass. A reader of that pass first.
+    """The gradients of the responses of one pass, as factors; a consumer of that pass.
 
     Args:
-        module: the model.
-        owners: of its parameters.
-        equal_inputs: whether equal tokens give equal activations: not under dropout.
-        pin: whether the gradients are to outlast a change of the parameters.
-        later: leave products of large gradients open: they come cheaper when these meet an update.
+        owners: of the model's parameters.
+        equal_inputs: whether equal tokens give equal activations, which dropout prevents.
+        pin: whether the gradients stay valid when parameters change.
+        later: postpone within-pair products of large gradients, which are cheaper together with an update.
 
     Attributes:
         owners: of the model's parameters.
-        streamed: the products within pairs, reduced in the pass but for those that are `open`.
-        factors: of each parameter (or weight and bias together), the parts of its gradient; a head's apart.
-        head_parameters: weight and bias of the head where they are differentiated.
-        open: gradients whose products within pairs are still to be found.
-        taken: bytes of the factors, as they come.
+        accumulator: within-pair products of all gradients that are not in `pending`.
+        factors: for each parameter (or weight and bias together), the terms of its gradient without those of a head.
+        head_parameters: weight and bias of the head where they are trainable.
+        pending: gradients whose within-pair products are not computed yet.
+        taken: bytes of the factors so far.
     """
 
-    def __init__(
-        self, module: nn.Module, owners: Owners, *, equal_inputs: bool, pin: bool, later: bool = False
-    ) -> None:
-        self._later = later
-        self.open: dict[Key, OuterProductSum] = {}
-        self._module, self.owners, self._equal_inputs, self._pin = module, owners, equal_inputs, pin
+    def __init__(self, owners: Owners, *, equal_inputs: bool, pin: bool, later: bool = False) -> None:
+        self.owners, self._equal_inputs, self._pin, self._later = owners, equal_inputs, pin, later
         self._layout = Layout(0)
         # Not the head itself: its hidden states hold the graph, which holds the taps, which hold this object.
         self.head_parameters: tuple[nn.Parameter | None, nn.Parameter | None] = (None, None)
         self._scores: Float[Tensor, "scored_token vocab"] | None = None
-        self.streamed = GramAccumulator(owners, PairMode, equal_inputs=equal_inputs)
-        self.factors: dict[Key, list[Factor]] = {}
+        self.accumulator = GramAccumulator(owners, PairMode, equal_inputs=equal_inputs)
+        self.factors: dict[ParameterGroup, list[Factor]] = {}
+        self.pending: dict[ParameterGroup, OuterProductSum] = {}
         self.taken = 0.0
 
     @property
     def logps(self) -> Float64[Tensor, " response"]:
-        """What was differentiated, nats."""
-        return self.streamed.logps
+        """Log-probs that were differentiated, nats."""
+        return self.accumulator.logps
 
     @property
     def bytes(self) -> int:
-        """How much memory the kept parts take."""
-        rows = [] if self.streamed.head_rows is None else [self.streamed.head_rows]
+        """Memory of the stored factors."""
+        rows = [] if self.accumulator.head_rows is None else [self.accumulator.head_rows]
         scores = 0 if self._scores is None else self._scores.numel() * self._scores.element_size()
         return scores + sum(map(bytes_of, [*rows, *(f for parts in self.factors.values() for f in parts)]))
 
-    def begin(self, outcome: Float[Tensor, " response"] | HeadInput) -> None:
-        """Settle the layout."""
-        self.streamed.begin(outcome)
-        if isinstance(outcome, HeadInput):
-            self._layout = layout_of(outcome.responses, outcome.rows, equal_inputs=self._equal_inputs)
-        else:
-            self._layout = Layout(len(outcome))
+    def on_forward(self, output: ForwardOutput) -> None:
+        """Derive the layout."""
+        self.accumulator.on_forward(output)
+        self._layout = output.layout(equal_inputs=self._equal_inputs)
 
-    def head(self, head: HeadInput) -> tuple[Float64[Tensor, " response"], Float[Tensor, "scored_token in"]]:
-        """Score the head; the gradients of its scores are kept where they are few, else computed again when wanted."""
-        return self.head_with(head, send_back=True)
+    def score_head(self, head: HeadInput) -> HeadPass:
+        """Score the head; keep its score gradients where they are few, else compute them again later."""
+        return self.score_head_with(head, send_back=True)
 
-    def head_with(
-        self, head: HeadInput, *, send_back: bool
-    ) -> tuple[Float64[Tensor, " response"], Float[Tensor, "scored_token in"]]:
-        """Score the head; the gradient of the hidden rows is computed only if it is to be sent back."""
-        self.head_parameters = (self.owners.own(head.weight), self.owners.own(head.bias))
+    def score_head_with(self, head: HeadInput, *, send_back: bool) -> HeadPass:
+        """Score the head; compute the gradient of the hidden rows only if it is sent back."""
+        self.head_parameters = (self.owners.trainable(head.weight), self.owners.trainable(head.bias))
         scored = score_once(head) if len(head.hidden) * len(head.weight) <= SCORES else None
-        result = self.streamed.head_with(head, lambda *_: None, weights=None, scored=scored, send_back=send_back)
-        self._scores = None if scored is None or self.streamed.head_rows is None else scored[1]
-        if self._pin and self._scores is None and self.streamed.head_rows is not None:
-            self.streamed.head_rows = pinned(self.streamed.head_rows)
+        accumulator = self.accumulator
+        result = accumulator.score_head_with(head, lambda *_: None, weights=None, scored=scored, send_back=send_back)
+        self._scores = None if scored is None or accumulator.head_rows is None else scored[1]
+        if self._pin and self._scores is None and accumulator.head_rows is not None:
+            accumulator.head_rows = pinned(accumulator.head_rows)
         return result
 
-    def take(self, module: nn.Module, claims: list[LayerGradients]) -> None:
-        """Reduce and keep the claims of a module."""
-        own, now = self.owners.parameters[module], []
-        uses = Counter(claim.parameters for claim in claims)
-        for claim in claims:
-            key = tuple(own[name] for name in claim.parameters)
-            factor = compact(claim.factor, self._layout)
+    def on_module(self, module: nn.Module, gradients: list[LayerGradients]) -> None:
+        """Store the gradients of a module, and accumulate their products or postpone them."""
+        parameters, now = self.owners.parameters[module], []
+        counts = Counter(part.parameters for part in gradients)
+        for part in gradients:
+            group = tuple(parameters[name] for name in part.parameters)
+            factor = compact(part.factor, self._layout)
             formed = self._pin and isinstance(factor, OnDemand)
-            kept = Materialized(factor.dense()) if formed else factor
-            self.factors.setdefault(key, []).append(kept)
-            self.taken += bytes_of(kept)
-            alone = uses[claim.parameters] == 1 and self.owners.single.issuperset(key)
+            stored = Materialized(factor.dense()) if formed else factor
+            self.factors.setdefault(group, []).append(stored)
+            self.taken += bytes_of(stored)
+            alone = counts[part.parameters] == 1 and self.owners.single.issuperset(group)
             if self._later and alone and isinstance(factor, OuterProductSum):
-                self.open[key] = factor
+                self.pending[group] = factor
             else:
-                now.append(claim)
-        self.streamed.take(module, now)
+                now.append(part)
+        self.accumulator.on_module(module, now)
 
-    def settle(self, key: Key, products: Float64[Tensor, "three pair"]) -> None:
-        """Take products within pairs that were open, of the gradients as they came by."""
-        del self.open[key]
-        self.streamed.add(key, products)
+    def resolve_pending(self, group: ParameterGroup, products: Float64[Tensor, "three pair"]) -> None:
+        """Add the within-pair products of a pending gradient, which may carry coefficients."""
+        del self.pending[group]
+        self.accumulator.add(group, products)
 
-    def finish(self) -> None:
-        """Reduce what several modules own."""
-        self.streamed.finish()
+    def on_end(self) -> None:
+        """Add the products of parameters that several modules share."""
+        self.accumulator.on_end()
 
     def pair_gram(self, *, by: Breakdown | None = None) -> PairGram:
         """Return the 2×2 gradient Gram of each pair.
@@ -151,28 +143,26 @@ class PerResponseGradients:
             by: `layer` or `module` for a leading block axis.
 
         Returns:
-            The geometry of each pair.
+            The Gram of each pair.
         """
-        for key, factor in list(self.open.items()):
-            self.settle(key, PairMode(Layout(factor.grads.shape[0])).own(factor))
-        shape = (3, len(self.logps) // 2)
-        found, names = by_block(self.streamed.products, self.owners, self._module, by, shape=shape)
-        ww, ll, wl = found.unbind(-2)
-        return PairGram(ww, ll, wl, names)
+        for group, factor in list(self.pending.items()):
+            self.resolve_pending(group, PairMode(Layout(factor.grads.shape[0])).own(factor))
+        products, names = self.owners.grouped(self.accumulator.products, by, shape=(3, len(self.logps) // 2))
+        return PairGram.from_products(products, names)
 
-    def along_head(
-        self, parameter: nn.Parameter, here: RowSlice, updates: Sequence[Tensor]
+    def head_inner_products(
+        self, parameter: nn.Parameter, rows: RowSlice, updates: Sequence[Tensor]
     ) -> Float64[Tensor, "update response"]:
         """Multiply the head's gradients with updates of some rows of its weight or its bias."""
-        rows = self.streamed.head_rows
-        assert rows is not None
-        gradient = rows.gradient_at(here) if self._scores is None else self._scores[:, here]
-        weight = parameter is self.head_parameters[0]
-        if weight and len(updates) > 1:
-            return formed_sliced_inner_products(rows, gradient, updates)
-        return sliced_inner_products(rows, gradient, [(u, None) if weight else (None, u) for u in updates])
+        scored = self.accumulator.head_rows
+        assert scored is not None
+        gradient = scored.gradient_at(rows) if self._scores is None else self._scores[:, rows]
+        is_weight = parameter is self.head_parameters[0]
+        if is_weight and len(updates) > 1:
+            return formed_sliced_inner_products(scored, gradient, updates)
+        return sliced_inner_products(scored, gradient, [(u, None) if is_weight else (None, u) for u in updates])
 
-    def unscaled(self, changes: Float64[Tensor, "update response"]) -> Float64[Tensor, "update response"]:
-        """Take off what the gradients came multiplied by, where they are those of a training step."""
-        by = self.streamed.coefficients
-        return changes if by is None else changes / by
+    def without_coefficients(self, changes: Float64[Tensor, "update response"]) -> Float64[Tensor, "update response"]:
+        """Divide changes by the coefficients that the gradients of a training step carry."""
+        coefficients = self.accumulator.coefficients
+        return changes if coefficients is None else changes / coefficients

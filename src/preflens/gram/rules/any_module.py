@@ -1,11 +1,11 @@
-"""Any module at all, exactly and slowly: it is called again for each response and differentiated.
+"""The rule for any module, exact and slow: call it again for each response, and differentiate it.
 
-Serves experts with three-dimensional weights, routers, DoRA's magnitudes, modules that use the parameters of others
-inside them, and whatever comes next. The outputs of the repeated calls must be the outputs of the first one, so a
+It serves experts with three-dimensional weights, routers, magnitudes of DoRA, modules that use the parameters of
+others inside them, and unknown layers. The outputs of the repeated calls must equal the outputs of the first call, so a
 module that mixes responses is noticed.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import torch
@@ -13,55 +13,55 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from preflens.errors import UnreadableGradientError
-from preflens.gram.capture.taps import ModuleCall
-from preflens.gram.factors.factors import OnDemand, widen
+from preflens.gram.capture.calls import ModuleCall
+from preflens.gram.factors.factors import OnDemand
+from preflens.gram.factors.precision import widen
 from preflens.gram.rules.base import LayerGradients, RuleContext
+from preflens.gram.rules.row_splits import RowSplit, row_splits
 
 # How much the output of a repeated call may differ, as a share of the largest: another batch size, other kernels.
 _SAME = {torch.float64: 1e-6, torch.float32: 1e-3}
 _SAME_HALF = 5e-2
-# Gradients are asked for claim by claim. So many numbers are remembered, lest a module be called again for each.
+# Each group of parameters asks for the gradients of a response. This many numbers are remembered, so that the module
+# is not called again for each group.
 _REMEMBERED = 1 << 22
 
-# Which rows of a tensor belong to a response: (tensor, responses, response) to its part.
-Cut = Callable[[Tensor, int, int], Tensor]
 
-
-def any_module(call: ModuleCall, request: RuleContext) -> list[LayerGradients]:
-    """Claim all wanted parameters of a module.
+def any_module(call: ModuleCall, context: RuleContext) -> list[LayerGradients]:
+    """Return the gradients of all parameters of a module.
 
     Args:
         call: of the module, with its outputs kept.
-        request: what is asked.
+        context: names the parameters.
 
     Returns:
-        One claim for each group of parameters.
+        One element per group of parameters.
     """
-    numel = sum(call.module.get_parameter(name).numel() for name in request.wanted)
-    rerun = _Rerun(call, request)
-    gradients = lru_cache(maxsize=max(2, min(request.responses, _REMEMBERED // max(1, numel))))(rerun.gradients)
-    return [_claim(names, request.responses, gradients) for names in request.groups]
+    numel = sum(call.module.get_parameter(name).numel() for name in context.parameters)
+    size = max(2, min(context.responses, _REMEMBERED // max(1, numel)))
+    gradients = lru_cache(maxsize=size)(_RepeatedCalls(call, context).gradients)
+    return [_on_demand(names, context.responses, gradients) for names in context.groups]
 
 
-def _claim(names: tuple[str, ...], responses: int, gradients: Callable[[int], dict[str, Tensor]]) -> LayerGradients:
+def _on_demand(names: tuple[str, ...], responses: int, gradients: Callable[[int], dict[str, Tensor]]) -> LayerGradients:
     def gradient(response: int) -> Tensor:
-        found = gradients(response)
-        return torch.cat([found[name].flatten() for name in names])
+        by_name = gradients(response)
+        return torch.cat([by_name[name].flatten() for name in names])
 
     return LayerGradients(names, OnDemand(responses, gradient))
 
 
-class _Rerun:
+class _RepeatedCalls:
     """Calls a module again, with the rows of one response.
 
     Args:
         call: the first call.
-        request: what is asked.
+        context: names the parameters.
     """
 
-    def __init__(self, call: ModuleCall, request: RuleContext) -> None:
-        self._call, self._request = call, request
-        self._cut: Cut | None = None
+    def __init__(self, call: ModuleCall, context: RuleContext) -> None:
+        self._call, self._context = call, context
+        self._split: RowSplit | None = None
 
     def gradients(self, response: int) -> dict[str, Tensor]:
         """Differentiate the module for one response.
@@ -70,68 +70,70 @@ class _Rerun:
             response: its number.
 
         Returns:
-            The gradient with respect to each of the wanted parameters.
+            The gradient with respect to each parameter, by name.
         """
-        parameters = [self._call.module.get_parameter(name) for name in self._request.wanted]
+        names = self._context.parameters
+        parameters = [self._call.module.get_parameter(name) for name in names]
         flags = [p.requires_grad for p in parameters]
         try:
             for p in parameters:
                 p.requires_grad_(True)
-            with torch.enable_grad(), self._request.untapped():
-                outputs, arrived = self._again(response)
+            with torch.enable_grad(), self._context.untapped():
+                outputs, arrived = self._repeat(response)
                 pairs = [(o, g) for o, g in zip(outputs, arrived, strict=True) if o.requires_grad]
-                found = self._differentiated(pairs, parameters, response)
+                gradients = self._differentiate(pairs, parameters, response)
         finally:
             for p, flag in zip(parameters, flags, strict=True):
                 p.requires_grad_(flag)
-        return dict(zip(self._request.wanted, widen(*found), strict=True))
+        return dict(zip(names, widen(*gradients), strict=True))
 
-    def _again(self, response: int) -> tuple[list[Tensor], list[Tensor]]:
-        """Outputs of one response with their graph, and what arrived at them, where anything did.
+    def _repeat(self, response: int) -> tuple[list[Tensor], list[Tensor]]:
+        """Compute the outputs of one response with their graph, and pick the gradients that arrived at them.
 
         Returns:
-            Both, in the same order.
+            Outputs and gradients, in the same order; only outputs at which a gradient arrived.
 
         Raises:
-            UnreadableGradientError: in no way of telling rows apart does the module return what it returned.
+            UnreadableGradientError: no way to split rows makes the module return what it returned before.
         """
         failure: Exception | None = None
-        for cut in [self._cut] if self._cut is not None else _cuts(self._call, self._request.responses):
+        splits = [self._split] if self._split is not None else row_splits(self._call, self._context.responses)
+        for split in splits:
             try:
-                found = self._outputs(cut, response)
+                result = self._outputs(split, response)
             except Exception as error:  # whatever a module does with arguments that it did not expect
                 if isinstance(error, torch.OutOfMemoryError):
                     raise
                 failure = failure or error
                 continue
-            if found is not None:
-                self._cut = cut
-                return found
+            if result is not None:
+                self._split = split
+                return result
         raise self._refusal(response, failure) from None
 
-    def _outputs(self, cut: Cut, response: int) -> tuple[list[Tensor], list[Tensor]] | None:
+    def _outputs(self, split: RowSplit, response: int) -> tuple[list[Tensor], list[Tensor]] | None:
         """Call the module with the rows of one response; None where it returns something else than before."""
-        call, responses = self._call, self._request.responses
+        call, responses = self._call, self._context.responses
         leaves, structure = pytree.tree_flatten((call.args, call.kwargs))
-        rows = [cut(leaf, responses, response) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        rows = [split(leaf, responses, response) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         args, kwargs = pytree.tree_unflatten(rows, structure)
         kind, dtype = call.outputs[0].device.type, call.autocast
         with torch.autocast(kind, dtype=dtype, enabled=dtype is not None, cache_enabled=False):
             produced, _ = pytree.tree_flatten(call.module(*args, **kwargs))
         again = [o for o in produced if isinstance(o, Tensor) and o.is_floating_point()]
         outputs, arrived = [], []
-        for output, whole, gradient in zip(again, call.outputs, call.gradients, strict=True):
+        for output, before, gradient in zip(again, call.outputs, call.gradients, strict=True):
             if gradient is None:
                 continue
-            first = cut(whole, responses, response)
-            told_apart = first.numel() * responses == whole.numel()
-            if not told_apart or not _same(output.detach(), first, float(whole.abs().max())):
+            expected = split(before, responses, response)
+            is_split = expected.numel() * responses == before.numel()
+            if not is_split or not _same(output.detach(), expected, float(before.abs().max())):
                 return None
             outputs.append(output)
-            arrived.append(cut(gradient, responses, response))
+            arrived.append(split(gradient, responses, response))
         return outputs, arrived
 
-    def _differentiated(
+    def _differentiate(
         self, pairs: Sequence[tuple[Tensor, Tensor]], parameters: Sequence[Tensor], response: int
     ) -> Sequence[Tensor]:
         if not pairs:
@@ -145,67 +147,23 @@ class _Rerun:
             raise self._refusal(response, error) from None
 
     def _refusal(self, response: int, failure: Exception | None) -> UnreadableGradientError:
-        kind = type(self._call.module).__name__
         if failure is not None:
-            found = (
-                f"cannot be called and differentiated with the rows of response {response} alone ({_in_words(failure)})"
-            )
+            reason = f"{type(failure).__name__}: {(str(failure).splitlines() or [''])[0]}"
+            problem = f"cannot be called and differentiated with the rows of response {response} alone ({reason})"
         else:
-            found = (
-                f"gives response {response} another output alone than among the {self._request.responses} responses "
+            problem = (
+                f"gives response {response} another output alone than among the {self._context.responses} responses "
                 "of its batch"
             )
         return UnreadableGradientError(
-            f"A `{kind}` {found}, so responses do not have gradients of their own in it. Freeze its parameters, or use "
-            "`brute_force_batch_gram`.",
+            f"A `{type(self._call.module).__name__}` {problem}, so responses do not have gradients of their own in "
+            "it. Freeze its parameters, or use `brute_force_batch_gram`.",
             module=self._call.module,
             mixed=True,
         )
 
 
-def _same(again: Tensor, first: Tensor, largest: float) -> bool:
-    tolerance = _SAME.get(first.dtype, _SAME_HALF) * max(largest, 1e-30)
-    return again.shape == first.shape and (first.numel() == 0 or float((again - first).abs().max()) <= tolerance)
-
-
-def _in_words(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-
-
-def _cuts(call: ModuleCall, responses: int) -> Iterator[Cut]:
-    """Ways of telling rows apart, the likeliest first."""
-    leaves = [*pytree.tree_leaves((call.args, call.kwargs)), *call.outputs]
-    tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.ndim > 0]
-    if any(len(t) == responses for t in tensors):
-        yield _first_axis
-    yield _flattened
-    if any(t.ndim > 1 and t.shape[1] == responses for t in tensors):
-        yield _streams
-        yield _second_axis
-
-
-def _first_axis(value: Tensor, responses: int, response: int) -> Tensor:
-    """The first axis is that of responses where it is as long; everything else stays whole."""
-    return value[response : response + 1] if value.ndim and len(value) == responses else value
-
-
-def _flattened(value: Tensor, responses: int, response: int) -> Tensor:
-    """The rows of a response follow each other: of tokens, or of heads."""
-    if value.ndim == 0 or len(value) < responses or len(value) % responses:
-        return value
-    rows = len(value) // responses
-    return value[response * rows : (response + 1) * rows]
-
-
-def _streams(value: Tensor, responses: int, response: int) -> Tensor:
-    """Several streams of [response, token, features], stacked."""
-    if value.ndim > 3 and value.shape[1] == responses:
-        return value[:, response : response + 1]
-    return _first_axis(value, responses, response)
-
-
-def _second_axis(value: Tensor, responses: int, response: int) -> Tensor:
-    """The second axis is that of responses where the first one is not as long."""
-    if value.ndim > 1 and len(value) != responses and value.shape[1] == responses:
-        return value[:, response : response + 1]
-    return _first_axis(value, responses, response)
+def _same(again: Tensor, expected: Tensor, largest: float) -> bool:
+    tolerance = _SAME.get(expected.dtype, _SAME_HALF) * max(largest, 1e-30)
+    same_shape = again.shape == expected.shape
+    return same_shape and (expected.numel() == 0 or float((again - expected).abs().max()) <= tolerance)

@@ -1,23 +1,33 @@
-"""What a layer rule is, and how rows are told apart."""
+"""What a layer rule is, and how the rows of a module are assigned to responses."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from preflens.errors import UnreadableGradientError
-from preflens.gram.capture.taps import ModuleCall
-from preflens.gram.factors.factors import Factor, Materialized, OuterProductSum, widen
+from preflens.gram.capture.calls import ModuleCall
+from preflens.gram.factors.factors import Factor, Materialized, OuterProductSum
+from preflens.gram.factors.precision import widen
 
 
 @dataclass(frozen=True)
 class LayerGradients:
-    """A rule's word that it knows the per-response gradients of some parameters of a module.
+    """Per-response gradients of some parameters of a module, as returned by a layer rule.
 
     Attributes:
-        parameters: their names in the module.
-        factor: the gradients; of several parameters one after the other.
+        parameters: names of the parameters in the module.
+        factor: the gradients; those of several parameters one after the other.
+
+    Example:
+        Two responses, and a bias of three numbers:
+
+        >>> import torch
+        >>> from preflens.gram import LayerGradients, Materialized
+        >>> gradients = LayerGradients(("bias",), Materialized(torch.ones(2, 3)))
+        >>> gradients.factor.dense().shape
+        torch.Size([2, 3])
     """
 
     parameters: tuple[str, ...]
@@ -26,53 +36,64 @@ class LayerGradients:
 
 @dataclass(frozen=True)
 class RuleContext:
-    """What is asked of a rule.
+    """What a layer rule needs to know beside the call.
 
     Attributes:
-        responses: how many share the pass.
-        wanted: names of the parameters whose gradients are read off the module: its own, and dotted ones of modules
-            inside it that are not called.
-        private: those of them that no other module is read for too.
-        groups: the same names, those together that may stand in one claim.
-        untapped: switches taps off while a rule calls the module again.
+        responses: number of responses that share the pass.
+        parameters: names of the parameters whose gradients the rule returns: those of the module itself, and dotted
+            names of modules inside it that are not called.
+        private: those of them that are read off no other module, too.
+        groups: the same names; names in one group may share one `LayerGradients`.
+        untapped: context in which a rule may call the module again.
+
+    Example:
+        >>> from contextlib import nullcontext
+        >>> from preflens.gram import RuleContext
+        >>> names = ("weight", "bias")
+        >>> context = RuleContext(4, names, frozenset(names), (names,), nullcontext)
+        >>> context.responses, context.foldable(bias=None)
+        (4, False)
     """
 
     responses: int
-    wanted: tuple[str, ...]
+    parameters: tuple[str, ...]
     private: frozenset[str]
     groups: tuple[tuple[str, ...], ...]
     untapped: Callable[[], AbstractContextManager[None]]
 
     def foldable(self, bias: object) -> bool:
-        """Tell whether weight and bias can be treated as one parameter.
+        """Return whether weight and bias can be treated as one parameter.
 
         Args:
             bias: the module's bias, or None.
 
         Returns:
-            True if both are wanted and belong to this module alone.
+            True if the gradients of both are needed and belong to this module alone.
         """
-        return bias is not None and {"weight", "bias"} <= self.private and {"weight", "bias"} <= set(self.wanted)
+        return bias is not None and {"weight", "bias"} <= self.private and {"weight", "bias"} <= set(self.parameters)
 
 
-Rule = Callable[[ModuleCall, RuleContext], list[LayerGradients]]
+# A rule turns one call of a module into the gradients of its parameters. `call.args` and `call.kwargs` are the inputs,
+# `call.gradients` the gradients that reach the outputs; the outputs themselves are not kept for it. A gradient may be
+# left out where it is zero.
+LayerRule = Callable[[ModuleCall, RuleContext], list[LayerGradients]]
+LayerRules = Mapping[type[nn.Module], LayerRule]  # by exact class
 
 
 def response_rows(values: Tensor, module: nn.Module, responses: int) -> Tensor:
-    """Bring what a module sees to the shape [response, row, features].
+    """Bring inputs or output gradients of a module to the shape [response, row, features].
 
-    Rows may come flattened ([response · row, features]), as experts and some feed-forward blocks get them.
+    Rows may come flattened ([response · row, features]), as in experts and some feed-forward blocks.
 
     Args:
-        values: features last.
-        module: for messages.
-        responses: how many share the pass.
+        values: features on the last axis.
+        module: named in errors.
+        responses: number of responses that share the pass.
 
     Returns:
-        A view, or a copy where the layout asks for one.
+        A view, or a copy where the memory layout needs one.
     """
-    rows = values.shape[0]
-    check_row_counts(rows, module, responses)
+    check_row_counts(values.shape[0], module, responses)
     return values.reshape(responses, -1, values.shape[-1])
 
 
@@ -81,51 +102,55 @@ def check_row_counts(rows: int, module: nn.Module, responses: int) -> None:
 
     Args:
         rows: its length.
-        module: for messages.
-        responses: how many share the pass.
+        module: named in the error.
+        responses: number of responses that share the pass.
 
     Raises:
-        UnreadableGradientError: rows of responses cannot be told apart.
+        UnreadableGradientError: rows cannot be assigned to responses.
     """
     if rows < responses or rows % responses:
-        raise UnreadableGradientError(rows_in_words(rows, module, responses), module=module, mixed=True)
+        raise UnreadableGradientError(describe_row_mismatch(rows, module, responses), module=module, mixed=True)
 
 
-def rows_in_words(rows: int, module: nn.Module, responses: int) -> str:
-    """Say that rows of responses cannot be told apart.
+def describe_row_mismatch(rows: int, module: nn.Module, responses: int) -> str:
+    """Return the message for rows that cannot be assigned to responses.
 
     Args:
-        rows: how many there are.
-        module: that saw them.
-        responses: how many share the pass.
+        rows: number of rows.
+        module: that got them.
+        responses: number of responses that share the pass.
 
     Returns:
         The message.
     """
     return (
         f"A `{type(module).__name__}` saw {rows} row(s) for {responses} responses, so their gradients cannot be told "
-        "apart. Give every response its own row: position ids with one row a response, no packed sequences, no "
+        "apart. Give every response its own row: position ids with one row per response, no packed sequences, no "
         "statistics over the batch. Or use `brute_force_batch_gram`."
     )
 
 
-def linear_claims(
-    inputs: Tensor, grads: Tensor, request: RuleContext, *, bias: object, input_first: bool
+def linear_gradients(
+    inputs: Tensor, grads: Tensor, context: RuleContext, *, bias: object, input_first: bool
 ) -> list[LayerGradients]:
-    """Claim the weight of a linear map, and its bias.
+    """Return the gradients of the weight and the bias of a linear map.
 
     Args:
         inputs: [response, row, in].
         grads: [response, row, out].
-        request: what is asked.
+        context: names the parameters.
         bias: the module's bias, or None.
         input_first: whether the weight has the shape [in, out].
 
     Returns:
-        One claim, or two where weight and bias do not belong together.
+        One element, or two where weight and bias cannot be treated as one parameter.
     """
     x, d = widen(inputs, grads)
-    if request.foldable(bias):
+    if context.foldable(bias):
         return [LayerGradients(("weight", "bias"), OuterProductSum(x, d, input_first, with_bias=True))]
-    claims = [LayerGradients(("weight",), OuterProductSum(x, d, input_first))] if "weight" in request.wanted else []
-    return claims + ([LayerGradients(("bias",), Materialized(d.sum(1)))] if "bias" in request.wanted else [])
+    parts = []
+    if "weight" in context.parameters:
+        parts.append(LayerGradients(("weight",), OuterProductSum(x, d, input_first)))
+    if "bias" in context.parameters:
+        parts.append(LayerGradients(("bias",), Materialized(d.sum(1))))
+    return parts

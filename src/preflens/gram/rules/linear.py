@@ -1,40 +1,41 @@
-"""`nn.Linear`, the matrices of LoRA among them: y = W x + b."""
+"""`nn.Linear`, including the matrices of LoRA: y = W x + b."""
 
 import torch
 from torch import Tensor, nn
 
-from preflens.gram.capture.taps import ModuleCall
-from preflens.gram.rules.base import LayerGradients, RuleContext, linear_claims, response_rows
+from preflens.gram.capture.calls import ModuleCall
+from preflens.gram.rules.base import LayerGradients, RuleContext, linear_gradients, response_rows
 
-# How much an entry may differ, as a share of the largest: half precision cancels. What computes something else is off
-# by much more in some entry.
+# How much an entry may differ, as a share of the largest: half precision cancels. A module that computes something else
+# is off by much more in some entry.
 _SAME = 1e-2
 
 
-def linear(call: ModuleCall, request: RuleContext) -> list[LayerGradients]:
-    """Claim W and b: ∇W = Σ_t d_t ⊗ x_t, ∇b = Σ_t d_t.
+def linear(call: ModuleCall, context: RuleContext) -> list[LayerGradients]:
+    """Return ∇W = Σ_t d_t ⊗ x_t and ∇b = Σ_t d_t, with d the output gradients.
 
     Args:
         call: of the module.
-        request: what is asked.
+        context: names the parameters.
 
     Returns:
-        The claims.
+        The gradients.
     """
-    inputs, (grads,) = _input(call), call.gradients
+    (grads,) = call.gradients
     assert grads is not None
-    x, d = (response_rows(v, call.module, request.responses) for v in (inputs, grads))
-    return linear_claims(x, d, request, bias=call.module.bias, input_first=False)
+    inputs: Tensor = call.args[0] if call.args else call.kwargs["input"]
+    x, d = (response_rows(v, call.module, context.responses) for v in (inputs, grads))
+    return linear_gradients(x, d, context, bias=call.module.bias, input_first=False)
 
 
 def is_linear(call: ModuleCall) -> bool:
-    """Recognise a module that computes W x + b by another class than `nn.Linear`, from one row of numbers.
+    """Recognize a module of another class than `nn.Linear` that computes W x + b, from one row of numbers.
 
     Args:
-        call: with its output kept.
+        call: with its output.
 
     Returns:
-        Whether it does.
+        Whether the module is linear.
     """
     weight, bias = (call.module._parameters.get(name) for name in ("weight", "bias"))
     known = set(call.module._parameters) <= {"weight", "bias"} and len(call.outputs) == 1
@@ -44,10 +45,5 @@ def is_linear(call: ModuleCall) -> bool:
     if (inputs.shape[-1], output.shape[-1]) != (weight.shape[1], weight.shape[0]):
         return False
     x, y = inputs.reshape(-1, inputs.shape[-1])[:1], output.reshape(-1, output.shape[-1])[:1]
-    found = nn.functional.linear(x.to(weight.dtype), weight, bias).to(y.dtype)
-    return bool(torch.allclose(found, y, rtol=1e-2, atol=_SAME * float(y.abs().max())))
-
-
-def _input(call: ModuleCall) -> Tensor:
-    inputs: Tensor = call.args[0] if call.args else call.kwargs["input"]
-    return inputs
+    expected = nn.functional.linear(x.to(weight.dtype), weight, bias).to(y.dtype)
+    return bool(torch.allclose(expected, y, rtol=1e-2, atol=_SAME * float(y.abs().max())))

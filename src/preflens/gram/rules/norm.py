@@ -1,7 +1,7 @@
 """Norms with a gain, and perhaps a bias, for each feature: y = x̂(x) ∘ (w + c) + b.
 
-`nn.LayerNorm` is known; RMS norms come under a dozen names and in two forms (c = 0 and Gemma's c = 1). They are
-recognised by what they compute: a module whose output is, feature by feature, linear in its own weight.
+`nn.LayerNorm` is known by class. RMS norms have a dozen names and two forms (c = 0, and Gemma's c = 1). They are
+recognized by what they compute: the output is, feature by feature, linear in the module's own weight.
 """
 
 from dataclasses import dataclass
@@ -11,97 +11,98 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from preflens.gram.capture.taps import ModuleCall
-from preflens.gram.factors.factors import Materialized, widen
+from preflens.gram.capture.calls import ModuleCall
+from preflens.gram.factors.factors import Materialized
+from preflens.gram.factors.precision import widen
 from preflens.gram.rules.base import LayerGradients, RuleContext, check_row_counts
 
-# A feature whose gain is smaller than this share of the largest is not divided by it.
+# The output is not divided by gains that are smaller than this share of the largest.
 _DIVISIBLE = 1e-2
 
 
 @dataclass(frozen=True)
-class _Form:
-    """Which weights give x̂: y at `on` less y at `off`, without bias.
+class NormForm:
+    """How to compute x̂: y with every weight `on`, less y with every weight `off`, both without bias.
 
     Attributes:
-        on: value of every entry of the weight.
-        off: the same for what is taken off; None for nothing.
+        on: value of every entry of the weight in the first term.
+        off: value of every entry of the weight in the second term; None where it is zero.
     """
 
     on: float
     off: float | None
 
     def divides(self, module: nn.Module) -> bool:
-        """Tell whether x̂ can be got from the output by a division: no bias, and no gain near zero."""
+        """Return whether x̂ is the output divided by the gain: no bias, and no gain near zero."""
         if self.off is not None or module._parameters.get("bias") is not None:
             return False
         size = self.gain(module).abs()
         return bool(size.min() > _DIVISIBLE * size.max())
 
     def gain(self, module: nn.Module) -> Tensor:
-        """Return what x̂ is multiplied by."""
+        """Return w + c."""
         weight = module._parameters["weight"]
         assert weight is not None
         return weight.detach() + (1 - self.on)
 
 
-# Found once a module: its form does not change with its weights.
-_FORMS: WeakKeyDictionary[nn.Module, _Form | None] = WeakKeyDictionary()
+# Determined once per module: the form does not change with the weights.
+_FORMS: WeakKeyDictionary[nn.Module, NormForm | None] = WeakKeyDictionary()
 
 
-def layer_norm(call: ModuleCall, request: RuleContext) -> list[LayerGradients]:
-    """Claim the gain and the bias of `nn.LayerNorm`.
+def layer_norm(call: ModuleCall, context: RuleContext) -> list[LayerGradients]:
+    """Return the gradients of the gain and the bias of `nn.LayerNorm`.
 
     Args:
         call: of the module.
-        request: what is asked.
+        context: names the parameters.
 
     Returns:
-        The claims.
+        The gradients.
     """
     module = call.module
     assert isinstance(module, nn.LayerNorm)
     inputs = call.args[0] if call.args else call.kwargs["input"]
     normalized = nn.functional.layer_norm(inputs, module.normalized_shape, eps=module.eps)
-    return _claims(normalized, call, request)
+    return _gradients(normalized, call, context)
 
 
-def norm(call: ModuleCall, request: RuleContext) -> list[LayerGradients]:
-    """Claim the gain and the bias of a module that has a form (`norm_form`).
+def norm(call: ModuleCall, context: RuleContext) -> list[LayerGradients]:
+    """Return the gradients of the gain and the bias of a module that has a form (see `norm_form`).
 
     Args:
         call: of the module.
-        request: what is asked.
+        context: names the parameters.
 
     Returns:
-        The claims.
+        The gradients.
     """
     form = _FORMS[call.module]
     assert form is not None
     if call.outputs:  # kept where they can be divided
-        return _claims(call.outputs[0] / form.gain(call.module), call, request)
-    with request.untapped():
+        return _gradients(call.outputs[0] / form.gain(call.module), call, context)
+    with context.untapped():
         normalized = _with_weight(call, form.on)
         if form.off is not None:
             normalized = normalized - _with_weight(call, form.off)
-    return _claims(normalized, call, request)
+    return _gradients(normalized, call, context)
 
 
-def norm_form(call: ModuleCall) -> "_Form | None":
-    """Recognise a module whose output is linear in its own weight, feature by feature.
+def norm_form(call: ModuleCall) -> NormForm | None:
+    """Recognize a module whose output is linear in its own weight, feature by feature.
 
     Args:
-        call: with its output kept; taps are switched off.
+        call: with its output; taps are switched off.
 
     Returns:
-        Its form, or None if it is something else.
+        Its form, or None where it is another module.
     """
     if call.module not in _FORMS:
         _FORMS[call.module] = _find_form(call)
     return _FORMS[call.module]
 
 
-def _find_form(call: ModuleCall) -> _Form | None:
+def _find_form(call: ModuleCall) -> NormForm | None:
     parameters = {name: p for name, p in call.module._parameters.items() if p is not None}
     if not set(parameters) <= {"weight", "bias"} or "weight" not in parameters or len(call.outputs) != 1:
         return None
@@ -117,24 +118,24 @@ def _find_form(call: ModuleCall) -> _Form | None:
     if not torch.allclose(actual.float(), expected.float(), rtol=2e-2, atol=1e-2 * float(actual.abs().max())):
         return None
     if not bool(zero.any()):
-        return _Form(1.0, None)
-    return _Form(0.0, None) if torch.allclose(one, 2 * zero, rtol=1e-2) else _Form(1.0, 0.0)
+        return NormForm(1.0, None)
+    return NormForm(0.0, None) if torch.allclose(one, 2 * zero, rtol=1e-2) else NormForm(1.0, 0.0)
 
 
 def _with_weight(call: ModuleCall, weight: float | Tensor) -> Tensor:
-    """What the module would return with another weight and no bias."""
-    own = {name: p for name, p in call.module._parameters.items() if p is not None}
-    given = {name: torch.zeros_like(p) for name, p in own.items()}
-    given["weight"] = weight if isinstance(weight, Tensor) else torch.full_like(own["weight"], weight)
+    """The output of the module with another weight and no bias."""
+    parameters = {name: p for name, p in call.module._parameters.items() if p is not None}
+    values = {name: torch.zeros_like(p) for name, p in parameters.items()}
+    values["weight"] = weight if isinstance(weight, Tensor) else torch.full_like(parameters["weight"], weight)
     with torch.no_grad():
-        result: Tensor = functional_call(call.module, given, call.args, call.kwargs)
+        result: Tensor = functional_call(call.module, values, call.args, call.kwargs)
     return result
 
 
-def _claims(normalized: Tensor, call: ModuleCall, request: RuleContext) -> list[LayerGradients]:
+def _gradients(normalized: Tensor, call: ModuleCall, context: RuleContext) -> list[LayerGradients]:
     (grads,) = call.gradients
     assert grads is not None
-    check_row_counts(len(grads), call.module, request.responses)
-    x, d = (v.reshape(request.responses, -1, v.shape[-1]) for v in widen(normalized, grads))
-    gradients = {"weight": lambda: (x * d).sum(1), "bias": lambda: d.sum(1)}
-    return [LayerGradients((name,), Materialized(gradients[name]())) for name in request.wanted]
+    check_row_counts(len(grads), call.module, context.responses)
+    x, d = (v.reshape(context.responses, -1, v.shape[-1]) for v in widen(normalized, grads))
+    formulas = {"weight": lambda: (x * d).sum(1), "bias": lambda: d.sum(1)}
+    return [LayerGradients((name,), Materialized(formulas[name]())) for name in context.parameters]

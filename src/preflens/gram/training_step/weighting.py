@@ -1,144 +1,132 @@
-"""Books of one or several passes, closed: the Gram of all of their responses, and the gradient of a weighted sum."""
+"""The Gram of all responses of one or more passes, and the gradient of their weighted sum."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
 
 import torch
 from jaxtyping import Float64
-from torch import Tensor, nn
+from torch import Tensor
 
 from preflens.errors import AuditError
+from preflens.gram.factors.factors import GradientTerm, ParameterGroup
 from preflens.gram.factors.scored_rows import SoftmaxRows
 from preflens.gram.factors.storage import join_responses
-from preflens.gram.products.modes import Use
 from preflens.gram.products.weighted_sums import weighted_head, weighted_sum
-from preflens.gram.readers.multi_pass import table_of
-from preflens.gram.readers.single_pass import Key
+from preflens.gram.readers.multi_pass import gram_of_terms
 from preflens.gram.training_step.deferred import DeferredGradients
+from preflens.response_order import chosen_first
 from preflens.types import BatchGram
 
-Weights = Float64[Tensor, " response"]
+ResponseWeights = Float64[Tensor, " response"]
 
-# How far wᵀGw and the squared norm of the gradient may be apart, as a share of (Σ |w_i| ‖g_i‖)²: rounding of sums in
-# the type of the activations. A gradient that is put together wrongly is off by percents.
+# How far wᵀGw and the squared norm of the gradient may differ, as a share of (Σ |w_i| ‖g_i‖)²: rounding of sums in the
+# type of the activations. A gradient that is computed wrongly is off by percents.
 _SAME = {torch.float64: 1e-9, torch.float32: 1e-4}
 _SAME_HALF = 2e-2
 
 
-def keys_of(books: Sequence[DeferredGradients]) -> list[Key]:
-    """Return the parameters that any of the passes brought gradients of.
+def parameter_groups(passes: Sequence[DeferredGradients]) -> list[ParameterGroup]:
+    """Return the parameters that have a gradient in any of the passes.
 
     Args:
-        books: of the passes.
+        passes: their gradients.
 
     Returns:
-        Groups of parameters that belong together, each once.
+        Groups of parameters that are kept together, each once.
     """
-    return list(dict.fromkeys(key for each in books for key in each.uses))
+    return list(dict.fromkeys(group for each in passes for group in each.terms))
 
 
-def accumulated_gram(books: Sequence[DeferredGradients]) -> BatchGram:
-    """Multiply all responses of some passes with each other.
+def accumulated_gram(passes: Sequence[DeferredGradients]) -> BatchGram:
+    """Compute the Gram of all responses of one or more passes.
 
     Args:
-        books: of the passes.
+        passes: their gradients.
 
     Returns:
-        The Gram; the chosen responses of all passes first, in their order.
+        The Gram; chosen responses of all passes first.
     """
-    total = sum(parameter_gram(books, key) for key in keys_of(books))
+    total = sum(parameter_gram(passes, group) for group in parameter_groups(passes))
     assert isinstance(total, Tensor)
-    order = chosen_first(books).to(total.device)
+    order = chosen_first([each.responses for each in passes]).to(total.device)
     return BatchGram(total[order][:, order].cpu(), torch.zeros(len(order), dtype=torch.float64))
 
 
-def chosen_first(books: Sequence[DeferredGradients]) -> Tensor:
-    """Return the places, pass by pass, of the responses in an order with all chosen ones first.
+def parameter_gram(passes: Sequence[DeferredGradients], group: ParameterGroup) -> Float64[Tensor, "response response"]:
+    """Compute the Gram of the gradients of one parameter (or of weight and bias together).
 
     Args:
-        books: of the passes.
+        passes: their gradients.
+        group: the parameter.
 
     Returns:
-        A permutation.
+        The Gram of all responses, in the order of the passes.
     """
-    counts = [len(_sent(each)) for each in books]
-    numbers = torch.arange(sum(counts)).split(counts)
-    return torch.cat([part.chunk(2)[side] for side in (0, 1) for part in numbers])
+    counts = [each.responses for each in passes]
+    by_pass = [each.terms.get(group, []) for each in passes]
+    terms = by_pass[0] if len(passes) == 1 else join_responses(by_pass, counts, numel=sum(p.numel() for p in group))
+    return gram_of_terms(terms, sum(counts), partial(_slices, passes))
 
 
-def parameter_gram(books: Sequence[DeferredGradients], key: Key) -> Float64[Tensor, "response response"]:
-    """Multiply the gradients of one parameter (or of weight and bias together).
+def weighted_gradients(
+    passes: Sequence[DeferredGradients], weights: ResponseWeights
+) -> Iterator[tuple[ParameterGroup, list[Tensor]]]:
+    """Form the gradient of Σ_i w_i a_i, one parameter at a time.
 
     Args:
-        books: of the passes.
-        key: the parameter.
-
-    Returns:
-        The Gram of all responses, pass by pass.
-    """
-    counts = [len(_sent(each)) for each in books]
-    passes = [each.uses.get(key, []) for each in books]
-    uses = passes[0] if len(books) == 1 else join_responses(passes, counts, numel=sum(p.numel() for p in key))
-    return table_of(uses, sum(counts), partial(_slices, books))
-
-
-def gradients(books: Sequence[DeferredGradients], weights: Weights) -> Iterator[tuple[Key, list[Tensor]]]:
-    """Form the gradient of Σ_i w_i a_i, a parameter at a time.
-
-    Args:
-        books: of the passes.
-        weights: w, of all responses pass by pass.
+        passes: their gradients.
+        weights: w of all responses, in the order of the passes.
 
     Yields:
-        Parameters that belong together, and the gradient of each.
+        Parameters that are kept together, and the gradient of each.
     """
-    parts = weights.split([len(_sent(each)) for each in books])
-    for key in keys_of(books):
-        found = [_weighted(each, use, part, key) for each, part in zip(books, parts, strict=True)
-                 for use in each.uses.get(key, [])]  # fmt: skip
-        total = found[0]
-        for more in found[1:]:
+    by_pass = weights.split([each.responses for each in passes])
+    for group in parameter_groups(passes):
+        parts = [_weighted(each, term, part, group) for each, part in zip(passes, by_pass, strict=True)
+                 for term in each.terms.get(group, [])]  # fmt: skip
+        total = parts[0]
+        for more in parts[1:]:
             for into, other in zip(total, more, strict=True):
                 into += other
-        yield key, total
+        yield group, total
 
 
-def add_to(parameters: Key, found: Sequence[Tensor]) -> None:
+def add_to_grad(parameters: ParameterGroup, gradients: Sequence[Tensor]) -> None:
     """Add gradients to `param.grad`.
 
     Args:
-        parameters: whose.
-        found: one each.
+        parameters: to whose `.grad` they are added.
+        gradients: one per parameter.
     """
-    for p, gradient in zip(parameters, found, strict=True):
+    for p, gradient in zip(parameters, gradients, strict=True):
         if p.grad is None:
             p.grad = gradient.to(p.dtype)
         else:
             p.grad += gradient.to(p.dtype)
 
 
-def squared_norm(parts: Sequence[Tensor]) -> float:
+def squared_norm(tensors: Sequence[Tensor]) -> float:
     """Add up the squares of some tensors, row by row.
 
-    In float32 the norm of all of a large tensor at once is off by half a percent on a CPU.
+    In float32 the norm of a large tensor, computed at once, is off by half a percent on a CPU.
 
     Args:
-        parts: of any shape.
+        tensors: of any shape.
 
     Returns:
         The squared norm of all of them together.
     """
-    rows = (torch.linalg.vector_norm(torch.atleast_1d(part), dim=-1) for part in parts)
+    rows = (torch.linalg.vector_norm(torch.atleast_1d(tensor), dim=-1) for tensor in tensors)
     return sum(float(norms.double().square().sum()) for norms in rows)
 
 
 def check_norm(
-    squared: float, gram: Float64[Tensor, "response response"], weights: Weights, dtype: torch.dtype
+    squared: float, gram: Float64[Tensor, "response response"], weights: ResponseWeights, dtype: torch.dtype
 ) -> None:
-    """Compare the squared norm of a gradient with wᵀGw.
+    """Compare the squared norm of a weighted gradient with wᵀGw.
 
     Args:
-        squared: ‖Σ w_i g_i‖², as the gradient was put together.
+        squared: ‖Σ w_i g_i‖², computed from the gradient.
         gram: G.
         weights: w.
         dtype: of the activations.
@@ -147,27 +135,25 @@ def check_norm(
         AuditError: they differ by more than rounding.
     """
     expected = float(weights @ gram @ weights)
-    reach = float((weights.abs() * gram.diagonal().clamp(min=0).sqrt()).sum()) ** 2
-    if not abs(squared - expected) <= _SAME.get(dtype, _SAME_HALF) * reach:
+    scale = float((weights.abs() * gram.diagonal().clamp(min=0).sqrt()).sum()) ** 2
+    if not abs(squared - expected) <= _SAME.get(dtype, _SAME_HALF) * scale:
         raise AuditError(
-            f"The gradient that was put together has a squared norm of {squared:.6g}, and the Gram says "
+            f"The gradient that was put together has a squared norm of {squared:.6g}, but the Gram gives "
             f"{expected:.6g}. A module does not compute what its class promises; train without a mitigation."
         )
 
 
-def _weighted(books: DeferredGradients, use: Use, weights: Weights, key: tuple[nn.Parameter, ...]) -> list[Tensor]:
-    if isinstance(use, SoftmaxRows):
-        return [weighted_head(use, books.slices(use), weights)]
-    return weighted_sum(use, weights, key)
+def _weighted(
+    gradients: DeferredGradients, term: GradientTerm, weights: ResponseWeights, group: ParameterGroup
+) -> list[Tensor]:
+    if isinstance(term, SoftmaxRows):
+        return [weighted_head(term, gradients.slices(term), weights)]
+    return weighted_sum(term, weights, group)
 
 
-def _slices(books: Sequence[DeferredGradients], rows: SoftmaxRows) -> Iterator[tuple[slice, Tensor]]:
-    kept = [each.scores for each in books if each.scores is not None]
-    if len(kept) < len(books):
+def _slices(passes: Sequence[DeferredGradients], rows: SoftmaxRows) -> Iterator[tuple[slice, Tensor]]:
+    """Score gradients of the joined rows of all passes, where every pass has kept its own."""
+    scores = [each.scores for each in passes if each.scores is not None]
+    if len(scores) < len(passes):
         return rows.gradients()
-    return iter([(slice(0, len(rows.head.weight)), kept[0] if len(kept) == 1 else torch.cat(kept))])
-
-
-def _sent(books: DeferredGradients) -> Weights:
-    assert books.coefficients is not None
-    return books.coefficients
+    return iter([(slice(0, len(rows.head.weight)), scores[0] if len(scores) == 1 else torch.cat(scores))])

@@ -57,11 +57,11 @@ class ConstraintPairs:
                 output = self._forward(self._batch)
             if not isinstance(output, HeadInput):
                 raise UnsupportedModelError("`mitigation_probe` needs a model with a plain output head.")
-            gradients.begin(output)
+            gradients.on_forward(output)
             with torch.no_grad(), torch.autocast(output.hidden.device.type, enabled=False):
-                logps, hidden_gradient = gradients.head(output)
-            torch.autograd.backward(output.hidden, hidden_gradient)
-            gradients.coefficients = torch.zeros_like(logps)
+                scored = gradients.score_head(output)
+            torch.autograd.backward(output.hidden, scored.hidden_gradient)
+            gradients.coefficients = torch.zeros_like(scored.rows.logps())
         return gradients
 
 

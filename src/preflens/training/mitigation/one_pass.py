@@ -15,18 +15,18 @@ from preflens.errors import UnsupportedObjectiveError
 from preflens.gram.training_step.deferred import DeferredGradients, defer_weighting
 from preflens.gram.training_step.weighting import (
     accumulated_gram,
-    add_to,
+    add_to_grad,
     check_norm,
-    chosen_first,
-    gradients,
-    keys_of,
     parameter_gram,
+    parameter_groups,
     squared_norm,
+    weighted_gradients,
 )
 from preflens.language_models.batch import PairBatch
 from preflens.mitigations import CoefficientMap, MovingAverages
 from preflens.objectives.kinds.base import Objective
 from preflens.pair_logps import PairLogps
+from preflens.response_order import chosen_first
 from preflens.training.mitigation.report import mitigation_metrics
 from preflens.training.mitigation.state import MitigationState
 from preflens.training.mitigation.strategy import Strategy, StrategyContext, TrainingStep
@@ -135,7 +135,7 @@ class OnePassReweighting:
         """Map the coefficients and form the gradient; the loss of the update is a mean over `share` pairs."""
         gram: PairGram | BatchGram = captured[0].pair_gram() if self._per_pair else accumulated_gram(captured)
         loss_gradient = torch.cat([each.coefficients for each in captured if each.coefficients is not None])
-        order = chosen_first(captured).to(loss_gradient.device)
+        order = chosen_first([each.responses for each in captured]).to(loss_gradient.device)
         # Constraint pairs, which come last, are not passed on.
         chosen, rejected = (side[:pairs] for side in (-share * loss_gradient[order]).cpu().chunk(2))
         before = PairCoefficients(chosen, -rejected)
@@ -153,20 +153,20 @@ class OnePassReweighting:
         self, captured: list[DeferredGradients], weights: Float64[Tensor, " response"]
     ) -> None:
         """Products within pairs do not give the norm, so one parameter per step, in turn, is multiplied out."""
-        checked = self._checked % len(keys_of(captured))
+        checked = self._checked % len(parameter_groups(captured))
         self._checked += 1
-        for number, (key, gradient) in enumerate(gradients(captured, weights)):
+        for number, (key, gradient) in enumerate(weighted_gradients(captured, weights)):
             if number == checked:
                 check_norm(squared_norm(gradient), parameter_gram(captured, key), weights, self._dtype())
-            add_to(key, gradient)
+            add_to_grad(key, gradient)
 
     def _write_checking_the_norm(
         self, captured: list[DeferredGradients], weights: Float64[Tensor, " response"], order: Tensor, gram: BatchGram
     ) -> None:
         squared = 0.0
-        for key, gradient in gradients(captured, weights):
+        for key, gradient in weighted_gradients(captured, weights):
             squared += squared_norm(gradient)
-            add_to(key, gradient)
+            add_to_grad(key, gradient)
         check_norm(squared, gram.matrix, weights[order].cpu(), self._dtype())
 
     def _dtype(self) -> torch.dtype:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from preflens.errors import UnsupportedModelError
 from preflens.gram.training_step.passive import PassiveObserver, observe_passively
 from preflens.language_models.batch import PairBatch
-from preflens.language_models.output_head import PlainHead, token_rows
+from preflens.language_models.output_head import PlainHead, head_input_from_hidden
 from preflens.training.probe.failsafe import ProbeFailure
 from preflens.training.probe.micro_batch import MicroBatch
 from preflens.types import HeadInput
@@ -126,7 +126,7 @@ class BatchCapture:
         observer, self._observer, self._hidden = self._observer, None, None
         self._pass.close()
         if observer is not None and observer.usable and self.micro_batches:
-            self.micro_batches[-1].gradients = observer.kept
+            self.micro_batches[-1].gradients = observer.gradients
 
     @_contained
     def _before_forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:  # noqa: ARG002  # a hook
@@ -147,7 +147,7 @@ class BatchCapture:
         self.micro_batches.append(batch)
         observer = self._observer
         if observer is not None and self._hidden is not None and not kwargs.get("output_router_logits"):
-            observer.begin(self._head_input(batch, self._hidden))
+            observer.on_forward(self._head_input(batch, self._hidden))
         else:
             observer = None
 
@@ -158,17 +158,12 @@ class BatchCapture:
     def _receive_coefficients(self, batch: MicroBatch, observer: PassiveObserver | None, gradient: Tensor) -> None:
         batch.token_coefficients = gradient.detach().clone()
         if observer is not None:
-            observer.arrive(batch.response_coefficients())
+            observer.on_coefficients(batch.response_coefficients())
 
     def _head_input(self, batch: MicroBatch, hidden: Tensor) -> HeadInput:
         assert self._head is not None
-        predicts = batch.completion_mask[:, 1:]
         pairs = PairBatch(batch.input_ids, batch.attention_mask, batch.completion_mask)
-        return HeadInput(
-            hidden[:, :-1][predicts], self._head.linear.weight, batch.input_ids[:, 1:][predicts],
-            predicts.nonzero()[:, 0], len(predicts), bias=self._head.linear.bias, scale=self._head.scale,
-            soft_cap=self._head.soft_cap, rows=token_rows(pairs),
-        )  # fmt: skip
+        return head_input_from_hidden(self._head, hidden, pairs)
 
 
 def _is_training_pass(kwargs: dict[str, Any]) -> bool:

@@ -12,7 +12,6 @@ from preflens.analysis.measurement.forward_passes import MicroBatches, PassLimit
 from preflens.analysis.measurement.memory_budget import limit_for, memory_budget
 from preflens.gram import pair_gram
 from preflens.gram.capture.forward import ForwardOutput
-from preflens.gram.factors.scored_rows import softmax_rows
 from preflens.gram.readers.stored_gradients import PerResponseGradients, per_response_gradients
 from preflens.language_models.model import evaluating
 from preflens.language_models.tokenizing import TokenizedPair
@@ -26,7 +25,7 @@ from preflens.training.probe.precision import (
     rounding_per_token,
 )
 from preflens.training.probe.result import ProbeResult, join_passes
-from preflens.types import SIDES, HeadInput, LogpChange
+from preflens.types import SIDES, LogpChange
 
 PairsWithGradients = tuple[Sequence[TokenizedPair], PerResponseGradients | None]
 # How much inner products of two passes over the same pairs may differ, as a share of the product of norms: in float32,
@@ -160,7 +159,9 @@ class PairEvaluator:
             Log-probs, nats; all chosen responses first.
         """
         with self._evaluating(), torch.no_grad():
-            return join_passes([_logps(forward()) for forward in self._passes(pairs).forwards_to_head()])
+            return join_passes([
+                ForwardOutput(forward()).detached_logps() for forward in self._passes(pairs).forwards_to_head()
+            ])
 
     def fine_logps(self, pairs: Sequence[TokenizedPair]) -> Float64[Tensor, " response"]:
         """Score pairs in the precision of the weights.
@@ -172,7 +173,9 @@ class PairEvaluator:
             Log-probs, nats; all chosen responses first.
         """
         with self._evaluating(finely=self._measures_finer()), torch.no_grad():
-            return join_passes([_logps(forward()) for forward in self._passes(pairs).forwards_to_head()])
+            return join_passes([
+                ForwardOutput(forward()).detached_logps() for forward in self._passes(pairs).forwards_to_head()
+            ])
 
     def _measures_finer(self) -> bool:
         if self._can_measure_finer is None:
@@ -217,11 +220,3 @@ class PairEvaluator:
     def memory_bytes(self) -> float:
         """Return how many bytes the activations of a pass may take, and kept gradients too."""
         return memory_budget(self.scorer.model.device) if self.memory is None else self.memory
-
-
-def _logps(output: ForwardOutput) -> Float64[Tensor, " response"]:
-    """Log-probs as before the step: without autocast, whatever the model computes in."""
-    if not isinstance(output, HeadInput):
-        return output.detach().double()
-    with torch.autocast(output.hidden.device.type, enabled=False):
-        return softmax_rows(output).logps()

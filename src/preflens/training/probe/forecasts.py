@@ -71,18 +71,10 @@ def join_forecasts(
         pairs=pairs,
         chosen_logp=chosen,
         rejected_logp=rejected,
-        gram=_joined_grams([f.gram for f in forecasts]),
+        gram=PairGram.concatenate([f.gram for f in forecasts]),
         coefficients=None,
         plain=change_of(changes[0]),
         optimizer=change_of(changes[1]) if supported else None,
-    )
-
-
-def _joined_grams(grams: Sequence[PairGram]) -> PairGram:
-    return PairGram(
-        torch.cat([g.chosen_sq_norm for g in grams]),
-        torch.cat([g.rejected_sq_norm for g in grams]),
-        torch.cat([g.inner_product for g in grams]),
     )
 
 

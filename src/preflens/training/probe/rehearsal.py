@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from preflens.gram.capture.restoring import frozen, same_random_state
 from preflens.gram.capture.taps import taps
-from preflens.gram.readers.owners import find_owners
+from preflens.gram.readers.owner_search import find_owners
 
 LOGGER = logging.getLogger("preflens")
 
@@ -40,7 +40,7 @@ def can_be_tapped(model: nn.Module, autocast: Callable[[], AbstractContextManage
             state.rows = 2
             with torch.enable_grad(), autocast():
                 total = _two_rows(model)
-            state.closed = True
+            state.forward_done = True
             torch.autograd.backward(total)
     except Exception as error:  # of the model's own code, so of any kind
         LOGGER.info("The probe runs passes of its own, because this model cannot be tapped in training: %s", error)

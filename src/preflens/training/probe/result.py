@@ -12,6 +12,7 @@ from torch import Tensor
 from preflens.dynamics import cancellation_tolerance, classify, predict_change
 from preflens.language_models.tokenizing import TokenizedPair
 from preflens.records.outcome import Outcome
+from preflens.response_order import chosen_first
 from preflens.types import LogpChange, PairCoefficients, PairGram, Side
 
 # Standard deviations of rounding within which a measured change is not significant.
@@ -155,8 +156,8 @@ def join_passes(passes: list[Float64[Tensor, "*direction _"]]) -> Float64[Tensor
     Returns:
         All values, on the CPU.
     """
-    halves = [values.cpu().chunk(2, dim=-1) for values in passes]
-    return torch.cat([half[side] for side in (0, 1) for half in halves], dim=-1)
+    order = chosen_first([values.shape[-1] for values in passes])
+    return torch.cat([values.cpu() for values in passes], dim=-1)[..., order]
 
 
 def _part(value: Any, indices: slice) -> Any:  # noqa: ANN401  # a field of a result

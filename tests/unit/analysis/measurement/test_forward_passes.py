@@ -8,9 +8,9 @@ import torch
 from preflens.analysis.measurement.forward_passes import PassLimit, PolicyScorer, make_passes
 from preflens.analysis.measurement.memory_budget import limit_for, memory_budget
 from preflens.language_models.output_head import plain_head
-from tests.cases.comparisons import tokenized
 from tests.cases.language_models import tiny_model
 from tests.cases.pairs import TEXT_ROWS
+from tests.support.rows import tokenized
 
 PAIRS = sorted(tokenized(TEXT_ROWS), key=lambda p: -p.longest)
 

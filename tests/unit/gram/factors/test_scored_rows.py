@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from preflens.gram import softmax_rows as module
+from preflens.gram.factors import scored_rows as module
 from preflens.gram.factors.scored_rows import head_logps, score_once, softmax_rows
 from preflens.types import HeadInput
 

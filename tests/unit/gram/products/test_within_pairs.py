@@ -5,7 +5,8 @@ import torch
 
 from preflens.gram.factors.factors import Materialized, OuterProductSum
 from preflens.gram.factors.layout import Layout
-from preflens.gram.products.within_pairs import InputGramCache, flat_pairs, ghost_is_cheaper, outer_pairs
+from preflens.gram.products.input_grams import InputGramCache
+from preflens.gram.products.within_pairs import flat_pairs, ghost_is_cheaper, outer_pairs
 
 PAIRS, ROWS, WIDTH, OUT = 2, 9, 64, 48
 

@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from preflens import directional_derivatives, pair_gram
-from preflens.gram import inner_products_with_updates
 from preflens.gram.brute_force import brute_force_pair_gram
+from preflens.gram.products import along_updates
 from preflens.gram.readers.first_order_changes import changes_along_updates
 from preflens.gram.readers.stored_gradients import per_response_gradients
 from preflens.language_models.logps import response_logps
 from preflens.language_models.output_head import head_input, plain_head
 from tests.cases.language_models import MENAGERIE, tiny_model
-from tests.laws.test_engine import batch_of
-from tests.laws.test_gram import tokenized
+from tests.support.grams import batch_of
+from tests.support.rows import tokenized
 
 
 def forward_of(model, batch):
@@ -34,11 +34,11 @@ def drawn_updates(model, count, seed=3):
 
 @pytest.fixture(params=[1 << 18, 50], ids=["whole", "in parts"], autouse=True)
 def parts(request, monkeypatch):
-    monkeypatch.setattr(inner_products_with_updates, "_PART", request.param)
+    monkeypatch.setattr(along_updates, "_PART", request.param)
 
 
 @pytest.mark.parametrize("kind", MENAGERIE)
-def test_kept_gradients_times_updates_are_the_directional_changes(kind):
+def test_stored_gradients_times_updates_are_the_directional_changes(kind):
     model = MENAGERIE[kind]()
     forward, updates = forward_of(model, batch_of(tokenized()[:2])), drawn_updates(model, 2)
     kept = per_response_gradients(model, forward)
