@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from types import FunctionType
 
 from preflens.mitigations import catalogue
-from preflens.mitigations.catalogue.sparse_mask import TokenMask
 from preflens.mitigations.catalogue.splitting import Splitting
 from preflens.mitigations.kinds.base import CoefficientMap
+from preflens.mitigations.kinds.token_mask import TokenMask
 
 Mitigation = CoefficientMap | TokenMask | Splitting
 MitigationFactory = Callable[..., Mitigation]

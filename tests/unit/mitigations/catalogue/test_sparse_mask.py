@@ -1,9 +1,7 @@
 """Sparse masks: learned ones converge to the exact ones; `lambda` needs geometry."""
 
-import pytest
 import torch
 
-from preflens.errors import InputError
 from preflens.mitigations import parse_mitigation
 from preflens.mitigations.catalogue.sparse_mask import sparse_mask
 from preflens.mitigations.kinds.token_weights import contrast_tokens
@@ -30,11 +28,6 @@ def test_masks_are_warmed_up_from_the_alignment():
     alone = torch.tensor(contrast_tokens(*ids[0])[0], dtype=torch.float64)
     assert torch.equal(weights.chosen[0, : len(alone)], 0.5 + 0.5 * alone)
     assert set(state.masks) == {"a", "b"}
-
-
-def test_lambda_without_geometry_is_refused():
-    with pytest.raises(InputError, match="pass `geometry`"):
-        weights_of(parse_mitigation("sparse_mask:kind=lambda"), drawn_logps(pairs=2))
 
 
 def test_the_penalty_rises_over_the_warm_up_and_empties_the_mask():
