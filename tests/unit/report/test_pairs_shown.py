@@ -98,9 +98,7 @@ def long_analysis():
 
 def long_comparison():
     model = tiny_model(dtype=torch.float32, n_positions=2048)
-    return flat_compare(
-        model, tiny_tokenizer(), LONG_ROWS, held_out=PROBE_ROWS, objectives=("dpo",), max_length=2048
-    )
+    return flat_compare(model, tiny_tokenizer(), LONG_ROWS, held_out=PROBE_ROWS, objectives=("dpo",), max_length=2048)
 
 
 @pytest.mark.parametrize(
