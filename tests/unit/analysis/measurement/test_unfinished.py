@@ -200,7 +200,7 @@ def test_a_really_full_disk_is_one_line(tmp_path):
     if done.returncode:
         pytest.skip("only root may mount a small disk")
     try:
-        with pytest.raises(InputError, match=r"No space left on device. Free some space.* the same command goes on"):
+        with pytest.raises(InputError, match=r"No space left on device. Free some space.* the same command continues"):
             run(tmp_path)
         assert parts(tmp_path)
         subprocess.run(["mount", "-o", "remount,size=10m", tmp_path], check=True)
