@@ -9,7 +9,8 @@ from transformers import PreTrainedModel
 from benchmarks.shared.baselines import one_backward_each
 from benchmarks.shared.clock import about, print_json, run_script
 from benchmarks.shared.models import CASES, random_pairs
-from preflens import brute_force_pair_gram, pair_gram
+from preflens import pair_gram
+from preflens.gram import brute_force_pair_gram
 from preflens.language_models.batch import PairBatch
 from preflens.language_models.output_head import head_input, plain_head
 from preflens.types import PairGram

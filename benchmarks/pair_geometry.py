@@ -14,7 +14,8 @@ from transformers import PreTrainedModel
 from benchmarks.shared.baselines import accumulating, lean, one_backward_each, opacus_method, plain, vmap_grad
 from benchmarks.shared.clock import about, medians, peak_elsewhere, peak_of, print_json, run_script
 from benchmarks.shared.models import CASES, Case, random_pairs
-from preflens import batch_gram, directional_derivatives, pair_gram
+from preflens import batch_gram, pair_gram
+from preflens.gram import directional_derivatives
 from preflens.language_models.batch import PairBatch
 from preflens.language_models.output_head import head_input, plain_head
 

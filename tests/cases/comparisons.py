@@ -6,13 +6,14 @@ from functools import cache
 import pyarrow as pa
 import torch
 
-from preflens import MarginObjective, dpo
+from preflens import MarginObjective
 from preflens.analysis.comparison.model_queries import ModelQueries
 from preflens.analysis.measurement.checkpoint import Checkpoint
 from preflens.analysis.measurement.forward_passes import PassLimit, PolicyScorer
 from preflens.language_models.output_head import plain_head
 from preflens.language_models.reading import pairs_in_memory
 from preflens.language_models.tokenizing import tokenize_pairs
+from preflens.objectives import dpo
 from preflens.records.common import Estimate
 from preflens.records.comparison_metadata import MeanChange
 from tests.cases.analyses import HOSTILE

@@ -20,8 +20,8 @@ from preflens.records.comparison import Comparison
 from preflens.records.comparison_metadata import (
     EQUAL_MARGIN,
     BeforeSplit,
-    Change,
     ComparisonMetadata,
+    MeanChange,
     ObjectiveComparison,
     RealSteps,
     RolloutCheck,
@@ -113,7 +113,7 @@ def analysis(**changes):
 
 
 def objective(label="dpo", **changes):
-    change = Change(Estimate(-0.2, -0.3, -0.1), Estimate(-0.6, -0.7, -0.5), Estimate(0.4, 0.3, 0.5))
+    change = MeanChange(Estimate(-0.2, -0.3, -0.1), Estimate(-0.6, -0.7, -0.5), Estimate(0.4, 0.3, 0.5))
     path = Trajectory(
         scale=EQUAL_MARGIN, learning_rate=0.25, steps=(1, 10), train_chosen=(0.0, 0.0), train_rejected=(0.0, 0.0),
         heldout_chosen=(-0.1, -0.9), heldout_rejected=(-0.3, -1.5), broke_off=None, impossible_from=None,

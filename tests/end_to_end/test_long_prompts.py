@@ -6,10 +6,10 @@ import re
 import pytest
 import torch
 
-from preflens import analyze, compare
 from preflens.report.render import report_html
 from tests.cases.language_models import tiny_model, tiny_tokenizer
 from tests.cases.pairs import PROBE_ROWS, TEXT_ROWS
+from tests.support.options import flat_analyze, flat_compare
 from tests.support.pages import section_of, text_of
 
 LONG = "BEGINNING " + "yes " * 300 + "and this is the very END"
@@ -18,14 +18,12 @@ LONG_ROWS = [row | {"prompt": f"{LONG} {row['id']}:"} for row in TEXT_ROWS[:3]]
 
 def long_analysis():
     model = tiny_model(dtype=torch.float32, n_positions=2048)
-    return analyze(model, tiny_tokenizer(), LONG_ROWS, max_length=2048, progress=False)
+    return flat_analyze(model, tiny_tokenizer(), LONG_ROWS, max_length=2048)
 
 
 def long_comparison():
     model = tiny_model(dtype=torch.float32, n_positions=2048)
-    return compare(
-        model, tiny_tokenizer(), LONG_ROWS, probe=PROBE_ROWS, objectives=("dpo",), max_length=2048, progress=False
-    )
+    return flat_compare(model, tiny_tokenizer(), LONG_ROWS, held_out=PROBE_ROWS, objectives=("dpo",), max_length=2048)
 
 
 @pytest.mark.parametrize(("make", "name"), [(long_analysis, "pairs"), (long_comparison, "harmful_pairs")])

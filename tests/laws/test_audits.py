@@ -6,15 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from preflens import (
-    batch_gram,
-    brute_force_batch_gram,
-    brute_force_pair_gram,
-    directional_derivatives,
-    observe_backward,
-    pair_gram,
-)
+from preflens import batch_gram, pair_gram
 from preflens.errors import AuditError
+from preflens.gram import brute_force_batch_gram, brute_force_pair_gram, directional_derivatives, observe_backward
 from preflens.language_models.model import check_rows_are_independent
 from preflens.language_models.parameters import select_parameters
 from tests.cases.language_models import tiny_model

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from preflens import brute_force_batch_gram
 from preflens.analysis.comparison.first_step import first_steps, stack_batches
 from preflens.analysis.comparison.per_pair import cross_gram, stacked_directions
+from preflens.gram import brute_force_batch_gram
 from preflens.language_models.batch import collate
 from preflens.language_models.logps import response_logps
 from preflens.language_models.parameters import observing

@@ -8,24 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from preflens import (
-    OBJECTIVES,
-    LogpChange,
-    Outcome,
-    PairCoefficients,
-    PairLogps,
-    band_position,
-    batch_gram,
-    classify,
-    gradient_condition,
-    parse_objective,
-    predict_change,
-    rollout,
-)
+from preflens import OBJECTIVES, PairLogps, batch_gram, classify, parse_objective, predict_change, rollout
 from preflens.analysis.measurement.real_steps import measure_change, plain_update
+from preflens.dynamics import band_position, gradient_condition
 from preflens.errors import UnsupportedObjectiveError
 from preflens.language_models.batch import collate
 from preflens.language_models.logps import response_logps
+from preflens.records.outcome import Outcome
+from preflens.types import LogpChange, PairCoefficients
 from tests.cases.geometries import gram_of_rows as geometry
 from tests.cases.language_models import tiny_lora, tiny_model
 from tests.cases.logps import drawn_logps

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from preflens import batch_gram, directional_derivatives, observe_backward, pair_gram
+from preflens import batch_gram, pair_gram
+from preflens.gram import directional_derivatives, observe_backward
 from preflens.language_models.batch import collate
 from preflens.language_models.logps import response_logps
 from tests.cases.language_models import MENAGERIE, tiny_lora, tiny_model

@@ -4,14 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from preflens import (
-    batch_gram,
-    brute_force_batch_gram,
-    brute_force_pair_gram,
-    directional_derivatives,
-    observe_backward,
-    pair_gram,
-)
+from preflens import batch_gram, pair_gram
+from preflens.gram import brute_force_batch_gram, brute_force_pair_gram, directional_derivatives, observe_backward
 from preflens.gram.readers.first_order_changes import changes_along_updates
 from preflens.gram.readers.owner_search import PLACES
 from preflens.gram.readers.stored_gradients import per_response_gradients

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from preflens import PairGram, batch_gram, pair_gram
+from preflens import batch_gram, pair_gram
 from preflens.language_models.batch import PairBatch, collate
 from preflens.language_models.logps import response_logps
+from preflens.types import PairGram
 from tests.cases.language_models import tiny_lora, tiny_model
 from tests.cases.modules import module_cases
 from tests.support.rows import tokenized

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from preflens import batch_gram, brute_force_batch_gram, directional_derivatives, observe_backward, pair_gram
+from preflens import batch_gram, pair_gram
+from preflens.gram import brute_force_batch_gram, directional_derivatives, observe_backward
 from preflens.language_models.batch import collate, positions
 from preflens.language_models.logps import response_logps
 from preflens.language_models.output_head import head_input, plain_head

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
-from preflens import batch_gram, brute_force_batch_gram, observe_backward, pair_gram
+from preflens import batch_gram, pair_gram
+from preflens.gram import brute_force_batch_gram, observe_backward
 from preflens.gram.capture.calls import CHANGED
 from preflens.gram.readers.owner_search import PLACES
 from tests.cases.layers import LinearByAnotherName, Quadratic

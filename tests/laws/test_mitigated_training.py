@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-from preflens import directional_derivatives
 from preflens.errors import AuditError, InputError, UnsupportedModelError
+from preflens.gram import directional_derivatives
 from preflens.gram.brute_force import brute_force_batch_gram
 from preflens.gram.training_step import weighting
 from preflens.language_models.batch import PairBatch, collate

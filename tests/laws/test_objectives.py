@@ -5,10 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from preflens import OBJECTIVES, LogpChange, Outcome, PairLogps, classify, gradient_condition, predict_change
+from preflens import OBJECTIVES, PairLogps, classify, predict_change
+from preflens.dynamics import gradient_condition
 from preflens.errors import NumericalError
 from preflens.objectives.trl import TRL_LOSS_TYPES, TrlSettings
-from preflens.types import BatchGram
+from preflens.records.outcome import Outcome
+from preflens.types import BatchGram, LogpChange
 from tests.cases.logps import drawn_logps, extreme_logps, far_logps, moved, rows
 from tests.oracles import domain, files, having, oracle
 

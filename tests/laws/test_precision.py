@@ -4,7 +4,8 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from preflens import batch_gram, brute_force_batch_gram, pair_gram
+from preflens import batch_gram, pair_gram
+from preflens.gram import brute_force_batch_gram
 from preflens.language_models.batch import PairBatch
 from preflens.language_models.output_head import head_input, plain_head
 from tests.support.grams import assert_close, assert_pairs_close

@@ -9,9 +9,10 @@ from bitsandbytes.functional import _convert_weight_packed_for_cpu
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-from preflens import DataOptions, RunOptions, analyze, batch_gram, brute_force_batch_gram, load_model
+from preflens import DataOptions, RunOptions, analyze, batch_gram, load_model
 from preflens.analysis.measurement.forward_passes import PassLimit, PolicyScorer, make_passes
 from preflens.analysis.measurement.geometry import batch_geometry
+from preflens.gram import brute_force_batch_gram
 from preflens.language_models.logps import response_logps
 from preflens.language_models.model import evaluating
 from preflens.language_models.parameters import observing

@@ -7,17 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from preflens import (
-    PreferenceTrainer,
-    PreflensCallback,
-    batch_gram,
+from preflens import PreferenceTrainer, PreflensCallback, batch_gram, pair_gram
+from preflens.errors import AuditError
+from preflens.gram import (  # fmt: skip
     brute_force_batch_gram,
     brute_force_pair_gram,
     directional_derivatives,
     observe_backward,
-    pair_gram,
-)  # fmt: skip
-from preflens.errors import AuditError
+)
 from preflens.gram.readers.stored_gradients import per_response_gradients
 from preflens.gram.training_step.deferred import defer_weighting
 from preflens.language_models.logps import response_logps

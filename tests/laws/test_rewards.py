@@ -5,7 +5,8 @@ import torch
 from datasets import Dataset
 from trl import DPOTrainer
 
-from preflens import OBJECTIVES, TRL_LOSS_TYPES, parse_objective
+from preflens import OBJECTIVES, parse_objective
+from preflens.objectives import TRL_LOSS_TYPES
 from preflens.objectives.trl import TrlSettings
 from preflens.pair_logps import PairLogps
 from preflens.training import PreferenceTrainer

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from preflens import MarginObjective, dpo, rollout
+from preflens import MarginObjective, rollout
 from preflens.analysis.comparison.real_rollouts import real_rollout
 from preflens.analysis.comparison.real_steps import rounding_floor, small_step
 from preflens.analysis.comparison.rollout_pairs import RolloutPairs
@@ -13,6 +13,7 @@ from preflens.analysis.measurement.geometry import BatchGeometry
 from preflens.language_models.parameters import observing
 from preflens.mitigations import as_rollout_transform
 from preflens.mitigations.parse import parse_mitigation
+from preflens.objectives import dpo
 from preflens.objectives.parse import resolve_objectives
 from preflens.pair_logps import PairLogps
 from preflens.types import BatchGram

@@ -10,7 +10,8 @@ from torch import nn
 
 import preflens.gram.products.all_pairs as batch_products
 import preflens.gram.products.within_pairs as pair_products
-from preflens import batch_gram, brute_force_batch_gram, pair_gram
+from preflens import batch_gram, pair_gram
+from preflens.gram import brute_force_batch_gram
 from preflens.gram.rules import LAYER_RULES
 from preflens.gram.rules.any_module import any_module
 from preflens.types import HeadInput, TokenRows

@@ -6,7 +6,8 @@ from functools import partial
 import pytest
 import torch
 
-from preflens import directional_derivatives, pair_gram
+from preflens import pair_gram
+from preflens.gram import directional_derivatives
 from preflens.gram.brute_force import brute_force_pair_gram
 from preflens.gram.products import along_updates
 from preflens.gram.readers.first_order_changes import changes_along_updates

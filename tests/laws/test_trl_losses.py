@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from preflens import TRL_LOSS_TYPES, PairLogps, trl_objective
+from preflens import PairLogps, trl_objective
 from preflens.errors import ObjectiveError
+from preflens.objectives import TRL_LOSS_TYPES
 from tests.cases.logps import drawn_logps
 from tests.cases.trl_loss import trl_loss, trl_trainer
 

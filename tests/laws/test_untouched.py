@@ -5,14 +5,8 @@ from contextlib import suppress
 import pytest
 import torch
 
-from preflens import (
-    batch_gram,
-    brute_force_batch_gram,
-    brute_force_pair_gram,
-    directional_derivatives,
-    observe_backward,
-    pair_gram,
-)
+from preflens import batch_gram, pair_gram
+from preflens.gram import brute_force_batch_gram, brute_force_pair_gram, directional_derivatives, observe_backward
 from preflens.language_models.logps import response_logps
 from preflens.language_models.output_head import head_input, plain_head
 from tests.cases.language_models import MENAGERIE, tiny_model

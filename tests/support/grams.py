@@ -2,7 +2,7 @@
 
 import torch
 
-from preflens import brute_force_batch_gram
+from preflens.gram import brute_force_batch_gram
 from preflens.language_models.batch import PairBatch, collate
 from preflens.language_models.logps import response_logps
 from preflens.language_models.output_head import head_input, plain_head

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from preflens import MarginObjective, batch_gram, dpo, predict_change
+from preflens import MarginObjective, batch_gram, predict_change
 from preflens.analysis.measurement.update_batches import update_batches
 from preflens.errors import NumericalError, UnsupportedModelError
 from preflens.language_models.batch import collate
 from preflens.language_models.logps import response_logps
 from preflens.language_models.reading import pairs_in_memory
 from preflens.language_models.tokenizing import tokenize_pairs
+from preflens.objectives import dpo
 from preflens.pair_logps import PairLogps
 from tests.cases.analyses import typical
 from tests.cases.language_models import tiny_lora, tiny_model, tiny_tokenizer

@@ -68,7 +68,8 @@ def test_log_probs_are_those_of_trl_for_policy_and_reference(form, kind, tmp_pat
 
 
 def test_loss_of_our_dpo_is_the_loss_the_trainer_computes(tmp_path):
-    from preflens import PairLogps, dpo
+    from preflens import PairLogps
+    from preflens.objectives import dpo
 
     trainer, ours = trainer_on(TEXT_ROWS, tmp_path)
     theirs = trainer.data_collator(list(trainer.train_dataset))

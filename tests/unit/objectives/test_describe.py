@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from preflens import MODIFIERS, OBJECTIVES, parse_objective
+from preflens import OBJECTIVES, parse_objective
+from preflens.objectives import MODIFIERS
 from preflens.objectives.describe import describe, describe_modifier, sources_of
 
 every_objective = pytest.mark.parametrize("name", OBJECTIVES)

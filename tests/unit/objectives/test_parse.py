@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from preflens import MODIFIERS, OBJECTIVES, WeightedSum, parse_objective
+from preflens import OBJECTIVES, parse_objective
 from preflens.errors import ObjectiveError
-from preflens.objectives import NOT_INCLUDED, TRL_LOSS_TYPES
+from preflens.objectives import MODIFIERS, NOT_INCLUDED, TRL_LOSS_TYPES, WeightedSum
 from preflens.objectives.parse import default_parameters, objective_label, resolve_objectives
 from tests.cases.logps import drawn_logps
 

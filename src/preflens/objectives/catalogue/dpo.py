@@ -41,7 +41,8 @@ def dpo(beta: float = 0.1) -> MarginObjective:
         At the reference model the margin is zero and both coefficients are β σ(0) = 0.05:
 
         >>> import torch
-        >>> from preflens import PairLogps, dpo
+        >>> from preflens import PairLogps
+        >>> from preflens.objectives import dpo
         >>> logps = PairLogps(*(torch.tensor([x]) for x in (-3.0, -5.0, -3.0, -5.0)))
         >>> dpo().coefficients(logps).chosen.item()
         0.05

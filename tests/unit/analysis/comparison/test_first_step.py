@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from preflens import MarginObjective, dpo
+from preflens import MarginObjective
 from preflens.analysis.comparison.first_step import coefficients_of, first_steps, stack_batches
 from preflens.mitigations.parse import parse_mitigation
+from preflens.objectives import dpo
 from tests.support.hand_made import training, two_batches
 
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from preflens import dpo
 from preflens.analysis.comparison.rollout_pairs import RolloutPairs
 from preflens.analysis.comparison.rollouts import recorded_steps, roll, trajectories
+from preflens.objectives import dpo
 from tests.support.hand_made import geometry
 
 

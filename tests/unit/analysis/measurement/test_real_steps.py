@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from preflens import PairCoefficients
 from preflens.analysis.measurement.real_steps import in_float32, measure_change, plain_update, stepped, walking
+from preflens.types import PairCoefficients
 
 
 @pytest.fixture

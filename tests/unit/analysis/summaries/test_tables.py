@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from preflens import dpo
 from preflens.analysis.summaries.tables import objectives_table, pairs_table
+from preflens.objectives import dpo
 from preflens.records.analysis_schema import TEXT_LIMIT
 from tests.cases.comparisons import tokenized
 from tests.cases.pairs import TEXT_ROWS

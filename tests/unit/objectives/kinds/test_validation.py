@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from preflens import MODIFIERS, OBJECTIVES, PairLogps, parse_objective
+from preflens import OBJECTIVES, PairLogps, parse_objective
 from preflens.errors import ObjectiveError
+from preflens.objectives import MODIFIERS
 from preflens.objectives.first_step import GENERAL, at_reference, condition_of
 from preflens.objectives.parse import default_parameters
 from tests.cases.logps import drawn_logps, far_logps

@@ -2,8 +2,9 @@
 
 import pytest
 
-from preflens import MODIFIERS, OBJECTIVES, parse_objective
+from preflens import OBJECTIVES, parse_objective
 from preflens.errors import ObjectiveError
+from preflens.objectives import MODIFIERS
 from preflens.objectives.modifiers.modified import ModifiedObjective, modified
 
 

@@ -1,7 +1,7 @@
 """The panel of the verdict, on both pages."""
 
 from preflens.records.analysis_metadata import Estimate
-from preflens.records.comparison_metadata import Change
+from preflens.records.comparison_metadata import MeanChange
 from preflens.report.panels.verdict import verdict
 from preflens.report.render import report_html
 from tests.cases.records import analysis, comparison, objective, summary
@@ -19,7 +19,7 @@ def test_a_card_has_the_colour_of_the_direction_of_the_chosen_mean():
 
 
 def test_a_comparison_has_one_card_without_a_colour_where_objectives_differ():
-    up = Change(Estimate(0.2, 0.1, 0.3), Estimate(0.0, -0.1, 0.1), Estimate(0.2, 0.1, 0.3))
+    up = MeanChange(Estimate(0.2, 0.1, 0.3), Estimate(0.0, -0.1, 0.1), Estimate(0.2, 0.1, 0.3))
     (card,) = verdict(comparison(objectives=(objective(), objective("sft", heldout=up)))).values["cards"]
     assert card["direction"] == ""
     assert [way for way, _ in card["parts"]] == ["rises", "falls"]
