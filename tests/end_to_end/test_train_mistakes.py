@@ -1,6 +1,7 @@
 """Mistakes in the data of `preflens train`: one line that names the row, exit code 2, and nothing trained on."""
 
 import pytest
+from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 from preflens.training.command.main import run_process as run_script
@@ -144,3 +145,21 @@ def test_the_launcher_knows_the_option(place, tmp_path):
     from preflens.training.command.configuration import read_configuration
 
     assert read_configuration(["--output_dir", "out", "--chat-template", "t.jinja"]).options.chat_template == "t.jinja"
+
+
+def test_a_model_whose_file_lacks_weights_is_refused(refused, tmp_path):
+    folder = saved(tmp_path / "half")
+    weights = load_file(folder / "model.safetensors")
+    missing = next(name for name in weights if name.endswith("mlp.up_proj.weight"))
+    del weights[missing]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    refused(f"its file has no `{missing}`, where random weights would stand", model=folder)
+
+
+@pytest.mark.parametrize("rate", ["1e300", "-1", "nan"])
+def test_a_learning_rate_that_cannot_be_is_refused(rate, refused):
+    refused("`learning_rate` should be from 0 to 1e+100", more=["--learning_rate", rate])
+
+
+def test_a_split_of_a_file_is_refused(refused):
+    refused("is a file and has no split `test`", more=["--eval_split", "test"])

@@ -118,7 +118,7 @@ def put_adapter(model: LanguageModel, adapter: str) -> LanguageModel:
         missing, unknown = _reload(wrapped, folder)
     except InputError:
         raise
-    except LOADING_ERRORS as error:
+    except (*LOADING_ERRORS, TypeError) as error:  # TypeError: a configuration that is no JSON object
         raise InputError(f"The adapter `{adapter}` cannot be loaded on this model: {first_line(error)}.") from None
     for what, names in (("has no weights for", missing), ("has weights that the model has no place for:", unknown)):
         if names:

@@ -1,15 +1,15 @@
 """Columns that are not read: refused or reported if they would change the meaning of a pair."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sized
 
 from preflens.errors import InputError
 from preflens.language_models.conversations import Text, render
 
-_MEDIA = ("image", "images", "video", "videos", "audio", "audios")
+_MEDIA = ("image", "images", "image_path", "pixel_values", "video", "videos", "audio", "audios")
 # Names of columns in which public data sets keep the context of a response.
 _CONTEXT = (
-    "question", "instruction", "input", "query", "system", "system_prompt", "context", "history", "messages",
-    "conversation", "conversations",
+    "question", "instruction", "instructions", "input", "query", "problem", "task", "post", "article", "user", "human",
+    "system", "system_prompt", "context", "history", "messages", "conversation", "conversations",
 )  # fmt: skip
 
 
@@ -23,8 +23,8 @@ def refuse_media(row: Mapping[str, object], place: str) -> None:
     Raises:
         InputError: such a column is not empty.
     """
-    for name in _MEDIA:
-        if row.get(name) not in (None, "", [], {}):
+    for name, value in row.items():
+        if name.lower() in _MEDIA and not _is_empty(value):
             raise InputError(
                 f"{place}: column `{name}` makes this a pair about more than text, and only text is read. Leave it "
                 "out, or remove the column if the texts stand by themselves."
@@ -41,7 +41,7 @@ def unread_context(row: Mapping[str, object], *read: Text) -> list[str]:
     Returns:
         Their names, without columns that only repeat prompt or responses.
     """
-    columns = [name for name in _CONTEXT if row.get(name)]
+    columns = [name for name in row if name.lower() in _CONTEXT and not _is_empty(row[name])]
     known = _words("\n".join(map(render, read))) if columns else ""
     return [name for name in columns if any(_words(text) not in known for text in _texts(row[name]))]
 
@@ -64,6 +64,11 @@ def refuse_unread_context(row: Mapping[str, object], chosen: Text, rejected: Tex
             f"{place}: there is no column `prompt`, so the prompt would be the common beginning of `chosen` and "
             f"`rejected`, and what {names} says would not be read. Put it into `prompt`, or remove the column."
         )
+
+
+def _is_empty(value: object) -> bool:
+    """Whether a cell holds nothing: null, or something without entries, arrays of NumPy and torch included."""
+    return value is None or (isinstance(value, Sized) and len(value) == 0)
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -104,6 +104,26 @@ def _load_whole(name: str, *, revision: str | None, dtype: str) -> LanguageModel
     return model
 
 
+def check_weights(name: str, *, revision: str | None = None) -> None:
+    """Refuse a model whose files lack weights, without loading them: another library will load the model.
+
+    Args:
+        name: hub id or folder.
+        revision: branch, tag or commit on the hub.
+
+    Raises:
+        InputError: the model cannot be loaded, or weights are missing or have other shapes.
+    """
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            name, revision=revision, device_map="meta", trust_remote_code=False, use_safetensors=True,
+            output_loading_info=True, ignore_mismatched_sizes=True,
+        )  # fmt: skip
+    except LOADING_ERRORS as error:
+        raise InputError(f"The model `{name}` cannot be loaded: {first_line(error)}.") from None
+    _refuse_random_weights(name, loaded[1])
+
+
 def _refuse_random_weights(name: str, report: dict[str, Any]) -> None:
     """Weights that are missing in the file, or have other shapes there, would be random, and so would the results."""
     for key, shape, needed in report["mismatched_keys"]:

@@ -67,6 +67,10 @@ def read_pairs(
     check_data(data)
     path = Path(data)
     if path.is_file():
+        if split not in {None, "train"}:
+            raise InputError(
+                f"`{data}` is a file and has no split `{split}`. Folders and data sets of the hub have splits."
+            )
         return _checked(file_rows(path), name=str(data), on_bad_row=on_bad_row)
     rows = load_data_set(str(data), split=split, config=config)
     numbered = ((f"`{data}`, row {i}", row) for i, row in enumerate(rows))

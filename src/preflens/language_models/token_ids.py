@@ -1,6 +1,7 @@
 """Token ids of one pair: prompt, chosen and rejected response."""
 
 from collections.abc import Sequence
+from inspect import signature
 from typing import Any
 
 from jinja2 import TemplateError, TemplateSyntaxError
@@ -12,6 +13,12 @@ from preflens.language_models.pairs import PreferencePair
 
 # Exceptions of a chat template, and of Python inside it on values that it was not written for.
 _TEMPLATE_ERRORS = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+
+
+# Arguments of `apply_chat_template` that are no variables of the template: a row that sets one would change its ids.
+_RESERVED = frozenset(signature(PreTrainedTokenizerBase.apply_chat_template).parameters) - {
+    "self", "tools", "documents", "chat_template", "kwargs",
+}  # fmt: skip
 
 
 class RowError(InputError):
@@ -105,6 +112,11 @@ def _conversation_ids(
     *,
     add_generation_prompt: bool = False,
 ) -> list[int]:
+    if reserved := sorted(_RESERVED & pair.template_arguments.keys()):
+        raise RowError(
+            f"{pair.where}: `chat_template_kwargs` should hold variables of the template. Found `{reserved[0]}`, which "
+            "sets what the tokenizer returns."
+        )
     try:
         encoded: Any = tokenizer.apply_chat_template(  # a BatchEncoding, which is missing in the annotation
             messages,

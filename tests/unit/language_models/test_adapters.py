@@ -155,3 +155,10 @@ def test_an_adapter_loads_with_biases_that_are_in_no_file(tmp_path):
     model.save_pretrained(tmp_path)
     loaded = put_adapter(tiny_model("qwen2", dtype=torch.float32), str(tmp_path))
     assert not any(bool(p.isnan().any()) for p in loaded.parameters())
+
+
+def test_a_configuration_that_is_no_object_is_one_line(saved, tmp_path):
+    folder = shutil.copytree(saved / "adapter", tmp_path / "list")
+    (folder / "adapter_config.json").write_text("[]")
+    with pytest.raises(InputError, match="cannot be loaded on this model"):
+        put_adapter(tiny_model("llama"), str(folder))

@@ -1,5 +1,6 @@
 """Columns that are not read: when a row may not be used for it, and when that is only said."""
 
+import numpy as np
 import pytest
 
 from preflens.errors import InputError
@@ -16,7 +17,9 @@ def pair(row):
     return preference_pair(row, number=0, place="row 0")
 
 
-@pytest.mark.parametrize("name", ["question", "instruction", "input", "query", "system", "history", "messages"])
+@pytest.mark.parametrize(
+    "name", ["question", "Question", "instruction", "instructions", "problem", "post", "system", "messages"]
+)
 def test_a_row_without_a_prompt_that_keeps_it_elsewhere_is_refused_by_the_name_of_the_column(name):
     value = [[["Where", "is"], ["Rome?", ""]]] if name == "history" else "Where is Rome?"
     with pytest.raises(InputError, match=f"row 0: there is no column `prompt`.*what `{name}` says would not be read"):
@@ -24,7 +27,7 @@ def test_a_row_without_a_prompt_that_keeps_it_elsewhere_is_refused_by_the_name_o
 
 
 def test_all_such_columns_are_named():
-    with pytest.raises(InputError, match="what `question`, `system` says"):
+    with pytest.raises(InputError, match="what `system`, `question` says"):
         pair(TEXTS | {"system": "Be brief.", "question": "Where is Rome?", "source": "a book"})
 
 
@@ -53,11 +56,14 @@ def test_messages_under_another_name_are_looked_through():
     assert unread_context({"conversations": conversation}, "Rome?") == ["conversations"]
 
 
-@pytest.mark.parametrize("name", ["image", "images", "video", "videos", "audio", "audios"])
+@pytest.mark.parametrize("name", ["image", "Images", "image_path", "pixel_values", "videos", "audio"])
 def test_pictures_films_and_sound_are_refused_by_name(name):
     with pytest.raises(InputError, match=f"row 0: column `{name}` makes this a pair about more than text"):
         pair(TEXTS | {"prompt": "What is shown?", name: ["dog.png"]})
-    assert pair(TEXTS | {"prompt": "What is shown?", name: []}).chosen == "In Italy."
+    with pytest.raises(InputError, match=f"column `{name}` makes this"):
+        pair(TEXTS | {"prompt": "What is shown?", name: np.zeros((2, 3))})
+    for nothing in (None, [], "", {}, np.zeros(0)):
+        assert pair(TEXTS | {"prompt": "What is shown?", name: nothing}).chosen == "In Italy."
 
 
 def test_parts_of_content_that_are_no_text_are_refused_by_name():

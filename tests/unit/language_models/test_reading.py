@@ -218,3 +218,11 @@ def test_other_broken_files_are_named(tmp_path):
 def test_long_cells_of_csv_files_are_read(tmp_path):
     (tmp_path / "x.csv").write_text("prompt,chosen,rejected\n" + "a" * 200000 + ",b,c\n")
     assert len(read_pairs(tmp_path / "x.csv").pairs[0].prompt) == 200000
+
+
+def test_a_split_of_a_file_is_refused(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(json.dumps(TEXT_ROWS[0]))
+    assert len(read_pairs(path, split="train").pairs) == 1
+    with pytest.raises(ValueError, match="is a file and has no split `test`"):
+        read_pairs(path, split="test")

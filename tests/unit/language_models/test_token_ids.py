@@ -38,3 +38,16 @@ def test_a_template_that_fails_on_a_pair_is_an_error_of_its_row_and_a_missing_on
     tokenizer.chat_template = None
     with pytest.raises(InputError, match="the tokenizer has no chat template"):
         check_tokenizer(pair, tokenizer)
+
+
+@pytest.mark.parametrize(
+    "name", ["return_tensors", "truncation", "padding", "max_length", "tokenize", "add_generation_prompt"]
+)
+def test_a_row_sets_variables_of_the_template_and_not_what_the_tokenizer_returns(name):
+    turns, answer = [{"role": "user", "content": "hi"}], [{"role": "assistant", "content": "yes"}]
+    tokenizer = tiny_tokenizer(chat=True)
+    pair = PreferencePair("7", turns, answer, answer, template_arguments={name: True})
+    with pytest.raises(RowError, match=f"should hold variables of the template. Found `{name}`"):
+        token_ids(pair, tokenizer)
+    with_variable = PreferencePair("7", turns, answer, answer, template_arguments={"enable_thinking": True})
+    assert token_ids(with_variable, tokenizer)[0]

@@ -6,6 +6,7 @@ from trl import get_peft_config, get_quantization_config
 from trl.trainer.utils import create_model_from_path
 
 from preflens.language_models.adapters import put_adapter
+from preflens.language_models.loading import check_weights
 from preflens.training.command.configuration import Configuration
 from preflens.training.command.validation import model_name
 
@@ -21,9 +22,10 @@ def starting_point(configuration: Configuration) -> dict[str, Any]:
         to the model here, trainable, and TRL keeps a frozen copy of it as the reference.
 
     Raises:
-        InputError: the adapter cannot be loaded, or belongs to another model.
+        InputError: the model's files lack weights; or the adapter cannot be loaded, or belongs to another model.
     """
     run, model, name = configuration.run, configuration.model, model_name(configuration)
+    check_weights(name, revision=model.model_revision)  # TRL would train random ones
     quantization = get_quantization_config(model)
     run.model_init_kwargs = _model_arguments(model) | (run.model_init_kwargs or {})
     adapter = configuration.options.adapter

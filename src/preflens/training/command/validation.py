@@ -5,6 +5,7 @@ from pathlib import Path
 
 from transformers.integrations.integration_utils import get_available_reporting_integrations
 
+from preflens.analysis.options import LARGEST_LEARNING_RATE
 from preflens.errors import InputError, MissingExtraError
 from preflens.language_models.loading import check_model_folder
 from preflens.language_models.model_names import ADAPTER_FILE, check_folder
@@ -33,6 +34,7 @@ def check_configuration(configuration: Configuration) -> None:
     check_model_folder(model_name(configuration))
     _check_adapter(configuration)
     _check_data(configuration)
+    _check_learning_rate(configuration.run.learning_rate)
     _check_numbers(configuration.options)
     _check_loss(configuration)
     _check_installed(configuration)
@@ -114,6 +116,11 @@ def _check_data(configuration: Configuration) -> None:
     held_out = options.eval_data or options.eval_split or options.eval_fraction or not options.data
     if str(getattr(configuration.run.eval_strategy, "value", configuration.run.eval_strategy)) != "no" and not held_out:
         raise InputError("`eval_strategy` needs held-out pairs: give `eval_data`, `eval_split` or `eval_fraction`.")
+
+
+def _check_learning_rate(rate: float) -> None:
+    if not 0 <= rate <= LARGEST_LEARNING_RATE:
+        raise InputError(f"`learning_rate` should be from 0 to {LARGEST_LEARNING_RATE:g}. Found {rate:g}.")
 
 
 def _check_numbers(options: TrainOptions) -> None:
