@@ -1,4 +1,5 @@
-# make demo: a fresh machine to a report.  make test: everything that must hold.  make bench: costs.
+# make demo: a fresh machine to a report.  make check: a few minutes, before each commit.  make test: everything that must
+# hold.  make bench: costs.
 PYTHON ?= python3
 VENV := .venv
 PROCESSES ?= 3
@@ -7,7 +8,7 @@ SHELL := bash
 .SHELLFLAGS := -o pipefail -c
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint types bench clean
+.PHONY: demo check test title lint types bench clean
 
 $(VENV)/pyvenv.cfg:
 	$(PYTHON) -m venv $(VENV)
@@ -33,6 +34,13 @@ types: $(VENV)/.dev
 
 test: $(VENV)/.dev lint types
 	$(BIN)/python -m pytest -n auto --doctest-modules src tests
+
+check: $(VENV)/.dev title lint types
+	$(BIN)/python -m pytest -n auto -m fast tests
+
+# The title of the last commit: 72 characters at most, `area: Sentence`.
+title:
+	@git log -1 --format=%s 2>/dev/null | awk 'length > 72 { print "The title of the last commit has " length " characters; 72 are the limit: " $$0; exit 1 }'
 
 bench: $(VENV)/.dev
 	for script in benchmarks/*.py; do \

@@ -19,12 +19,23 @@ from transformers.utils.logging import disable_progress_bar
 disable_progress_bar()  # of saving models: tests look at what the commands write to standard error
 torch.set_num_threads(1)
 
+HERE = Path(__file__).parent
+FAST_LAWS = {"test_package.py", "test_dynamics.py", "test_docs.py", "test_examples.py", "test_mitigations.py"}
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 
 
 def pytest_addoption(parser):
     parser.addoption("--dtype", choices=list(DTYPES), default="float64", help="type the laws are tested in")
     parser.addoption("--device", default="cpu", help="device the laws are tested on")
+
+
+def pytest_collection_modifyitems(items):
+    """Unit tests are fast, but for those marked as slow or on real data; so are the laws of small tables."""
+    for item in items:
+        place = item.path.relative_to(HERE).parts
+        slow = any(item.get_closest_marker(name) for name in ("slow", "real_data", "wheel", "browser"))
+        if not slow and (place[0] == "unit" or place[-1] in FAST_LAWS):
+            item.add_marker(pytest.mark.fast)
 
 
 @pytest.fixture
