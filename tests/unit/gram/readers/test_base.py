@@ -23,7 +23,7 @@ def case():
     return linear, HeadInput(hidden, linear.weight, torch.tensor([1, 3, 0]), INDEX, 2, bias=linear.bias)
 
 
-@pytest.mark.parametrize("names", [{"weight", "bias"}, {"weight"}, {"bias"}], ids=str)
+@pytest.mark.parametrize("names", [("weight", "bias"), ("weight",), ("bias",)], ids=" ".join)
 def test_terms_are_the_gradients_of_the_trainable_parameters(names):
     linear, head = case()
     logps = torch.log_softmax(linear(head.hidden), 1).gather(1, head.targets[:, None])[:, 0]
