@@ -62,6 +62,7 @@ def analysis(out=None):
     return run(out, update_batch_size=3, verify_batches=1)
 
 
+@pytest.mark.slow
 def test_an_analysis_that_is_killed_at_any_moment_goes_on_with_the_same_bits(tmp_path):
     whole, most = analysis(), 0
     for at in range(0, 200, 2):
@@ -92,6 +93,7 @@ def comparison(out=None):
     )
 
 
+@pytest.mark.slow
 def test_a_comparison_that_is_killed_at_any_moment_goes_on_with_the_same_bits(tmp_path):
     whole = comparison()
     for at in range(1, 400, 11):

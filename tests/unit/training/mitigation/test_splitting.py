@@ -8,6 +8,7 @@ from preflens.training import PreferenceTrainer
 from tests.cases.training import make_trainer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "optim"), [("splitting", "adamw_torch"), ("splitting", "sgd"), ("splitting:kind=sequential", "sgd")]
 )
