@@ -1,7 +1,6 @@
 """Kept gradients give the same products as those that are formed at once, for every kind of model."""
 
 import weakref
-from functools import partial
 
 import pytest
 import torch
@@ -12,16 +11,9 @@ from preflens.gram.brute_force import brute_force_pair_gram
 from preflens.gram.products import along_updates
 from preflens.gram.readers.first_order_changes import changes_along_updates
 from preflens.gram.readers.stored_gradients import per_response_gradients
-from preflens.language_models.logps import response_logps
-from preflens.language_models.output_head import head_input, plain_head
 from tests.cases.language_models import MENAGERIE, tiny_model
-from tests.support.grams import batch_of
+from tests.support.grams import batch_of, forward_of
 from tests.support.rows import tokenized
-
-
-def forward_of(model, batch):
-    head = plain_head(model)
-    return partial(response_logps, model, batch) if head is None else partial(head_input, head, batch)
 
 
 def drawn_updates(model, count, seed=3):

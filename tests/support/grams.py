@@ -1,5 +1,7 @@
 """Batches, brute-force references and comparisons for laws about the gradient engine."""
 
+from functools import partial
+
 import torch
 
 from preflens.gram import brute_force_batch_gram
@@ -67,3 +69,8 @@ def dpo_loss(logps):
     """DPO's loss with references that differ from pair to pair."""
     references = (logps.detach() + torch.linspace(-2, 2, len(logps))).chunk(2)
     return dpo().loss(PairLogps(*logps.chunk(2), *references)).mean()
+
+
+def forward_of(model, batch):
+    head = plain_head(model)
+    return partial(response_logps, model, batch) if head is None else partial(head_input, head, batch)

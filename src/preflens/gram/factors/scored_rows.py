@@ -7,6 +7,7 @@ many, a slice of the vocabulary at a time, so the whole [token, vocab] matrix of
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from types import EllipsisType
 
 import torch
@@ -81,6 +82,14 @@ class SoftmaxRows:
                 rows = index == response
                 weights[response, columns] = gradient[rows].T @ inputs[rows]
         return weights.flatten(1)
+
+    def formed(self, gradient: Float[Tensor, "scored_token some_vocab"]) -> Float[Tensor, "response numel"]:
+        """Return the gradients of the head's weight at a slice of the vocabulary, flattened; u there is given."""
+        inputs, bounds = self.inputs, list(pairwise(self.bounds))
+        whole = inputs.new_empty(len(bounds), gradient.shape[1], inputs.shape[1])
+        for (start, end), block in zip(bounds, whole, strict=True):
+            torch.mm(gradient[start:end].T, inputs[start:end], out=block)
+        return whole.flatten(1)
 
     def columns(self, ids: Int[Tensor, " column"]) -> Float[Tensor, "scored_token column"]:
         """Return u for single entries of the vocabulary."""

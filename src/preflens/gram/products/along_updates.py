@@ -6,7 +6,6 @@ be known, stay small enough for a cache.
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from types import EllipsisType
 
 import torch
@@ -28,19 +27,21 @@ _BLOCK = 1 << 20
 _PART = 1 << 19
 
 
-def parts_of(parameter: Tensor) -> Iterator[RowSlice]:
+def parts_of(parameter: Tensor, *, entries: int | None = None) -> Iterator[RowSlice]:
     """Cut a parameter along its first axis.
 
     Args:
         parameter: of any shape.
+        entries: numbers of a part, about; None for what a cache holds.
 
     Yields:
         Slices that together cover all rows once.
     """
-    if parameter.numel() <= _PART:
+    size = _PART if entries is None else max(1, entries)
+    if parameter.numel() <= size:
         yield ...
         return
-    step = max(1, _PART * len(parameter) // parameter.numel())
+    step = max(1, size * len(parameter) // parameter.numel())
     for start in range(0, len(parameter), step):
         yield slice(start, min(start + step, len(parameter)))
 
@@ -139,11 +140,7 @@ def formed_sliced_inner_products(
     Returns:
         One row per update.
     """
-    inputs, bounds = rows.inputs, list(pairwise(rows.bounds))
-    formed = inputs.new_empty(len(bounds), gradient.shape[1], inputs.shape[1])
-    for (start, end), block in zip(bounds, formed, strict=True):
-        torch.mm(gradient[start:end].T, inputs[start:end], out=block)
-    return _inner_products(formed.flatten(1), updates, None)
+    return _inner_products(rows.formed(gradient), updates, None)
 
 
 def _inner_products(gradients: Tensor, updates: Sequence[Tensor], products: PairProducts | None) -> Changes:

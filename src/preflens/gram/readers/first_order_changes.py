@@ -29,7 +29,7 @@ def changes_along_updates(
         For each pass ⟨∇a_i, update⟩, the first-order change of every log-prob, in nats per unit of the updates.
     """
     sums = [_ChangeSum(each, directions) for each in gradients]
-    for group in _groups(gradients):
+    for group in groups_of_passes(gradients):
         if any(isinstance(factor, OnDemand) for each in gradients for factor in each.factors.get(group, [])):
             updates_of_group = [updates_of(parameter, ...) for parameter in group]
             for total in sums:
@@ -92,8 +92,15 @@ class _ChangeSum:
         return self._gradients.without_coefficients(self._below_head) + self._head
 
 
-def _groups(gradients: Sequence[PerResponseGradients]) -> list[ParameterGroup]:
-    """Every parameter once: groups that are kept together, then heads that nothing else uses."""
+def groups_of_passes(gradients: Sequence[PerResponseGradients]) -> list[ParameterGroup]:
+    """Return every parameter once: groups that are kept together, then heads that nothing else uses.
+
+    Args:
+        gradients: of passes over the same parameters.
+
+    Returns:
+        The groups.
+    """
     groups = dict.fromkeys(group for each in gradients for group in each.factors)
     covered = {p for group in groups for p in group}
     heads = dict.fromkeys(p for each in gradients for p in each.head_parameters if p is not None and p not in covered)

@@ -156,11 +156,17 @@ class PerResponseGradients:
         """Multiply the head's gradients with updates of some rows of its weight or its bias."""
         scored = self.accumulator.head_rows
         assert scored is not None
-        gradient = scored.gradient_at(rows) if self._scores is None else self._scores[:, rows]
+        gradient = self.score_gradient(rows)
         is_weight = parameter is self.head_parameters[0]
         if is_weight and len(updates) > 1:
             return formed_sliced_inner_products(scored, gradient, updates)
         return sliced_inner_products(scored, gradient, [(u, None) if is_weight else (None, u) for u in updates])
+
+    def score_gradient(self, rows: RowSlice) -> Float[Tensor, "scored_token some_vocab"]:
+        """Return u, the gradient of the head's scores, at a slice of the vocabulary."""
+        scored = self.accumulator.head_rows
+        assert scored is not None
+        return scored.gradient_at(rows) if self._scores is None else self._scores[:, rows]
 
     def without_coefficients(self, changes: Float64[Tensor, "update response"]) -> Float64[Tensor, "update response"]:
         """Divide changes by the coefficients that the gradients of a training step carry."""
