@@ -1,6 +1,6 @@
 """The panel of the first step of every objective."""
 
-from preflens.records.analysis_metadata import Estimate
+from preflens.records.common import Estimate
 from preflens.report.panels.first_step import first_step
 from preflens.report.render import report_html
 from tests.cases.records import comparison, objective

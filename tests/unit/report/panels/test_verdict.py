@@ -1,6 +1,6 @@
 """The panel of the verdict, on both pages."""
 
-from preflens.records.analysis_metadata import Estimate
+from preflens.records.common import Estimate
 from preflens.records.comparison_metadata import MeanChange
 from preflens.report.panels.verdict import verdict
 from preflens.report.render import report_html
