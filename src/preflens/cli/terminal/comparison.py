@@ -42,7 +42,7 @@ def print_comparison(comparison: Comparison) -> None:
 
 def _table(all_groups: tuple[Group, ...]) -> Table:
     title = "First step, nats per nat of margin (held out: chosen minus rejected);\nrollout, nats at its end"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1))
+    table = Table(title=title, title_justify="left", box=box.SIMPLE, padding=(0, 1), collapse_padding=True)
     table.add_column("objective", min_width=14, overflow="fold")
     columns = ("alone\nintended", "training\nchosen", "held out\nchosen", "held out\nrejected", "rollout\nchosen",
                "margin\nat η")  # fmt: skip
