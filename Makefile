@@ -1,4 +1,5 @@
 # make demo: a fresh machine to a report.  make test: everything that must hold.  make bench: costs.
+# make mutants: whether tests notice what a careless change could break.
 PYTHON ?= python3
 VENV := .venv
 PROCESSES ?= 3
@@ -7,7 +8,7 @@ SHELL := bash
 .SHELLFLAGS := -o pipefail -c
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint types bench clean
+.PHONY: demo test lint types mutants bench clean
 
 $(VENV)/pyvenv.cfg:
 	$(PYTHON) -m venv $(VENV)
@@ -33,6 +34,9 @@ types: $(VENV)/.dev
 
 test: $(VENV)/.dev lint types
 	$(BIN)/python -m pytest -n auto --doctest-modules src tests
+
+mutants: $(VENV)/.dev
+	$(BIN)/python -m tests.mutants --jobs 2
 
 bench: $(VENV)/.dev
 	for script in benchmarks/*.py; do \
