@@ -1,5 +1,5 @@
 # make demo: a fresh machine to a report.  make check: a few minutes, before each commit.  make test: everything that must
-# hold.  make bench: costs.
+# hold.  make bench: costs.  make mutants: whether tests notice what a careless change could break.
 PYTHON ?= python3
 VENV := .venv
 PROCESSES ?= 3
@@ -8,7 +8,7 @@ SHELL := bash
 .SHELLFLAGS := -o pipefail -c
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo check test title lint types bench clean
+.PHONY: demo check test title lint types mutants bench clean
 
 $(VENV)/pyvenv.cfg:
 	$(PYTHON) -m venv $(VENV)
@@ -41,6 +41,8 @@ check: $(VENV)/.dev title lint types
 # The title of the last commit: 72 characters at most, `area: Sentence`.
 title:
 	@git log -1 --format=%s 2>/dev/null | awk 'length > 72 { print "The title of the last commit has " length " characters; 72 are the limit: " $$0; exit 1 }'
+mutants: $(VENV)/.dev
+	$(BIN)/python -m tests.mutants --jobs 2
 
 bench: $(VENV)/.dev
 	for script in benchmarks/*.py; do \

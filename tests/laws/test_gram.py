@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from preflens import batch_gram, pair_gram
+from preflens.gram import brute_force_batch_gram
 from preflens.language_models.batch import PairBatch, collate
 from preflens.language_models.logps import response_logps
 from preflens.types import PairGram
@@ -134,9 +135,10 @@ def test_gram_is_unchanged_by_micro_batches(language_model, micro_batch):
     batches = [collate(pairs[i : i + micro_batch], pad_token_id=0) for i in range(0, len(pairs), micro_batch)]
     forwards = [lambda batch=batch: response_logps(language_model, batch) for batch in batches]
     whole = model_gram(language_model, pairs)
-    split = batch_gram(language_model, forwards)
-    assert_same_gram(split, whole, tolerance(language_model))
-    torch.testing.assert_close(split.logps, whole.logps, atol=1e-4, rtol=0)
+    for way in (batch_gram, brute_force_batch_gram):
+        split = way(language_model, forwards)
+        assert_same_gram(split, whole, tolerance(language_model))
+        torch.testing.assert_close(split.logps, whole.logps, atol=1e-4, rtol=0)
 
 
 def test_gram_is_unchanged_by_the_attention_kernel():

@@ -1,6 +1,7 @@
 """Laws of the page: every panel renders for every analysis; texts stay texts; nothing comes from outside."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -81,6 +82,17 @@ def test_texts_of_data_and_model_cannot_leave_their_place(cases):
     assert HOSTILE.split()[0] in shown
     assert "{{ 7*7 }}" in shown
     assert "49" not in re.findall(r"alert\(2\)> (\S+) ", shown)
+
+
+@both_kinds
+def test_texts_from_left_to_right_cannot_leave_their_place_either(cases):
+    """Those from right to left are isolated, which escapes them by itself."""
+    text, record = "<b>name</b><img src=x onerror=alert(2)>", cases["typical"]()
+    data = replace(record.metadata.data, source=text, dropped={text: 2}, noted={text: 1})
+    metadata = replace(record.metadata, data=data, model=replace(record.metadata.model, name=text, selection=text))
+    page = Page(report_html(replace(record, metadata=metadata)))
+    assert not any("onerror" in attributes for _, attributes in page.tags)
+    assert text in " ".join(page.text)
 
 
 @both_kinds

@@ -65,6 +65,18 @@ def test_a_rollout_of_small_steps_is_what_happens_and_one_of_large_steps_is_not(
     assert far.error[-1] > 0.1
 
 
+def test_real_steps_take_their_coefficients_anew_as_the_rollout_does(setup):
+    """The target of this loss is so near that its pull is mostly gone after eight steps."""
+    objectives = resolve_objectives(["ipo:tau=50"])
+    label, objective = next(iter(objectives.items()))
+    paths = trajectories(
+        objectives, setup.followed, learning_rate=1e-3, equal_margin_rates={label: None}, steps=(0, 1, 8)
+    )
+    check = real_rollout(label, objective, setup, paths[label][0], horizons=(1, 8), floor=0.0)
+    assert check.rejected_measured[-1] < 2 * check.rejected_measured[0]
+    assert max(check.error) < 0.01
+
+
 def test_real_steps_are_judged_where_they_are_clearly_above_the_rounding_floor_and_nowhere_else(setup):
     objectives = resolve_objectives(["dpo"])
     paths = trajectories(

@@ -12,7 +12,7 @@ import preflens
 from preflens import errors
 from preflens.cli.flag_names import flags_of
 from preflens.cli.main import app
-from preflens.errors import InputError, MissingExtraError, PreflensError
+from preflens.errors import InputError, MissingExtraError, NonFiniteLogpError, PreflensError
 
 HOME = Path(preflens.__file__).parent
 # They read flags and configurations, and speak of both.
@@ -97,3 +97,8 @@ def test_errors_keep_their_kind_their_message_and_their_arguments():
     again = pickle.loads(pickle.dumps(error))
     assert isinstance(again, ImportError | PreflensError)
     assert (str(again), again.arguments) == (str(error), ("adapter",))
+
+
+@pytest.mark.parametrize(("row", "words"), [(1, "chosen response of pair 1 "), (2, "rejected response of pair 0 ")])
+def test_a_log_prob_that_is_not_finite_is_named_by_side_and_pair(row, words):
+    assert words in str(NonFiniteLogpError(row, 4, float("-inf")))

@@ -125,6 +125,7 @@ def test_an_objective_whose_margin_shrinks_is_not_rescaled():
     dpo, other = without_gain().metadata.objectives
     assert dpo.margin.value > 0 > other.margin.value
     assert (dpo.margin_scale > 0, other.margin_scale) == (True, None)
+    assert (other.chosen_per_margin.value, other.rejected_per_margin.value) == (None, None)
     assert [t.scale for t in other.trajectories] == ["learning rate"]
     assert [t.scale for t in dpo.trajectories] == ["learning rate", "equal margin"]
     assert other.same_direction_as is None

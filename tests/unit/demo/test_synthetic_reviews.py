@@ -19,3 +19,11 @@ def test_every_word_of_a_review_is_among_the_words():
     known = set(" ".join(all_words()).split())
     rows = reviews(200, suffix=SUFFIXES["long suffix"], draw=random.Random(1))
     assert {word for row in rows for text in row.values() for word in text.split()} <= known
+
+
+def test_the_chosen_answer_says_what_the_review_says():
+    for row in reviews(40, suffix="", draw=random.Random(0)):
+        praise = any(word in row["prompt"].split() for word in ("wonderful", "brilliant", "superb", "lovely", "clever"))
+        blame = any(word in row["prompt"].split() for word in ("terrible", "boring", "awful", "ugly", "silly"))
+        assert not (praise and row["chosen"] == " negative")
+        assert not (blame and row["chosen"] == " positive")

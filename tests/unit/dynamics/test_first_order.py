@@ -31,6 +31,8 @@ def tensor(*values):
         (0.0, -0.3, Outcome.UNCHANGED),
         (0.2, 0.01, Outcome.UNCHANGED),
         (-0.01, 0.3, Outcome.UNCHANGED),
+        (0.02, -0.3, Outcome.UNCHANGED),
+        (0.2, -0.02, Outcome.UNCHANGED),
         (0.0, 0.0, Outcome.UNCHANGED),
     ],
 )

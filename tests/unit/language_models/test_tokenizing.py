@@ -7,7 +7,7 @@ from preflens.language_models.batch import collate
 from preflens.language_models.loading import padding_token_id
 from preflens.language_models.pairs import PreferencePair
 from preflens.language_models.reading import pairs_in_memory
-from preflens.language_models.tokenizing import count_notes, tokenize_pairs
+from preflens.language_models.tokenizing import TokenizedPair, _reason_to_drop, count_notes, tokenize_pairs
 from tests.cases.language_models import tiny_tokenizer
 from tests.cases.pairs import TEXT_ROWS, chat_rows
 
@@ -74,6 +74,12 @@ def test_without_a_prompt_the_first_token_is_not_scored():
     assert pair.scored_tokens == (len(pair.chosen_ids) - 1, len(pair.rejected_ids) - 1)
     batch = collate([pair], pad_token_id=0)
     assert tuple(batch.tokens.tolist()) == pair.scored_tokens
+
+
+@pytest.mark.parametrize(("chosen", "rejected"), [((), (5, 6)), ((5, 6), ())])
+def test_either_response_needs_a_scored_token(chosen, rejected):
+    pair = TokenizedPair(PreferencePair("a", "", "", ""), (3, 4), chosen, rejected)
+    assert _reason_to_drop(pair, 8) == "a response without a scored token"
 
 
 def test_all_rows_dropped_is_an_error_with_the_reasons():

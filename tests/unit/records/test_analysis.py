@@ -31,9 +31,11 @@ def test_tables_have_the_documented_columns_with_units():
     assert all({b"unit", b"about"} <= set(field.metadata) for field in (*PAIRS_SCHEMA, *OBJECTIVES_SCHEMA))
 
 
-def test_an_analysis_of_another_format_is_refused(tmp_path):
-    replace(typical(), metadata=replace(typical().metadata, format_version=0)).save(tmp_path)
-    with pytest.raises(ValueError, match="has format 0, written by preflens 0.1.0; this version reads format 3"):
+@pytest.mark.parametrize("version", [0, 4])
+def test_an_analysis_of_another_format_is_refused(version, tmp_path):
+    replace(typical(), metadata=replace(typical().metadata, format_version=version)).save(tmp_path)
+    message = f"has format {version}, written by preflens 0.1.0; this version reads format 3"
+    with pytest.raises(ValueError, match=message):
         Analysis.load(tmp_path)
 
 

@@ -31,6 +31,7 @@ def test_the_summaries_recipe_holds_the_settings_of_the_paper():
     lora = found.model
     assert (lora.use_peft, lora.lora_r, lora.lora_alpha, lora.lora_dropout) == (True, 64, 128, 0.05)
     assert lora.lora_target_modules == ["q_proj", "k_proj", "v_proj"]
+    assert found.options.objective == "dpo:beta=0.1"
     run = found.run
     assert run.per_device_train_batch_size * run.gradient_accumulation_steps == 16
     assert (run.warmup_steps, run.eval_steps, run.save_steps, run.max_length) == (0.1, 200, 400, 512)

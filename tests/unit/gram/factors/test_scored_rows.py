@@ -39,3 +39,14 @@ def test_slices_add_up_to_the_whole(head, width, rows_at_once, monkeypatch):
     torch.testing.assert_close(found.normalizer, whole.normalizer)
     torch.testing.assert_close(found.target_score, whole.target_score)
     torch.testing.assert_close(found.logps(), head_logps(given))
+
+
+@pytest.mark.parametrize("head", [{}, {"soft_cap": 3.0, "scale": 0.5}, {"ruled_out": 20}], ids=str)
+def test_gradients_of_the_scores_add_up_to_the_gradients_of_the_bias(head):
+    given = a_head(**head)
+    given.bias.requires_grad_()
+    expected = torch.stack([torch.autograd.grad(v, given.bias, retain_graph=True)[0] for v in head_logps(given)])
+    _, gradient = score_once(given)
+    for u in (gradient, softmax_rows(given).gradient_at(slice(None))):
+        found = torch.zeros_like(expected).index_add(0, given.response_index, u.detach())
+        torch.testing.assert_close(found, expected)

@@ -58,6 +58,7 @@ def test_lambda_star_is_the_largest_weight_with_which_chosen_does_not_fall():
 
     inside = (star > 0) & (star < 1)
     assert int(inside.sum()) > 20
+    assert bool(((star >= 0) & (star <= 1)).all())
     torch.testing.assert_close(change(star)[inside], torch.zeros_like(change(star)[inside]), atol=1e-9, rtol=0)
     assert bool((change(star)[star == 1] >= -1e-9).all())
 

@@ -37,7 +37,9 @@ def test_the_message_names_the_parameter_what_is_accepted_and_what_was_found(tex
         parse_objective(text)
 
 
-@pytest.mark.parametrize("text", ["bdpo:lam=1", "dpo_shift:factor=1", "alphapo:alpha=0", "cdpo:eps=0", "exo:eps=0.999"])
+@pytest.mark.parametrize(
+    "text", ["bdpo:lam=1", "dpo_shift:factor=1", "alphapo:alpha=0", "cdpo:eps=0", "dpop:lam=0", "exo:eps=0.999"]
+)
 def test_the_ends_that_are_accepted_work(text):
     assert parse_objective(text).inputs
 

@@ -1,5 +1,7 @@
 """Results of a probed step: completed, cut, merged."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -47,6 +49,13 @@ def test_the_floor_is_three_standard_deviations_and_grows_with_the_root_of_token
     assert floored.floor.chosen.item() == pytest.approx(3 * 0.1 * 2)
     assert floored.floor.rejected.item() == pytest.approx(3 * 0.1 * 3)
     assert result("a").with_floor(None).mean_floor("chosen") == 0.0
+
+
+def test_rounding_of_a_mean_is_that_of_its_pairs_added_up_in_squares():
+    floor = LogpChange(vector(0.3, 0.4), vector(0.6, 0.8))
+    two = replace(result("a", "b"), floor=floor)
+    assert two.mean_floor("chosen") == pytest.approx(0.5 / 2)
+    assert two.mean_floor("rejected") == pytest.approx(1.0 / 2)
 
 
 def test_a_mean_within_its_floor_is_not_significant():

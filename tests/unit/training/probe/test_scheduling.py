@@ -60,6 +60,17 @@ def test_cheap_probes_are_never_thinned(clock):
     assert pace.pairs == 4
 
 
+def test_time_that_was_spent_beside_the_last_probe_is_made_up_for(clock):
+    """Fifty seconds are a tenth of five hundred; the last probe alone would be paid for after ten steps."""
+    pace = ProbeSchedule(every=1, max_overhead=0.1, probe_pairs=1)
+    pace.begin(0)
+    clock.now += 1.0
+    with pace.timed():
+        clock.now += 50.0
+    pace.probed(1, 1.0)
+    assert pace.next == pytest.approx(500, abs=2)
+
+
 def test_dear_probes_look_at_fewer_held_out_pairs(clock):
     pace = ProbeSchedule(every=1, max_overhead=0.05, probe_pairs=64)
     run(pace, clock, steps=1000, step_seconds=1.0, probe_seconds=0.05)
