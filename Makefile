@@ -41,6 +41,7 @@ check: $(VENV)/.dev title lint types
 # The title of the last commit: 72 characters at most, `area: Sentence`.
 title:
 	@git log -1 --format=%s 2>/dev/null | awk 'length > 72 { print "The title of the last commit has " length " characters; 72 are the limit: " $$0; exit 1 }'
+
 mutants: $(VENV)/.dev
 	$(BIN)/python -m tests.mutants --jobs 2
 

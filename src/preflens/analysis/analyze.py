@@ -70,6 +70,16 @@ def analyze(
 
     Returns:
         Tables and summaries; see `Analysis`.
+
+    Example:
+        >>> from preflens.demo.tiny_model import make_model, make_tokenizer
+        >>> answers = [("good", "bad"), ("great", "dull"), ("fun", "boring")]
+        >>> rows = [{"prompt": "the film was", "chosen": f" {a}", "rejected": f" {b}"} for a, b in answers]
+        >>> tokenizer = make_tokenizer()
+        >>> model = make_model(tokenizer, seed=0).eval()
+        >>> result = analyze(model, tokenizer, rows, objectives=["dpo"], run=RunOptions(progress=False))
+        >>> result.metadata.objectives[0].label, result.pairs.num_rows
+        ('dpo', 3)
     """
     named = resolve_objectives(objectives)
     check_model(model)

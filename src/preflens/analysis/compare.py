@@ -77,6 +77,19 @@ def compare(
 
     Returns:
         Tables and summaries; see `Comparison`.
+
+    Example:
+        >>> from preflens.demo.tiny_model import make_model, make_tokenizer
+        >>> answers = [("good", "bad"), ("great", "dull"), ("fun", "boring")]
+        >>> rows = [{"prompt": "the film was", "chosen": f" {a}", "rejected": f" {b}"} for a, b in answers]
+        >>> tokenizer = make_tokenizer()
+        >>> model = make_model(tokenizer, seed=0).eval()
+        >>> held_out = [{"prompt": "the plot was", "chosen": " good", "rejected": " bad"}]
+        >>> result = compare(
+        ...     model, tokenizer, rows, held_out=held_out, objectives=["dpo", "sft"], run=RunOptions(progress=False)
+        ... )
+        >>> [objective.label for objective in result.metadata.objectives]
+        ['dpo', 'sft']
     """
     choice = choose_objectives(objectives, grid, reference=reference).with_mitigations(mitigations)
     check_model(model)

@@ -24,6 +24,10 @@ class Rollout:
     Attributes:
         chosen: log-probs of the chosen responses, the start first.
         rejected: log-probs of the rejected responses, the start first.
+
+    Example:
+        >>> Rollout(torch.zeros(3, 2).double(), torch.zeros(3, 2).double()).chosen.shape
+        torch.Size([3, 2])
     """
 
     chosen: Float64[Tensor, "step pair"]

@@ -27,6 +27,10 @@ class PreferencePair:
         template_arguments: arguments of the chat template: `tools`, and the row's `chat_template_kwargs`.
         row: number of its row in the data, from 0; None for a pair that is not from data.
         place: file and line, for messages; it does not count in comparisons of pairs.
+
+    Example:
+        >>> PreferencePair("0", "1 + 1 =", " 2", " 3").conversational
+        False
     """
 
     id: str

@@ -25,6 +25,11 @@ class Analysis:
         pairs: one row per pair. Columns and units are in `preflens.records.analysis_schema`.
         objectives: one row per pair and objective.
         metadata: data, model, arguments and summaries.
+
+    Example:
+        >>> Analysis.load("missing")  # what `preflens analyze --out` or `save` wrote
+        Traceback (most recent call last):
+        preflens.errors.InputError: ...
     """
 
     pairs: pa.Table

@@ -26,6 +26,11 @@ class Comparison:
         pairs: one row per training pair, with everything that does not depend on the objective.
         held_out: one row per held-out pair and objective, pairs in the order of the data. Empty without `per_pair`.
         metadata: data, model, arguments, one summary per objective, trajectories and real steps.
+
+    Example:
+        >>> Comparison.load("missing")  # what `preflens compare --out` or `save` wrote
+        Traceback (most recent call last):
+        preflens.errors.InputError: ...
     """
 
     rows: pa.Table

@@ -25,6 +25,12 @@ def render_report(record: Record, path: str | Path) -> Path:
 
     Returns:
         The path.
+
+    Example:
+        >>> from preflens.records.analysis import Analysis
+        >>> render_report(Analysis.load("missing"), "report.html")
+        Traceback (most recent call last):
+        preflens.errors.InputError: ...
     """
     target = Path(path)
     output_folder(target.parent)

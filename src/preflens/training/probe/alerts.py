@@ -32,6 +32,10 @@ class Alerts:
         chosen_below: alert when the mean log-prob of held-out chosen responses is this many nats below its start; None
             for never.
         forecast_r2: alert when the R² of the optimizer forecast is below this; None for never.
+
+    Example:
+        >>> Alerts(both_falling=3, chosen_below=2.0).forecast_r2 is None
+        False
     """
 
     both_falling: int | None = 5
