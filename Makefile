@@ -8,7 +8,7 @@ SHELL := bash
 .SHELLFLAGS := -o pipefail -c
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo check test title lint types mutants bench clean
+.PHONY: demo check test title lint types coverage mutants bench clean
 
 $(VENV)/pyvenv.cfg:
 	$(PYTHON) -m venv $(VENV)
@@ -41,6 +41,9 @@ check: $(VENV)/.dev title lint types
 # The title of the last commit: 72 characters at most, `area: Sentence`.
 title:
 	@git log -1 --format=%s 2>/dev/null | awk 'length > 72 { print "The title of the last commit has " length " characters; 72 are the limit: " $$0; exit 1 }'
+
+coverage: $(VENV)/.dev
+	$(BIN)/python -m pytest -n auto --doctest-modules --cov=preflens --cov-branch --cov-report=term src tests/unit tests/laws
 
 mutants: $(VENV)/.dev
 	$(BIN)/python -m tests.mutants --jobs 2
