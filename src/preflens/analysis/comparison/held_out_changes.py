@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from preflens.analysis.summaries.two_way import Crossed, crossed, means, ratios
+from preflens.analysis.summaries.two_way import Crossed, crossed, means, ratios_of_means
 from preflens.records.common import Estimate
 
 CHOSEN, REJECTED, MARGIN = range(3)
@@ -42,7 +42,7 @@ class HeldOutStep:
         """Mean change of chosen and of rejected log-prob per nat of margin."""
         sums = self.contributions.sums
         above = self._with(sums[[CHOSEN, REJECTED]])
-        chosen, rejected = ratios(above, self._with(sums[[MARGIN, MARGIN]]))
+        chosen, rejected = ratios_of_means(above, self._with(sums[[MARGIN, MARGIN]]))
         return chosen, rejected
 
     def _with(self, sums: np.ndarray) -> Crossed:

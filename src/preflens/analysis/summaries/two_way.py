@@ -71,7 +71,7 @@ def means(of: Crossed) -> list[Estimate]:
     return _estimates(values, _variance(of, values), of.units)
 
 
-def ratios(above: Crossed, below: Crossed) -> list[Estimate]:
+def ratios_of_means(above: Crossed, below: Crossed) -> list[Estimate]:
     """Estimate ratios of means with 95 % intervals, linearised around the ratio (delta method).
 
     Args:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
-from preflens.analysis.summaries.two_way import crossed, means, ratios
+from preflens.analysis.summaries.two_way import crossed, means, ratios_of_means
 
 
 def each(count):
@@ -43,7 +43,7 @@ def test_members_of_one_unit_count_as_one():
 
 def test_a_ratio_of_proportional_means_has_no_width():
     below = np.random.default_rng(1).normal(1, 0.3, size=(1, 5, 7))
-    (found,) = ratios(crossed(2 * below, each(5), each(7)), crossed(below, each(5), each(7)))
+    (found,) = ratios_of_means(crossed(2 * below, each(5), each(7)), crossed(below, each(5), each(7)))
     assert (found.value, found.low, found.high) == pytest.approx((2, 2, 2))
 
 
@@ -53,7 +53,7 @@ def test_a_single_unit_has_no_interval_and_no_ratio_to_zero():
     assert found.low is None
     assert found.value == pytest.approx(values.mean())
     zero = crossed(np.zeros((1, 3, 3)), each(3), each(3))
-    assert ratios(zero, zero)[0].value is None
+    assert ratios_of_means(zero, zero)[0].value is None
 
 
 @pytest.mark.parametrize(("training", "held_out"), [(4, 20), (12, 5), (24, 24)])
