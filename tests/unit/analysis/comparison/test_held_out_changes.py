@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from preflens.analysis.comparison.held_out_changes import step_of_batches, step_of_pairs
+from tests.support.drawn import drawn
 
-torch.manual_seed(5)
-PLAIN = torch.randn(2, 4, 2, 3, dtype=torch.float64)
-SIGNED = torch.randn(2, 4, dtype=torch.float64)
+PLAIN = drawn(2, 4, 2, 3)
+SIGNED = drawn(2, 4, seed=1)
 
 
 def test_a_plain_step_is_the_mean_over_training_pairs_and_held_out_pairs():

@@ -9,8 +9,9 @@ from preflens.gram.products.output_head import head_pass
 from preflens.gram.readers.backward import run_pass
 from preflens.gram.readers.owner_search import find_owners
 from preflens.types import HeadInput
+from tests.support.drawn import drawn
 
-X = torch.randn(4, 3).double()
+X = drawn(4, 3)
 
 
 class Model(nn.Module):

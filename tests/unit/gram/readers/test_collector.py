@@ -8,6 +8,7 @@ from preflens.errors import UnsupportedModelError
 from preflens.gram.capture.taps import taps
 from preflens.gram.readers.collector import Collector, PassReport
 from preflens.gram.readers.owner_search import find_owners
+from tests.support.drawn import drawn
 
 
 class Twice(nn.Module):
@@ -31,7 +32,7 @@ class Recorder:
     def on_end(self): ...
 
 
-X = torch.randn(4, 2).double()
+X = drawn(4, 2)
 
 
 def collected(module):

@@ -2,32 +2,15 @@
 
 import pytest
 import torch
-from torch import nn
 
 from preflens.errors import InputError
 from preflens.gram import directional_derivatives
-from preflens.types import HeadInput
-
-X = torch.randn(4, 3).double()
-TARGETS = torch.tensor([1, 4, 0, 2])
-
-
-class Model(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.layer, self.head = nn.Linear(3, 2).double(), nn.Linear(2, 5).double()
-
-    def head_input(self):
-        hidden = torch.tanh(self.layer(X))
-        return HeadInput(hidden, self.head.weight, TARGETS, torch.arange(4), responses=4, bias=self.head.bias)
-
-    def logps(self):
-        return torch.log_softmax(self.head(torch.tanh(self.layer(X))), 1)[torch.arange(4), TARGETS]
+from tests.cases.head_model import HeadModel
 
 
 @pytest.mark.parametrize("way", ["logps", "head_input"])
 def test_derivatives_are_the_slopes_of_the_log_probs(way):
-    model, step = Model(), 1e-6
+    model, step = HeadModel(), 1e-6
     updates = [[torch.randn_like(p) for p in model.parameters()] for _ in range(2)]
     found = directional_derivatives(model, getattr(model, way), updates)
     for row, update in zip(found, updates, strict=True):
@@ -43,7 +26,7 @@ def test_derivatives_are_the_slopes_of_the_log_probs(way):
 
 
 def test_frozen_parameters_have_no_update():
-    model = Model()
+    model = HeadModel()
     model.head.requires_grad_(False)
     update = [torch.randn_like(p) for p in model.layer.parameters()]
     both = [directional_derivatives(model, f, [update]) for f in (model.logps, model.head_input)]

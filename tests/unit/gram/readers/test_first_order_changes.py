@@ -11,8 +11,9 @@ from preflens.gram.readers.first_order_changes import changes_along_updates
 from preflens.gram.readers.owner_search import find_owners
 from preflens.gram.readers.stored_gradients import PerResponseGradients, per_response_gradients
 from tests.cases.layers import Quadratic
+from tests.support.drawn import drawn
 
-X = torch.randn(4, 9, 3).double()
+X = drawn(4, 9, 3)
 
 
 class Model(nn.Module):

@@ -10,8 +10,9 @@ from preflens.gram.readers.backward import run_pass
 from preflens.gram.readers.multi_pass import MultiPassGram, gram_of_terms, gram_over_passes
 from preflens.gram.readers.owner_search import find_owners
 from preflens.types import HeadInput
+from tests.support.drawn import drawn
 
-X = torch.randn(6, 3).double()
+X = drawn(6, 3)
 
 
 class Model(nn.Sequential):

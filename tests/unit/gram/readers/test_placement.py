@@ -12,8 +12,9 @@ from preflens.gram.readers import placement
 from preflens.gram.readers.owner_search import PLACES
 from preflens.gram.readers.placement import settled_pass, with_settled_owners
 from preflens.gram.readers.single_pass import GramAccumulator
+from tests.support.drawn import drawn
 
-X = torch.randn(4, 2).double()
+X = drawn(4, 2)
 
 
 class Around(nn.Module):

@@ -8,8 +8,9 @@ from preflens.gram.products.modes import BatchMode, PairMode
 from preflens.gram.readers.backward import run_pass
 from preflens.gram.readers.owner_search import find_owners
 from preflens.gram.readers.single_pass import GramAccumulator
+from tests.support.drawn import drawn
 
-X = torch.randn(4, 3).double()
+X = drawn(4, 3)
 
 
 class Shared(nn.Module):

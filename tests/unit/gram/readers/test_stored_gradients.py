@@ -7,8 +7,9 @@ from torch import nn
 from preflens.gram import brute_force_pair_gram
 from preflens.gram.readers.stored_gradients import per_response_gradients
 from preflens.types import HeadInput
+from tests.support.drawn import drawn
 
-X = torch.randn(4, 9, 3).double()
+X = drawn(4, 9, 3)
 INDEX = torch.arange(4).repeat_interleave(9)
 TARGETS = torch.arange(36) % 5
 

@@ -11,8 +11,9 @@ from preflens.gram.capture.calls import ModuleCall
 from preflens.gram.rules.any_module import any_module
 from preflens.gram.rules.base import RuleContext
 from tests.cases.layers import Quadratic
+from tests.support.drawn import drawn
 
-X, D = torch.randn(3, 2, 4), torch.randn(3, 2, 4)
+X, D = drawn(3, 2, 4).float(), drawn(3, 2, 4, seed=1).float()
 
 
 def parts_of(module, x=X, d=D):

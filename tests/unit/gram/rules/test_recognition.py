@@ -1,7 +1,6 @@
 """Which rule a call gets."""
 
 import pytest
-import torch
 from torch import nn
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
@@ -12,8 +11,9 @@ from preflens.gram.rules.any_module import any_module
 from preflens.gram.rules.linear import linear
 from preflens.gram.rules.norm import norm
 from tests.cases.layers import LinearByAnotherName, Quadratic
+from tests.support.drawn import drawn
 
-X = torch.randn(2, 4)
+X = drawn(2, 4).float()
 
 
 def call_of(module):

@@ -2,28 +2,11 @@
 
 import pytest
 import torch
-from torch import nn
 
 from preflens.gram import brute_force_pair_gram
 from preflens.gram.factors.scored_rows import score_once
 from preflens.gram.training_step.deferred import defer_weighting
-from preflens.types import HeadInput
-
-X = torch.randn(4, 3).double()
-TARGETS = torch.tensor([1, 4, 0, 2])
-
-
-class Model(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.layer, self.head = nn.Linear(3, 2).double(), nn.Linear(2, 5).double()
-
-    def head_input(self):
-        hidden = torch.tanh(self.layer(X))
-        return HeadInput(hidden, self.head.weight, TARGETS, torch.arange(4), responses=4, bias=self.head.bias)
-
-    def logps(self):
-        return torch.log_softmax(self.head(torch.tanh(self.layer(X))), 1)[torch.arange(4), TARGETS]
+from tests.cases.head_model import HeadModel
 
 
 def deferred(model, *, pairs):
@@ -38,7 +21,7 @@ def deferred(model, *, pairs):
 
 @pytest.mark.parametrize("pairs", [False, True])
 def test_terms_are_the_gradients_of_single_responses_and_nothing_is_written(pairs):
-    model = Model()
+    model = HeadModel()
     gradients = deferred(model, pairs=pairs)
     assert gradients.coefficients.tolist() == [-0.5, -0.25, 0.5, 0.25]
     assert gradients.responses == 4
@@ -51,13 +34,13 @@ def test_terms_are_the_gradients_of_single_responses_and_nothing_is_written(pair
 
 
 def test_products_within_pairs_are_those_of_brute_force():
-    model = Model()
+    model = HeadModel()
     expected = brute_force_pair_gram(model, model.logps)
     torch.testing.assert_close(deferred(model, pairs=True).pair_gram().inner_product, expected.inner_product)
 
 
 def test_parameters_that_are_unfrozen_inside_can_be_frozen_again():
-    model = Model()
+    model = HeadModel()
     with defer_weighting(model, pairs=False) as gradients:
         model.requires_grad_(True)  # as PEFT does when it enables an adapter
         gradients.keep_frozen()
@@ -66,7 +49,7 @@ def test_parameters_that_are_unfrozen_inside_can_be_frozen_again():
 
 
 def test_scores_that_are_kept_are_not_computed_again():
-    model = Model()
+    model = HeadModel()
     with defer_weighting(model, pairs=False) as gradients:
         head = model.head_input()
         scored = score_once(head)

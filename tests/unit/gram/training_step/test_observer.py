@@ -2,27 +2,10 @@
 
 import pytest
 import torch
-from torch import nn
 
 from preflens.errors import InputError, UnsupportedModelError
 from preflens.gram import brute_force_batch_gram, observe_backward
-from preflens.types import HeadInput
-
-X = torch.randn(4, 3).double()
-TARGETS = torch.tensor([1, 4, 0, 2])
-
-
-class Model(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.layer, self.head = nn.Linear(3, 2).double(), nn.Linear(2, 5).double()
-
-    def logps(self):
-        return torch.log_softmax(self.head(torch.tanh(self.layer(X))), 1)[torch.arange(4), TARGETS]
-
-    def head_input(self):
-        hidden = torch.tanh(self.layer(X))
-        return HeadInput(hidden, self.head.weight, TARGETS, torch.arange(4), responses=4, bias=self.head.bias)
+from tests.cases.head_model import HeadModel, X
 
 
 def loss_of(logps):
@@ -31,7 +14,7 @@ def loss_of(logps):
 
 @pytest.mark.parametrize("way", ["logps", "head_input"])
 def test_gram_coefficients_and_written_gradients_are_those_of_the_loss(way):
-    model = Model()
+    model = HeadModel()
     expected = torch.autograd.grad(loss_of(model.logps()), list(model.parameters()))
     logps = model.logps().detach().requires_grad_()
     (coefficients,) = torch.autograd.grad(loss_of(logps), logps)
@@ -49,7 +32,7 @@ def test_gram_coefficients_and_written_gradients_are_those_of_the_loss(way):
 
 
 def test_products_within_pairs_alone():
-    model = Model()
+    model = HeadModel()
     with observe_backward(model) as observer:
         loss_of(observer.logps(model.head_input())).backward()
     expected = brute_force_batch_gram(model, model.logps).pair_gram()
@@ -58,7 +41,7 @@ def test_products_within_pairs_alone():
 
 
 def test_a_response_without_a_coefficient_needs_a_separate_pass():
-    model = Model()
+    model = HeadModel()
     with observe_backward(model) as observer:
         logps = observer.logps(model.logps())
         (logps * torch.tensor([1.0, 0.0, -1.0, 1.0])).sum().backward()
@@ -69,7 +52,7 @@ def test_a_response_without_a_coefficient_needs_a_separate_pass():
 
 
 def test_a_gradient_that_no_call_explains_is_refused_by_name():
-    model = Model()
+    model = HeadModel()
     with observe_backward(model) as observer:
         logps = observer.logps(torch.tanh(X @ model.layer.weight.T).sum(1))
         loss_of(logps).backward()
@@ -78,7 +61,7 @@ def test_a_gradient_that_no_call_explains_is_refused_by_name():
 
 
 def test_without_a_backward_pass_there_is_no_gram():
-    with observe_backward(Model()) as observer:
+    with observe_backward(HeadModel()) as observer:
         pass
     with pytest.raises(InputError, match="saw no backward pass"):
         observer.pair_gram()

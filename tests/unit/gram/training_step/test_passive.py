@@ -7,8 +7,9 @@ from torch import nn
 from preflens.gram import brute_force_pair_gram
 from preflens.gram.training_step.passive import observe_passively
 from preflens.types import HeadInput
+from tests.support.drawn import drawn
 
-X = torch.randn(4, 3).double()
+X = drawn(4, 3)
 TARGETS = torch.tensor([1, 4, 0, 2])
 C = torch.tensor([2.0, -1.0, 0.5, 4.0]).double()
 

@@ -16,8 +16,9 @@ from preflens.gram.training_step.weighting import (
     weighted_gradients,
 )
 from preflens.types import HeadInput
+from tests.support.drawn import drawn
 
-X = torch.randn(6, 3).double()
+X = drawn(6, 3)
 TARGETS = torch.tensor([1, 4, 0, 2, 2, 3])
 PASSES = [[0, 3], [1, 2, 4, 5]]
 
