@@ -4,12 +4,11 @@ import inspect
 
 import pytest
 
+import preflens
 import preflens.dynamics
 import preflens.mitigations
 import preflens.objectives
 import preflens.pair_logps
-from preflens.language_models.loading import load_model, load_tokenizer
-from preflens.language_models.reading import read_pairs
 
 
 def public(package, *, kinds=(inspect.isfunction, inspect.isclass)):
@@ -22,7 +21,7 @@ SHOWN = {
     **public(preflens.objectives), **public(preflens.mitigations),
     **public(preflens.dynamics, kinds=[inspect.isfunction]),
     **{name: entry for name, entry in public(preflens.pair_logps).items() if entry.__module__ == "preflens.pair_logps"},
-    **{f.__name__: f for f in (read_pairs, load_model, load_tokenizer)},
+    **{name: entry for name in preflens.__all__ if callable(entry := getattr(preflens, name))},
 }  # fmt: skip
 
 

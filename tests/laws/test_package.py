@@ -12,11 +12,11 @@ from preflens import OBJECTIVES
 from preflens.mitigations import MITIGATIONS
 from preflens.report.panels import COMPARISON_PANELS, PANELS
 
-_CITATION = Path(preflens.__file__).parent
+SOURCE = Path(preflens.__file__).parent
 
 
 def modules_in(folder):
-    return {p.stem for p in (_CITATION / folder).glob("*.py")} - {"__init__"}
+    return {p.stem for p in (SOURCE / folder).glob("*.py")} - {"__init__"}
 
 
 def test_every_objective_file_is_in_the_table():
@@ -34,7 +34,7 @@ def test_every_mitigation_has_a_unit_test_of_its_promise():
 
 def test_every_panel_file_is_in_the_table():
     assert modules_in("report/panels") == {*PANELS, *COMPARISON_PANELS}
-    templates = {path.stem for path in (_CITATION / "report" / "templates").glob("*.html")}
+    templates = {path.stem for path in (SOURCE / "report" / "templates").glob("*.html")}
     assert templates == {*PANELS, *COMPARISON_PANELS, "page"}
 
 
@@ -77,5 +77,5 @@ def test_the_report_loads_plotly_and_no_model_library():
 
 
 def test_no_file_of_the_package_is_past_the_limits():
-    for path in _CITATION.rglob("*.py"):
+    for path in SOURCE.rglob("*.py"):
         assert path.read_text(encoding="utf-8").count("\n") <= 400, path

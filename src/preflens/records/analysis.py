@@ -27,9 +27,17 @@ class Analysis:
         metadata: data, model, arguments and summaries.
 
     Example:
-        >>> Analysis.load("missing")  # what `preflens analyze --out` or `save` wrote
-        Traceback (most recent call last):
-        preflens.errors.InputError: ...
+        >>> from tempfile import TemporaryDirectory
+        >>> from preflens import RunOptions, analyze
+        >>> from preflens.demo.tiny_model import make_model, make_tokenizer
+        >>> rows = [{"prompt": "the film was", "chosen": " good", "rejected": " bad"}]
+        >>> tokenizer = make_tokenizer()
+        >>> model = make_model(tokenizer, seed=0).eval()
+        >>> with TemporaryDirectory() as folder:
+        ...     _ = analyze(model, tokenizer, rows, run=RunOptions(out=folder, progress=False))
+        ...     result = Analysis.load(folder)
+        >>> result.pairs["id"].to_pylist(), result.metadata.data.pairs
+        (['0'], 1)
     """
 
     pairs: pa.Table

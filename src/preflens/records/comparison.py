@@ -28,9 +28,19 @@ class Comparison:
         metadata: data, model, arguments, one summary per objective, trajectories and real steps.
 
     Example:
-        >>> Comparison.load("missing")  # what `preflens compare --out` or `save` wrote
-        Traceback (most recent call last):
-        preflens.errors.InputError: ...
+        >>> from tempfile import TemporaryDirectory
+        >>> from preflens import RunOptions, compare
+        >>> from preflens.demo.tiny_model import make_model, make_tokenizer
+        >>> rows = [{"prompt": "the film was", "chosen": " good", "rejected": " bad"}]
+        >>> held_out = [{"prompt": "the plot was", "chosen": " good", "rejected": " bad"}]
+        >>> tokenizer = make_tokenizer()
+        >>> model = make_model(tokenizer, seed=0).eval()
+        >>> with TemporaryDirectory() as folder:
+        ...     run = RunOptions(out=folder, progress=False)
+        ...     _ = compare(model, tokenizer, rows, held_out=held_out, objectives=["dpo", "sft"], run=run)
+        ...     result = Comparison.load(folder)
+        >>> [objective.label for objective in result.metadata.objectives]
+        ['dpo', 'sft']
     """
 
     rows: pa.Table

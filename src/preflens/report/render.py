@@ -27,10 +27,16 @@ def render_report(record: Record, path: str | Path) -> Path:
         The path.
 
     Example:
-        >>> from preflens.records.analysis import Analysis
-        >>> render_report(Analysis.load("missing"), "report.html")
-        Traceback (most recent call last):
-        preflens.errors.InputError: ...
+        >>> from tempfile import TemporaryDirectory
+        >>> from preflens import RunOptions, analyze
+        >>> from preflens.demo.tiny_model import make_model, make_tokenizer
+        >>> rows = [{"prompt": "the film was", "chosen": " good", "rejected": " bad"}]
+        >>> tokenizer = make_tokenizer()
+        >>> model = make_model(tokenizer, seed=0).eval()
+        >>> result = analyze(model, tokenizer, rows, run=RunOptions(progress=False))
+        >>> with TemporaryDirectory() as folder:
+        ...     render_report(result, Path(folder, "report.html")).name
+        'report.html'
     """
     target = Path(path)
     output_folder(target.parent)

@@ -67,6 +67,25 @@ class PreferenceTrainer(DPOTrainer):  # type: ignore[misc]  # trl is not annotat
 
     Raises:
         InputError: arguments cannot be combined.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from datasets import Dataset
+        >>> from trl import DPOConfig
+        >>> from preflens.demo.tiny_model import make_model, make_tokenizer
+        >>> rows = [{"prompt": "the film was", "chosen": " good", "rejected": " bad"}]
+        >>> tokenizer = make_tokenizer()
+        >>> with TemporaryDirectory() as folder:
+        ...     make_model(tokenizer, seed=0).save_pretrained(folder)
+        ...     trainer = PreferenceTrainer(
+        ...         model=folder,
+        ...         args=DPOConfig(folder, report_to="none", use_cpu=True, bf16=False),
+        ...         train_dataset=Dataset.from_list(rows),
+        ...         processing_class=tokenizer,
+        ...         objective="0.7*dpo:beta=0.2+0.3*sft",
+        ...     )
+        >>> [type(objective).__name__ for objective in trainer.objective.objectives]
+        ['WeightedSum']
     """
 
     _tag_names: ClassVar = ["trl", "dpo", "preflens"]
