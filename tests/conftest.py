@@ -20,7 +20,14 @@ disable_progress_bar()  # of saving models: tests look at what the commands writ
 torch.set_num_threads(1)
 
 HERE = Path(__file__).parent
-FAST_LAWS = {"test_package.py", "test_dynamics.py", "test_docs.py", "test_examples.py", "test_mitigations.py"}
+FAST_LAWS = {
+    "test_mutants.py",
+    "test_package.py",
+    "test_dynamics.py",
+    "test_docs.py",
+    "test_examples.py",
+    "test_mitigations.py",
+}
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 
 

@@ -40,7 +40,7 @@ def split_pairs(
         raise InputError(
             f"`held_out_fraction` should be above 0 and below 1. Found {fraction:g}.", arguments=["held_out_fraction"]
         )
-    sizes = Counter(_prompt(p) for p in pairs)
+    sizes = Counter(prompt_text(p) for p in pairs)
     prompts = list(sizes)
     held_out_prompts, count = set(), 0
     for i in np.random.default_rng([seed, 2]).permutation(len(prompts)).tolist():
@@ -48,14 +48,14 @@ def split_pairs(
             break
         held_out_prompts.add(prompts[i])
         count += sizes[prompts[i]]
-    training = [p for p in pairs if _prompt(p) not in held_out_prompts]
+    training = [p for p in pairs if prompt_text(p) not in held_out_prompts]
     if not training or not held_out_prompts:
         raise InputError(
             f"`held_out_fraction={fraction:g}` of {len(pairs)} pairs with {len(prompts)} different prompts leaves no "
             "pair on one side. Pass held-out pairs as `held_out`.",
             arguments=["held_out_fraction", "held_out"],
         )
-    return training, [p for p in pairs if _prompt(p) in held_out_prompts]
+    return training, [p for p in pairs if prompt_text(p) in held_out_prompts]
 
 
 def without_training_pairs(
@@ -74,7 +74,7 @@ def without_training_pairs(
         InputError: no pair remains.
     """
     training_tokens = {(p.prompt_ids, p.chosen_ids, p.rejected_ids) for p in training}
-    prompts = {_prompt(p) for p in training}
+    prompts = {prompt_text(p) for p in training}
     kept = [p for p in held_out if (p.prompt_ids, p.chosen_ids, p.rejected_ids) not in training_tokens]
     if not kept:
         raise InputError(
@@ -82,7 +82,7 @@ def without_training_pairs(
             "split the data with `held_out_fraction`.",
             arguments=["held_out", "held_out_fraction"],
         )
-    return kept, sum(_prompt(p) in prompts for p in kept)
+    return kept, sum(prompt_text(p) in prompts for p in kept)
 
 
 def mean_gradients(passes: MicroBatches) -> tuple[PlainUpdate, PlainUpdate]:
@@ -159,8 +159,17 @@ def _logps_of_side(passes: MicroBatches, batch: PairBatch, side: int) -> Float[T
     return values
 
 
-def _prompt(pair: TokenizedPair) -> str:
-    """The prompt as a text; its tokens may differ from pair to pair where they merge with the responses."""
+def prompt_text(pair: TokenizedPair) -> str:
+    """Return the prompt as a text, by which pairs of one prompt are known.
+
+    Its tokens may differ from pair to pair, where they merge with the responses.
+
+    Args:
+        pair: any pair.
+
+    Returns:
+        The text.
+    """
     return render(pair.pair.prompt)
 
 

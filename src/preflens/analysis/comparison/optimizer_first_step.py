@@ -9,11 +9,11 @@ from torch import Tensor
 
 from preflens.analysis.comparison.cross_products import CrossProducts
 from preflens.analysis.comparison.first_step import Training
+from preflens.analysis.comparison.held_out import prompt_text
 from preflens.analysis.comparison.held_out_changes import HeldOutStep, step_of_batches, step_of_pairs
 from preflens.analysis.comparison.held_out_products import Batch, OptimizerQuestion, held_out_products
 from preflens.analysis.comparison.model_queries import ModelQueries
 from preflens.analysis.comparison.optimizer_steps import Directions, directions, linear_changes, same_start
-from preflens.language_models.conversations import render
 from preflens.language_models.tokenizing import TokenizedPair
 from preflens.objectives.kinds.base import Objective
 from preflens.optimizers.first_update import FirstUpdate
@@ -119,7 +119,7 @@ def _by_side(plain: Float64[Tensor, "response held_out"]) -> Float64[Tensor, "tw
 def _numbers(pairs: Sequence[TokenizedPair]) -> list[int]:
     """Number the prompts: pairs of one prompt have the same number."""
     known: dict[str, int] = {}
-    return [known.setdefault(render(p.pair.prompt), len(known)) for p in pairs]
+    return [known.setdefault(prompt_text(p), len(known)) for p in pairs]
 
 
 def _mean_decay(products: Sequence[CrossProducts]) -> tuple[float, float]:

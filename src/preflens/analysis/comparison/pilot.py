@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor, nn
 
-from preflens.analysis.measurement.forward_passes import MicroBatches, by_pass
-from preflens.analysis.measurement.real_steps import in_float32, logp_values, plain_update
+from preflens.analysis.measurement.forward_passes import MicroBatches
+from preflens.analysis.measurement.real_steps import in_float32, logp_values, objective_update
 from preflens.errors import NumericalError
 from preflens.gram.capture.restoring import same_random_state
 from preflens.objectives.kinds.base import Objective
@@ -106,10 +106,7 @@ def _run(plan: PilotPlan, advance: Callable[[], object]) -> Pilot:
 
 def _step(module: nn.Module, optimizer: torch.optim.Optimizer, plan: PilotPlan, number: int) -> None:
     """One optimizer step on one update batch, its coefficients those of the weights as they are."""
-    passes = plan.batches[number]
-    chosen, rejected = logp_values(passes.forwards())
-    coefficients = plan.objective.coefficients(replace(plan.logps[number], chosen=chosen, rejected=rejected))
-    update = plain_update(module, passes.forwards(), by_pass(passes, coefficients))
+    update = objective_update(plan.objective, plan.batches[number], plan.logps[number])
     parameters = [p for p in module.parameters() if p.requires_grad]
     for parameter, direction in zip(parameters, update, strict=True):
         parameter.grad = -direction

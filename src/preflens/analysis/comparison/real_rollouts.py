@@ -1,7 +1,6 @@
 """All steps of a rollout really taken, to find how long the rollout with the Gram held fixed stays right."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import takewhile
 
 import torch
@@ -10,11 +9,9 @@ from torch import Tensor
 
 from preflens.analysis.comparison.rollout_pairs import RolloutSetup
 from preflens.analysis.comparison.rollouts import recorded_steps, roll
-from preflens.analysis.measurement.forward_passes import MicroBatches, by_pass
-from preflens.analysis.measurement.real_steps import PlainUpdate, logp_values, plain_update, walking
+from preflens.analysis.measurement.real_steps import PlainUpdate, logp_values, objective_update, walking
 from preflens.errors import NumericalError
 from preflens.objectives.kinds.base import Objective
-from preflens.pair_logps import PairLogps
 from preflens.records.comparison_metadata import RolloutCheck, Trajectory
 
 _POINTS = 12  # of a real trajectory
@@ -91,14 +88,7 @@ def _measured_changes(
 def _update(objective: Objective, setup: RolloutSetup, number: int) -> PlainUpdate:
     """The update of a plain step on an update batch, with the coefficients at the current weights."""
     passes, batch = setup.batches[number], torch.tensor(setup.followed.batches[number])
-    coefficients = objective.coefficients(_current_logps(passes, setup.followed.geometry.logps.take(batch)))
-    return plain_update(passes.model, passes.forwards(), by_pass(passes, coefficients))
-
-
-def _current_logps(passes: MicroBatches, start: PairLogps) -> PairLogps:
-    """Policy log-probs at the current weights; reference log-probs and lengths as at the start."""
-    chosen, rejected = logp_values(passes.forwards())
-    return replace(start, chosen=chosen, rejected=rejected)
+    return objective_update(objective, passes, setup.followed.geometry.logps.take(batch))
 
 
 def good_until(points: Sequence[int], error: Sequence[float | None]) -> int | None:

@@ -2,12 +2,16 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float64
 from torch import Tensor, nn
 
+from preflens.analysis.measurement.forward_passes import MicroBatches, by_pass
 from preflens.gram.capture.forward import LogpForward
+from preflens.objectives.kinds.base import Objective
+from preflens.pair_logps import PairLogps
 from preflens.types import LogpChange, PairCoefficients
 
 PlainUpdate = list[Tensor]
@@ -35,6 +39,22 @@ def plain_update(
         objective = values @ c.signed().to(values) / pairs
         torch._foreach_add_(update, torch.autograd.grad(objective, parameters, materialize_grads=True))
     return update
+
+
+def objective_update(objective: Objective, passes: MicroBatches, start: PairLogps) -> PlainUpdate:
+    """Compute the direction of a plain step of an objective at the present weights.
+
+    Args:
+        objective: the loss.
+        passes: the update batch.
+        start: its log-probs at the start of the steps, of which those under the reference still hold.
+
+    Returns:
+        One tensor per trainable parameter.
+    """
+    chosen, rejected = logp_values(passes.forwards())
+    coefficients = objective.coefficients(replace(start, chosen=chosen, rejected=rejected))
+    return plain_update(passes.model, passes.forwards(), by_pass(passes, coefficients))
 
 
 def measure_change(

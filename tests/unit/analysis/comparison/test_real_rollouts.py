@@ -15,7 +15,7 @@ from tests.cases.pairs import PROBE_ROWS, TEXT_ROWS
     ("error", "last"),
     [((0.01, 0.1, 0.2), 2), ((0.2, 0.01, 0.01), 0), ((None, 0.05, 0.05), 4), ((None, None, None), None)],
 )
-def test_a_rollout_isgood_until_its_first_error_above_a_tenth(error, last):
+def test_a_rollout_is_good_until_its_first_error_above_a_tenth(error, last):
     assert good_until((1, 2, 4), error) == last
 
 
